@@ -1,0 +1,83 @@
+//! The trait that every attack implements, and the checks that all of them share.
+
+use std::fmt::Debug;
+
+use burn::tensor::Tensor;
+
+use super::{AttackError, Goal, Norm};
+use crate::classifier::Frozen;
+use crate::pixels::Epsilon;
+
+/// A recipe that turns images into adversarial images: object-safe, stateless, owning no model.
+pub trait Attack: Debug + Send + Sync {
+    /// The attack's name in reports, as its paper gives it.
+    fn name(&self) -> &'static str;
+
+    /// The norm in which [`epsilon`](Self::epsilon) bounds the perturbation.
+    fn norm(&self) -> Norm;
+
+    /// The bound on the perturbation of an image.
+    fn epsilon(&self) -> Epsilon;
+
+    /// The same attack with another bound, for sweeps over epsilon.
+    fn with_epsilon(&self, epsilon: Epsilon) -> Box<dyn Attack>;
+
+    /// Adversarial versions of `images`, within the bound and within \[0,1\].
+    ///
+    /// An image's result depends on that image, its label and its index alone, not on its neighbours. An
+    /// entry of the gradient that is NaN or infinite counts as zero.
+    ///
+    /// # Shapes
+    ///
+    /// - `images`, output: `[batch, channels, height, width]`, values in \[0,1\]
+    ///
+    /// # Errors
+    ///
+    /// [`AttackError`] on a bad parameter, label or image, before any work.
+    fn perturb(&self, victim: &Frozen, images: Tensor<4>, goal: &Goal) -> Result<Tensor<4>, AttackError>;
+}
+
+/// The checks before any work: budget, labels and the range of the images.
+pub(crate) fn check(
+    victim: &Frozen,
+    images: &Tensor<4>,
+    goal: &Goal,
+    epsilon: Epsilon,
+) -> Result<(), AttackError> {
+    if !epsilon.is_valid() {
+        return Err(AttackError::Parameter {
+            parameter: "epsilon",
+            expected: "a finite number of at least 0",
+            found: epsilon.value().to_string(),
+        });
+    }
+    goal.check(images.dims()[0], victim.num_classes())?;
+    check_range(images)
+}
+
+fn check_range(images: &Tensor<4>) -> Result<(), AttackError> {
+    let [batch, ..] = images.dims();
+    if images.shape().num_elements() == 0 {
+        return Ok(());
+    }
+    // NaN compares false on both sides: such an image is let through and stays with itself.
+    let outside = images.clone().lower_elem(0.0).bool_or(images.clone().greater_elem(1.0));
+    if !outside.any().into_scalar::<bool>() {
+        return Ok(());
+    }
+    let flat: Tensor<2> = images.clone().reshape([batch as i64, -1]);
+    let values: Vec<f32> = flat.into_data().convert::<f32>().try_into_vec().expect("f32 after conversion");
+    let size = values.len() / batch;
+    let (position, value) = values
+        .iter()
+        .enumerate()
+        .find(|(_, v)| !(0.0..=1.0).contains(*v) && !v.is_nan())
+        .expect("found above");
+    Err(AttackError::ImageRange { image: position / size, value: *value })
+}
+
+/// A gradient in which every entry that is NaN or infinite counts as zero.
+pub(crate) fn finite_or_zero(gradient: Tensor<4>) -> Tensor<4> {
+    let bad = gradient.clone().is_finite().bool_not();
+    gradient.mask_fill(bad, 0.0)
+}

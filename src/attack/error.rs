@@ -1,0 +1,58 @@
+//! Why an attack refused to start.
+
+use thiserror::Error;
+
+/// Why an attack refused to start; it names what was expected and what was found.
+#[derive(Clone, Debug, PartialEq, Error)]
+#[non_exhaustive]
+pub enum AttackError {
+    /// A parameter of the attack is out of its documented range.
+    #[error("{parameter}: expected {expected}, found {found}")]
+    Parameter {
+        /// The parameter's name.
+        parameter: &'static str,
+        /// Its documented range.
+        expected: &'static str,
+        /// The value given.
+        found: String,
+    },
+    /// Not one label an image.
+    #[error("expected one label an image: {images} images, found {labels} labels")]
+    Count {
+        /// Number of images.
+        images: usize,
+        /// Number of labels.
+        labels: usize,
+    },
+    /// A label that the victim does not have.
+    #[error("{role} of image {image}: expected a class below {classes}, found {found}")]
+    Label {
+        /// `label` or `target`.
+        role: &'static str,
+        /// Position of the image in the batch.
+        image: usize,
+        /// The victim's number of classes.
+        classes: usize,
+        /// The label given.
+        found: i64,
+    },
+    /// A target that is already the true class.
+    #[error("target of image {image}: expected a class other than the true class {class}, found the same")]
+    TargetIsTrueClass {
+        /// Position of the image in the batch.
+        image: usize,
+        /// The class.
+        class: usize,
+    },
+    /// A pixel outside \[0,1\].
+    #[error(
+        "pixels of image {image}: expected values in [0,1], found {value} \
+         (scale 8-bit images by 1/255; normalisation belongs inside the classifier)"
+    )]
+    ImageRange {
+        /// Position of the image in the batch.
+        image: usize,
+        /// The first value found outside.
+        value: f32,
+    },
+}

@@ -1,0 +1,82 @@
+//! The fast gradient sign method.
+
+use burn::tensor::Tensor;
+
+use super::base::{check, finite_or_zero};
+use super::{Attack, AttackError, Goal, Norm};
+use crate::classifier::Frozen;
+use crate::pixels::Epsilon;
+
+/// The fast gradient sign method: one step of the whole budget up the cross-entropy of the true class.
+///
+/// `x' = clip(x + epsilon * sign(grad_x J(x, y)), 0, 1)`, Goodfellow, Shlens & Szegedy, "Explaining and
+/// Harnessing Adversarial Examples", ICLR 2015, equation in section 4; targeted, a step down the target's
+/// cross-entropy. With [`Norm::L2`] the step is `epsilon * g / |g|_2` (foolbox's `L2FastGradientAttack`),
+/// with [`Norm::L1`] the whole budget goes to the entries with the largest gradient.
+///
+/// | parameter | default | range |
+/// | --- | --- | --- |
+/// | epsilon | required | finite, at least 0 |
+/// | norm | L-infinity | L-infinity, L2, L1 |
+///
+/// ```
+/// use histoguard::prelude::*;
+///
+/// let device = Device::default();
+/// let victim = Frozen::from_fn(2, &device, |x| {
+///     let bright = x.mean_dims(&[1, 2, 3]).reshape([-1, 1]);
+///     Tensor::cat(vec![bright.clone().neg(), bright], 1)
+/// });
+/// let attack = Fgsm::new(Epsilon::pixels(51.0));
+/// // Away from "bright": every pixel loses 51/255 = 0.2.
+/// let darker = attack.perturb(&victim, Tensor::full([1, 1, 2, 2], 0.5, &device), &Goal::untargeted([1]))?;
+/// assert!((darker.mean().into_scalar::<f32>() - 0.3).abs() < 1e-6);
+/// # Ok::<(), AttackError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Fgsm {
+    epsilon: Epsilon,
+    norm: Norm,
+}
+
+impl Fgsm {
+    /// FGSM with an L-infinity budget.
+    pub fn new(epsilon: Epsilon) -> Self {
+        Self { epsilon, norm: Norm::Linf }
+    }
+
+    /// The same in another norm; epsilon is then that norm over the whole image.
+    pub fn with_norm(mut self, norm: Norm) -> Self {
+        self.norm = norm;
+        self
+    }
+}
+
+impl Attack for Fgsm {
+    fn name(&self) -> &'static str {
+        "FGSM"
+    }
+
+    fn norm(&self) -> Norm {
+        self.norm
+    }
+
+    fn epsilon(&self) -> Epsilon {
+        self.epsilon
+    }
+
+    fn with_epsilon(&self, epsilon: Epsilon) -> Box<dyn Attack> {
+        Box::new(Self { epsilon, ..*self })
+    }
+
+    fn perturb(&self, victim: &Frozen, images: Tensor<4>, goal: &Goal) -> Result<Tensor<4>, AttackError> {
+        check(victim, &images, goal, self.epsilon)?;
+        let images = images.inner();
+        if self.epsilon == Epsilon::ZERO || images.dims()[0] == 0 {
+            return Ok(images);
+        }
+        let gradient = victim.input_gradient(images.clone(), |logits| goal.objective(logits)).gradient;
+        let step = self.norm.steepest_step(finite_or_zero(gradient)) * self.epsilon.value();
+        Ok((images + step).clamp(0.0, 1.0))
+    }
+}

@@ -1,0 +1,193 @@
+//! What an attack aims for: away from the true class, or towards a chosen one.
+
+use burn::tensor::{Int, Tensor, activation::log_softmax};
+
+use super::AttackError;
+
+/// What an attack aims for, one class an image.
+///
+/// ```
+/// use histoguard::prelude::*;
+///
+/// let away = Goal::untargeted(vec![1, 0, 1]);
+/// let towards = Goal::targeted(vec![0, 1, 0]).with_true_classes(vec![1, 0, 1]);
+/// assert!(!away.is_targeted() && towards.is_targeted());
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Goal {
+    targeted: bool,
+    classes: Vec<i64>,
+    true_classes: Option<Vec<i64>>,
+    indices: Option<Vec<u64>>,
+}
+
+impl Goal {
+    /// Away from these true classes.
+    pub fn untargeted(labels: impl IntoLabels) -> Self {
+        Self { targeted: false, classes: labels.into_labels(), true_classes: None, indices: None }
+    }
+
+    /// Towards these classes.
+    pub fn targeted(targets: impl IntoLabels) -> Self {
+        Self { targeted: true, classes: targets.into_labels(), true_classes: None, indices: None }
+    }
+
+    /// The true classes beside the targets: a target equal to its true class is then an error.
+    pub fn with_true_classes(mut self, labels: impl IntoLabels) -> Self {
+        self.true_classes = Some(labels.into_labels());
+        self
+    }
+
+    /// The images' indices in their data set, from which random attacks draw (seed, index), so that results
+    /// do not depend on how images are batched. Default: the position in the batch.
+    pub fn with_indices(mut self, indices: Vec<u64>) -> Self {
+        self.indices = Some(indices);
+        self
+    }
+
+    /// Whether the classes are targets.
+    pub fn is_targeted(&self) -> bool {
+        self.targeted
+    }
+
+    /// The class of each image: the true one, or the target.
+    pub fn classes(&self) -> &[i64] {
+        &self.classes
+    }
+
+    /// The index in the data set of image `position` of the batch.
+    pub fn index(&self, position: usize) -> u64 {
+        self.indices.as_ref().and_then(|i| i.get(position)).copied().unwrap_or(position as u64)
+    }
+
+    /// The goal of some of the images, by their positions in the batch.
+    ///
+    /// # Panics
+    ///
+    /// Panics if a position is past the end.
+    pub fn select(&self, positions: &[usize]) -> Self {
+        let pick = |classes: &Vec<i64>| positions.iter().map(|&p| classes[p]).collect();
+        Self {
+            targeted: self.targeted,
+            classes: pick(&self.classes),
+            true_classes: self.true_classes.as_ref().map(pick),
+            indices: Some(positions.iter().map(|&p| self.index(p)).collect()),
+        }
+    }
+
+    /// Whether a prediction is what the attack wanted.
+    pub fn is_reached(&self, position: usize, prediction: usize) -> bool {
+        (self.classes[position] == prediction as i64) == self.targeted
+    }
+
+    /// The value that an attack raises, one an image: the cross-entropy of the true class, or minus that of
+    /// the target.
+    ///
+    /// # Shapes
+    ///
+    /// - `logits`: `[batch, classes]`
+    /// - output: `[batch]`
+    pub fn objective(&self, logits: Tensor<2>) -> Tensor<1> {
+        let device = logits.device();
+        let [batch, _] = logits.dims();
+        let classes = Tensor::<1, Int>::from_data(self.classes.as_slice(), &device).reshape([batch, 1]);
+        let log_likelihood = log_softmax(logits, 1).gather(1, classes).reshape([batch]);
+        if self.targeted { log_likelihood } else { log_likelihood.neg() }
+    }
+
+    pub(crate) fn check(&self, images: usize, classes: usize) -> Result<(), AttackError> {
+        let count = |labels: usize| match labels == images {
+            true => Ok(()),
+            false => Err(AttackError::Count { images, labels }),
+        };
+        count(self.classes.len())?;
+        if let Some(indices) = &self.indices {
+            count(indices.len())?;
+        }
+        check_classes(if self.targeted { "target" } else { "label" }, &self.classes, classes)?;
+        let Some(true_classes) = &self.true_classes else { return Ok(()) };
+        count(true_classes.len())?;
+        check_classes("label", true_classes, classes)?;
+        match (0..images).find(|&i| self.targeted && self.classes[i] == true_classes[i]) {
+            Some(image) => Err(AttackError::TargetIsTrueClass { image, class: true_classes[image] as usize }),
+            None => Ok(()),
+        }
+    }
+}
+
+fn check_classes(role: &'static str, labels: &[i64], classes: usize) -> Result<(), AttackError> {
+    match labels.iter().position(|&label| label < 0 || label >= classes as i64) {
+        Some(image) => Err(AttackError::Label { role, image, classes, found: labels[image] }),
+        None => Ok(()),
+    }
+}
+
+/// Class labels in any of the forms that programs hold them in.
+pub trait IntoLabels {
+    /// One label an image.
+    fn into_labels(self) -> Vec<i64>;
+}
+
+impl IntoLabels for Vec<usize> {
+    fn into_labels(self) -> Vec<i64> {
+        self.as_slice().into_labels()
+    }
+}
+
+impl IntoLabels for &[usize] {
+    fn into_labels(self) -> Vec<i64> {
+        // A label past i64::MAX is out of range for any victim, and must stay so.
+        self.iter().map(|&label| i64::try_from(label).unwrap_or(i64::MAX)).collect()
+    }
+}
+
+impl<const N: usize> IntoLabels for [usize; N] {
+    fn into_labels(self) -> Vec<i64> {
+        self.as_slice().into_labels()
+    }
+}
+
+impl IntoLabels for Tensor<1, Int> {
+    fn into_labels(self) -> Vec<i64> {
+        self.into_data().convert::<i64>().try_into_vec().expect("i64 after conversion")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::Device;
+
+    #[test]
+    fn objective_is_the_cross_entropy_an_image() {
+        // -log(softmax) computed by hand: ln(1 + e^1) for the lower of two logits one apart.
+        let logits = Tensor::<2>::from_floats([[0.0, 1.0], [2.0, -1.0]], &Device::default());
+        let expected = [(1.0 + 1f64.exp()).ln(), (1.0 + (-3f64).exp()).ln()];
+        let untargeted: Vec<f32> =
+            Goal::untargeted([0, 0]).objective(logits.clone()).into_data().try_into_vec().unwrap();
+        let targeted: Vec<f32> = Goal::targeted([0, 0]).objective(logits).into_data().try_into_vec().unwrap();
+        for i in 0..2 {
+            assert!((f64::from(untargeted[i]) - expected[i]).abs() < 1e-6);
+            assert!((f64::from(targeted[i]) + expected[i]).abs() < 1e-6);
+        }
+    }
+
+    #[test]
+    fn refuses_labels_that_do_not_fit() {
+        let count = Goal::untargeted([0]).check(2, 2);
+        assert_eq!(count, Err(AttackError::Count { images: 2, labels: 1 }));
+        let label = Goal::untargeted([0, 2]).check(2, 2);
+        assert_eq!(label, Err(AttackError::Label { role: "label", image: 1, classes: 2, found: 2 }));
+        let same = Goal::targeted([1, 0]).with_true_classes([0, 0]).check(2, 2);
+        assert_eq!(same, Err(AttackError::TargetIsTrueClass { image: 1, class: 0 }));
+        let huge = Goal::untargeted([usize::MAX]).check(1, 2);
+        assert!(matches!(huge, Err(AttackError::Label { image: 0, .. })));
+        assert_eq!(Goal::targeted([1, 0]).with_true_classes([0, 1]).check(2, 2), Ok(()));
+    }
+
+    #[test]
+    fn selected_images_keep_their_indices() {
+        let goal = Goal::untargeted([0, 1, 1]).with_indices(vec![7, 8, 9]).select(&[2, 0]);
+        assert_eq!((goal.classes(), goal.index(0), goal.index(1)), (&[1, 0][..], 9, 7));
+    }
+}

@@ -1,0 +1,41 @@
+//! The trait for defences that act on the training images.
+
+use std::fmt::Debug;
+
+use thiserror::Error;
+
+use crate::classifier::Classifier;
+use crate::data::Batch;
+
+/// A change of every training batch: noise, adversarial training, and the like.
+pub trait TrainTransform: Debug + Send + Sync {
+    /// The transform's name in reports.
+    fn name(&self) -> &'static str;
+
+    /// The batch to train on instead. Randomness is drawn an image from the transform's seed, the batch's
+    /// epoch and the image's index, so that results do not depend on the batch size.
+    ///
+    /// # Errors
+    ///
+    /// [`DefenseError`] on a parameter out of its range or an attack that refuses.
+    fn apply(&self, model: &dyn Classifier, batch: Batch) -> Result<Batch, DefenseError>;
+}
+
+/// Why a defence could not be applied.
+#[derive(Clone, Debug, PartialEq, Error)]
+#[non_exhaustive]
+pub enum DefenseError {
+    /// A parameter is out of its documented range.
+    #[error("{parameter}: expected {expected}, found {found}")]
+    Parameter {
+        /// The parameter's name.
+        parameter: &'static str,
+        /// Its documented range.
+        expected: &'static str,
+        /// The value given.
+        found: String,
+    },
+    /// An attack inside the defence refused to start.
+    #[error(transparent)]
+    Attack(#[from] crate::attack::AttackError),
+}

@@ -1,0 +1,1 @@
+//! Running attacks over a data set, and what to conclude from them.

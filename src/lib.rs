@@ -1,0 +1,53 @@
+//! Adversarial robustness for breast-histology classifiers, in pure Rust on [burn].
+//!
+//! histoguard reproduces Li & Liu, "Adversarial Attack and Defense in Breast Cancer Deep Learning
+//! Systems" (Bioengineering 2023, 10, 973) with one command, and offers its parts as a library: a
+//! DenseNet-121 with torchvision's names, the BreakHis data set, attacks, defences, training and an
+//! evaluation that says how robust a classifier really is.
+//!
+//! Images are `[batch, channels, height, width]` with values in \[0,1\] everywhere; normalisation is
+//! the first layer of the classifier, so that an [`Epsilon`](pixels::Epsilon) is in pixel units.
+//!
+//! Attack your own network: implement [`Classifier`](classifier::Classifier) (two methods), freeze it,
+//! and perturb.
+//!
+//! ```
+//! use histoguard::prelude::*;
+//!
+//! let device = Device::default();
+//! let net = DenseNetConfig::densenet121(2).init(&device);
+//! let victim = Frozen::new(Normalized::new(net, Normalization::IMAGENET));
+//! let images = Tensor::<4>::full([1, 3, 64, 64], 0.5, &device);
+//! let attack = Fgsm::new(Epsilon::pixels(8.0));
+//! let adversarial = attack.perturb(&victim, images, &Goal::untargeted(vec![1]))?;
+//! assert_eq!(adversarial.dims(), [1, 3, 64, 64]);
+//! # Ok::<(), histoguard::attack::AttackError>(())
+//! ```
+#![warn(missing_docs, unreachable_pub)]
+#![deny(unsafe_code)]
+
+#[cfg(not(any(feature = "flex", feature = "cuda", feature = "wgpu")))]
+compile_error!(
+    "histoguard needs a backend: enable one of its features `flex` (CPU, the default), `cuda` or `wgpu`, \
+     for example `--no-default-features --features flex`"
+);
+
+pub mod attack;
+pub mod classifier;
+pub mod data;
+pub mod defense;
+pub mod evaluate;
+pub mod model;
+pub mod pixels;
+pub mod report;
+#[cfg(feature = "train")]
+pub mod train;
+pub mod weights;
+
+/// What most programs import.
+pub mod prelude {
+    pub use crate::attack::{Attack, AttackError, Fgsm, Goal, Norm};
+    pub use crate::classifier::{Classifier, Frozen};
+    pub use crate::pixels::{Epsilon, Normalization};
+    pub use burn::tensor::{Device, Int, Tensor};
+}

@@ -1,0 +1,1 @@
+//! DenseNet with torchvision's part names, and normalisation as a network's first layer.

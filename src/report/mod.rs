@@ -1,0 +1,1 @@
+//! Tables, curves and picture panels from evaluation results.
