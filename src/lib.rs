@@ -48,6 +48,7 @@ pub mod weights;
 pub mod prelude {
     pub use crate::attack::{Attack, AttackError, Fgsm, Goal, Norm};
     pub use crate::classifier::{Classifier, Frozen};
+    pub use crate::model::{DenseNet, DenseNetConfig, Normalized};
     pub use crate::pixels::{Epsilon, Normalization};
     pub use burn::tensor::{Device, Int, Tensor};
 }
