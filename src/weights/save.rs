@@ -1,0 +1,97 @@
+//! Writing a network's weights.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::path::Path;
+
+use burn::module::Module;
+use burn::store::{BurnToPyTorchAdapter, ModuleSnapshot};
+use burn::tensor::DType;
+use safetensors::Dtype;
+use safetensors::tensor::{TensorView, serialize};
+
+use super::{WeightsError, names};
+
+/// Writes weights and running statistics as safetensors with torchvision's names.
+///
+/// PyTorch loads the file with `strict=True`: linear weights are `[out, in]` there, batch norms have
+/// `num_batches_tracked` (0, which PyTorch does not use with a fixed momentum). The file is complete or absent at any moment: it is
+/// written under another name in the same folder and renamed.
+///
+/// # Errors
+///
+/// [`WeightsError::Io`] if the folder cannot be written to.
+pub fn save_safetensors<M: Module>(model: &M, path: impl AsRef<Path>) -> Result<(), WeightsError> {
+    let path = path.as_ref();
+    let bytes = to_safetensors(model).map_err(|found| WeightsError::Format {
+        path: path.into(),
+        expected: "tensors to write",
+        found,
+    })?;
+    write_atomically(path, &bytes).map_err(|source| WeightsError::Io {
+        path: path.into(),
+        expected: "a folder to write to",
+        source,
+    })
+}
+
+fn to_safetensors<M: Module>(model: &M) -> Result<Vec<u8>, String> {
+    // Only `valid` applies the last update of the running statistics.
+    let stored = model.valid().collect(None, Some(Box::new(BurnToPyTorchAdapter)), true);
+    let mut tensors = Vec::with_capacity(stored.len());
+    for tensor in stored {
+        let name = names::torch_name(&tensor.name);
+        let bytes = tensor.to_bytes().map_err(|error| format!("{name}: {error}"))?;
+        let dtype = dtype(tensor.dtype).ok_or_else(|| format!("{name} of type {:?}", tensor.dtype))?;
+        if let Some(norm) = name.strip_suffix(".running_var") {
+            tensors.push((
+                format!("{norm}.num_batches_tracked"),
+                Dtype::I64,
+                vec![],
+                0i64.to_le_bytes().to_vec(),
+            ));
+        }
+        tensors.push((name, dtype, tensor.shape.to_vec(), bytes.to_vec()));
+    }
+    let views = tensors.iter().map(|(name, dtype, shape, bytes)| {
+        TensorView::new(*dtype, shape.clone(), bytes).map(|view| (name.as_str(), view))
+    });
+    let views: Vec<_> = views.collect::<Result<_, _>>().map_err(|error| error.to_string())?;
+    // What `safetensors.torch.save_file` writes and other readers look for.
+    let metadata = HashMap::from([("format".to_string(), "pt".to_string())]);
+    serialize(views, Some(metadata)).map_err(|error| error.to_string())
+}
+
+fn dtype(dtype: DType) -> Option<Dtype> {
+    Some(match dtype {
+        DType::F64 => Dtype::F64,
+        DType::F32 | DType::Flex32 => Dtype::F32,
+        DType::F16 => Dtype::F16,
+        DType::BF16 => Dtype::BF16,
+        DType::I64 => Dtype::I64,
+        DType::I32 => Dtype::I32,
+        DType::I16 => Dtype::I16,
+        DType::I8 => Dtype::I8,
+        DType::U64 => Dtype::U64,
+        DType::U32 => Dtype::U32,
+        DType::U16 => Dtype::U16,
+        DType::U8 => Dtype::U8,
+        _ => return None,
+    })
+}
+
+fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        // As any new file: the umask takes its share, while a temporary file is private.
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    let mut file = builder.suffix(".tmp").tempfile_in(folder)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error)?;
+    Ok(())
+}
