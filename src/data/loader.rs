@@ -351,3 +351,149 @@ impl Drop for Batches<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use image::{Rgb, RgbImage};
+
+    use super::*;
+    use crate::data::{ImageSet, Sample, Source};
+
+    fn images(count: u8) -> Prepared {
+        let samples = (0..count).map(|i| {
+            let image = RgbImage::from_fn(20, 16, |x, y| Rgb([i, 12 * x as u8, 15 * y as u8]));
+            Sample::new(Source::Memory(Arc::new(image)), usize::from(i % 2), i.to_string())
+        });
+        let set = ImageSet::new("made up", vec!["a".into(), "b".into()], samples.collect()).unwrap();
+        Prepared::new(set, 8).unwrap()
+    }
+
+    fn training(batch_size: usize) -> LoaderConfig {
+        let augmentation = Some(Augmentation { quarter_turns: true, ..Augmentation::paper() });
+        LoaderConfig { augmentation, ..LoaderConfig::training(batch_size, 9) }
+    }
+
+    fn loader(images: Prepared, config: LoaderConfig) -> ImageLoader {
+        ImageLoader::new(images, config, &Device::default()).unwrap()
+    }
+
+    /// Index and values of every image of an epoch, in order.
+    fn epoch(loader: &dyn DataLoader<Batch>) -> Vec<(u64, Vec<f32>)> {
+        let mut seen = Vec::new();
+        for batch in loader.iter() {
+            let batch = batch.unwrap();
+            let values = batch.images.into_data().try_into_vec::<f32>().unwrap();
+            let each = values.len() / batch.indices.len();
+            seen.extend(batch.indices.into_iter().zip(values.chunks(each).map(<[f32]>::to_vec)));
+        }
+        seen
+    }
+
+    fn indices(loader: &dyn DataLoader<Batch>) -> Vec<u64> {
+        epoch(loader).into_iter().map(|(index, _)| index).collect()
+    }
+
+    #[test]
+    fn epochs_differ_and_do_not_depend_on_batches_or_threads() {
+        let one = loader(images(11), training(4));
+        let (first, second) = (epoch(&one), epoch(&one));
+        assert_ne!(first, second);
+        let mut all: Vec<u64> = first.iter().map(|(index, _)| *index).collect();
+        all.sort_unstable();
+        assert_eq!(all, (0..11).collect::<Vec<_>>());
+        let other = loader(images(11), LoaderConfig { prefetch: 1, ..training(3) });
+        let single = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+        assert_eq!(single.install(|| epoch(&other)), first);
+        // Image by image the two epochs show different views, not only another order.
+        let view = |epoch: &[(u64, Vec<f32>)]| epoch.iter().find(|(i, _)| *i == 3).unwrap().1.clone();
+        assert_ne!(view(&first), view(&second));
+    }
+
+    #[test]
+    fn a_later_start_goes_on_as_if_never_stopped() {
+        let whole = loader(images(11), training(4));
+        epoch(&whole);
+        let resumed = loader(images(11), LoaderConfig { starting_epoch: 2, ..training(4) });
+        assert_eq!(resumed.iter().next().unwrap().unwrap().epoch, 2);
+        let (second, third) = (epoch(&whole), epoch(&whole));
+        assert_ne!(second, third);
+        assert_eq!(epoch(&resumed), third);
+        let moved = loader(images(11), training(4)).to_device(&Device::default());
+        assert_eq!(moved.iter().next().unwrap().unwrap().epoch, 1);
+    }
+
+    #[test]
+    fn validation_keeps_the_order_and_the_square() {
+        let prepared = images(5);
+        let all = loader(prepared.clone(), LoaderConfig::validation(2));
+        assert_eq!(indices(&all), [0, 1, 2, 3, 4]);
+        assert_eq!(epoch(&all), epoch(&all));
+        let batch = all.iter().next().unwrap().unwrap();
+        assert_eq!(batch.epoch, 0);
+        let direct = prepared.batch(&[0, 1], &Device::default()).unwrap();
+        batch.images.into_data().assert_eq(&direct.images.into_data(), true);
+        assert_eq!(indices(all.slice(1, 3).as_ref()), [1, 2]);
+        assert_eq!(all.slice(3, 99).num_items(), 2);
+    }
+
+    #[test]
+    fn incomplete_batches_and_progress() {
+        let drop = loader(images(11), LoaderConfig { drop_last: true, ..training(4) });
+        assert_eq!((drop.num_items(), indices(&drop).len()), (8, 8));
+        let only = loader(images(3), LoaderConfig { drop_last: true, ..training(4) });
+        assert_eq!(indices(&only).len(), 3);
+        let all = loader(images(11), training(4));
+        let mut iterator = all.iter();
+        let mut progress = Vec::new();
+        while let Some(batch) = iterator.next() {
+            batch.unwrap();
+            progress.push(iterator.progress().items_processed);
+        }
+        assert_eq!(progress, [4, 8, 11]);
+        assert!(iterator.progress().is_completed());
+        // Leaving an epoch early ends its thread.
+        let _ = all.iter().next();
+    }
+
+    #[test]
+    fn damaged_images_end_the_epoch_or_are_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let samples = (0..6).map(|i| {
+            let path = folder.path().join(format!("{i}.png"));
+            RgbImage::from_pixel(9, 9, Rgb([i; 3])).save(&path).unwrap();
+            if i == 1 || i > 3 {
+                std::fs::write(&path, b"\x89PNG\r\n\x1a\n").unwrap();
+            }
+            Sample::new(Source::File(path), 0, i.to_string())
+        });
+        let set = ImageSet::new("", vec!["a".into()], samples.collect()).unwrap();
+        let prepared = Prepared::new(set, 8).unwrap();
+        let fail = loader(prepared.clone(), LoaderConfig::validation(2));
+        let results: Vec<_> = fail.iter().collect();
+        assert_eq!(results.len(), 1);
+        assert!(results[0].as_ref().unwrap_err().to_string().contains("1.png: expected a whole PNG image"));
+        let skip = loader(prepared, LoaderConfig { on_error: OnError::Skip, ..LoaderConfig::validation(2) });
+        for _ in 0..2 {
+            let seen = epoch(&skip);
+            let values: Vec<(u64, f32)> =
+                seen.iter().map(|(index, values)| (*index, values[0] * 255.0)).collect();
+            assert_eq!(values, [(0, 0.0), (2, 2.0), (3, 3.0)]);
+        }
+        assert_eq!(skip.skipped().len(), 3);
+        assert!(skip.skipped()[0].path.ends_with("1.png"));
+    }
+
+    #[test]
+    fn settings_are_checked() {
+        let good = training(1);
+        let scale = Augmentation { crop_scale: (0.0, 1.0), ..Augmentation::paper() };
+        for config in [
+            LoaderConfig { batch_size: 0, ..good },
+            LoaderConfig { starting_epoch: 0, ..good },
+            LoaderConfig { prefetch: 0, ..good },
+            LoaderConfig { augmentation: Some(scale), ..good },
+        ] {
+            assert!(ImageLoader::new(images(2), config, &Device::default()).is_err(), "{config:?}");
+        }
+    }
+}

@@ -1,5 +1,6 @@
 //! The index of BreakHis: which images are there, and selections of them.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -102,10 +103,10 @@ impl BreakHisOptions {
             if entry.bytes == 0 {
                 let error = DataError::EmptyFile { path: entry.path.clone() };
                 self.on_error.handle(&entry.path, error, &mut skipped)?;
-            } else if found.contains_key(&name) {
-                repeated_files.push(entry.path);
+            } else if let Entry::Vacant(place) = found.entry(name) {
+                place.insert(entry.path);
             } else {
-                found.insert(name, entry.path);
+                repeated_files.push(entry.path);
             }
         }
         let repeated_slides = drop_repeated_slides(&mut found);

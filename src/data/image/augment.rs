@@ -146,6 +146,33 @@ mod tests {
         assert_eq!(Augmentation::paper().crop_box(100, 100, || 0.5), expected);
     }
 
+    /// torchvision's own `get_params` fed with the same uniform numbers; tests/golden/resize.py wrote the boxes.
+    #[test]
+    fn crops_match_torchvision() {
+        #[derive(Deserialize)]
+        struct Case {
+            image: [u32; 2],
+            scale: (f64, f64),
+            uniform: Vec<f64>,
+            left: u32,
+            top: u32,
+            width: u32,
+            height: u32,
+        }
+        #[derive(Deserialize)]
+        struct Golden {
+            boxes: Vec<Case>,
+        }
+        let golden: Golden = serde_json::from_str(include_str!("../../../tests/golden/resize.json")).unwrap();
+        for Case { image: [w, h], scale, uniform, left, top, width, height } in golden.boxes {
+            let mut numbers = uniform.into_iter();
+            let augmentation = Augmentation { crop_scale: scale, ..Augmentation::paper() };
+            let found = augmentation.crop_box(w, h, || numbers.next().unwrap());
+            assert_eq!(found, CropBox { left, top, width, height });
+            assert_eq!(numbers.next(), None);
+        }
+    }
+
     #[test]
     fn ranges_are_checked_at_their_edges() {
         let paper = Augmentation::paper();

@@ -42,14 +42,15 @@ pub(super) struct Look {
     pub(super) cellularity: f32,
 }
 
-/// Ruifrok and Johnston's stain vectors, "Quantification of histochemical staining by color deconvolution",
-/// 2001.
-const HAEMATOXYLIN: [f32; 3] = [0.650, 0.704, 0.286];
-const EOSIN: [f32; 3] = [0.072, 0.990, 0.105];
+/// The dyes of Ruifrok and Johnston, "Quantification of histochemical staining by color deconvolution", 2001,
+/// as ImageJ's plugin of that name has them under "H&E".
+const HAEMATOXYLIN: [f32; 3] = [0.644, 0.717, 0.267];
+const EOSIN: [f32; 3] = [0.093, 0.954, 0.283];
 
 impl TissueParameters {
     pub(super) fn new(seed: u64, label: usize, slide: u64, number: u64) -> Self {
-        let slide_rng = &mut generator(Purpose::Slide, seed, &[label as u64, slide]);
+        // Slides of both classes go through the same baths: stain and light say nothing about the class.
+        let slide_rng = &mut generator(Purpose::Slide, seed, &[slide]);
         let rng = &mut generator(Purpose::Tissue, seed, &[number]);
         let share = 0.46 * rng.random::<f32>();
         let grade = if label == 0 { share } else { 1.0 - share };
@@ -71,10 +72,10 @@ impl Look {
         let mut strength = |of_slide: f32, of_image: f32| {
             (of_slide * normal(slide) + of_image * normal(image)).clamp(-0.9, 0.9).exp()
         };
-        let (haematoxylin, eosin) = (1.15 * strength(0.3, 0.15), strength(0.3, 0.15));
+        let (haematoxylin, eosin) = (1.05 * strength(0.28, 0.2), 0.95 * strength(0.28, 0.2));
         let dye =
             |rng: &mut _, base: [f32; 3], spread: f32| base.map(|d| (d + spread * normal(rng)).max(0.02));
-        let brightness = slide.random_range(0.86..1.0);
+        let brightness = slide.random_range(0.84..1.0);
         Self {
             seed,
             haematoxylin,

@@ -40,7 +40,7 @@ pub(super) struct Outline {
     pub(super) radius: f32,
     stretch: f32,
     direction: (f32, f32),
-    /// Height and phase of the second to fifth wave.
+    /// The second to fifth wave, as parts of the cosine and of the sine.
     waves: [(f32, f32); 4],
 }
 
@@ -55,7 +55,9 @@ impl Outline {
         rng: &mut impl Rng,
     ) -> Self {
         let mut wave = |k: usize| {
-            (waviness * rng.random_range(-1.0_f32..1.0) / (k as f32).sqrt(), rng.random_range(0.0..TAU))
+            let height = waviness * rng.random_range(-1.0_f32..1.0) / (k as f32).sqrt();
+            let phase = rng.random_range(0.0..TAU);
+            (height * phase.cos(), height * phase.sin())
         };
         let waves = [wave(1), wave(2), wave(3), wave(4)];
         Self {
@@ -73,27 +75,34 @@ impl Outline {
         let (dx, dy) = (x - self.x, y - self.y);
         let along = (dx * self.direction.0 + dy * self.direction.1) / self.stretch;
         let across = (dy * self.direction.0 - dx * self.direction.1) * self.stretch;
-        along.hypot(across) / (self.radius * self.swell(across.atan2(along)))
+        let length = along.hypot(across).max(1e-9);
+        length / (self.radius * self.swell(along / length, across / length))
     }
 
     /// The point at this depth in this direction.
     pub(super) fn point(&self, angle: f32, depth: f32) -> (f32, f32) {
-        let length = depth * self.radius * self.swell(angle);
-        let (along, across) = (length * angle.cos() * self.stretch, length * angle.sin() / self.stretch);
+        let (sin, cos) = angle.sin_cos();
+        let length = depth * self.radius * self.swell(cos, sin);
+        let (along, across) = (length * cos * self.stretch, length * sin / self.stretch);
         let (cos, sin) = self.direction;
         (self.x + along * cos - across * sin, self.y + along * sin + across * cos)
     }
 
     /// The farthest that the outline at depth 1 can be from the centre.
     pub(super) fn reach(&self) -> f32 {
-        let waves: f32 = self.waves.iter().map(|(height, _)| height.abs()).sum();
+        let waves: f32 = self.waves.iter().map(|(even, odd)| even.hypot(*odd)).sum();
         self.radius * self.stretch.max(1.0 / self.stretch) * (1.0 + waves)
     }
 
-    fn swell(&self, angle: f32) -> f32 {
-        let wave =
-            |(k, (height, phase)): (usize, &(f32, f32))| height * ((k + 2) as f32 * angle + phase).cos();
-        (1.0 + self.waves.iter().enumerate().map(wave).sum::<f32>()).max(0.3)
+    /// The outline's distance from the centre over `radius`, in the direction of this cosine and sine.
+    fn swell(&self, cos: f32, sin: f32) -> f32 {
+        let (mut c, mut s, mut swell) = (cos, sin, 1.0);
+        for (even, odd) in self.waves {
+            // The next multiple of the angle; cheaper than a cosine for each pixel.
+            (c, s) = (c * cos - s * sin, s * cos + c * sin);
+            swell += even * c - odd * s;
+        }
+        swell.max(0.3)
     }
 }
 
@@ -127,8 +136,10 @@ impl Canvas {
         let (columns, rows) = (range(at.0, self.width), range(at.1, self.height));
         for y in rows {
             for x in columns.clone() {
-                let place = ((x as f32 + 0.5) * self.pixel, (y as f32 + 0.5) * self.pixel);
-                change(place.0, place.1, &mut self.dyes[y * self.width + x]);
+                let (u, v) = ((x as f32 + 0.5) * self.pixel, (y as f32 + 0.5) * self.pixel);
+                if (u - at.0).powi(2) + (v - at.1).powi(2) <= reach * reach {
+                    change(u, v, &mut self.dyes[y * self.width + x]);
+                }
             }
         }
     }

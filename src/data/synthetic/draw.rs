@@ -84,9 +84,9 @@ impl Painter {
         let gaps = mix(0.36, 0.48, fields.gaps);
         self.canvas.fill(|x, y| {
             let (u, v) = fields.along_fibres(x, y);
-            let fibre = fields.fibre.rough(u * 4.0, v * finest.min(22.0));
+            let fibre = fields.fibre.rough(u * 4.0, v * finest.min(38.0));
             let patch = fields.patch.rough(x * 2.5, y * 2.5);
-            let pink = 0.30 + 0.42 * fibre + 0.28 * (patch - 0.5);
+            let pink = 0.22 + 0.62 * fibre + 0.28 * (patch - 0.5);
             let open =
                 1.0 - smooth_step(gaps - 0.12, gaps, fields.gap.rough(u * 3.0 + 9.0, v * finest.min(16.0)));
             Dyes { blue: 0.07 + 0.07 * patch, pink }.towards(EMPTY, 0.85 * open)
@@ -118,10 +118,10 @@ impl Painter {
         }
     }
 
-    /// Fat cells and tears, in both classes.
+    /// Fat cells and tears, in both classes; more where there are no lumens, so that neither is the paler one.
     fn empty_spaces(&mut self, rng: &mut Xoshiro256PlusPlus) {
         let (width, height) = self.canvas.extent();
-        for _ in 0..rng.random_range(0..5) {
+        for _ in 0..rng.random_range(0..4) + (6.0 * self.tissue.gland_loss) as usize {
             let at = (rng.random_range(0.0..width), rng.random_range(0.0..height));
             let outline =
                 Outline::new(at, rng.random_range(0.03..0.13), 1.2, rng.random_range(0.0..TAU), 0.12, rng);
@@ -137,7 +137,7 @@ impl Painter {
     /// Glands and solid nests. How much there is of them is no matter of class; which of the two they are is.
     fn epithelium(&mut self, rng: &mut Xoshiro256PlusPlus) {
         let (width, height) = self.canvas.extent();
-        let wanted = mix(0.22, 0.62, self.tissue.look.cellularity) * width * height;
+        let wanted = mix(0.14, 0.46, self.tissue.look.cellularity) * width * height;
         let (mut area, mut placed) = (0.0, Vec::<Outline>::new());
         for _ in 0..80 {
             let radius = rng.random_range(0.09..0.24_f32);
@@ -151,19 +151,22 @@ impl Painter {
             let solid = rng.random::<f32>() < self.tissue.gland_loss;
             let waviness = if solid { mix(0.10, 0.22, self.tissue.grade) } else { 0.07 };
             let outline = Outline::new(at, radius, stretch, rng.random_range(0.0..TAU), waviness, rng);
-            area += TAU / 2.0 * radius * radius;
             placed.push(outline);
-            if solid { self.nest(&outline, rng) } else { self.gland(&outline, rng) }
+            let share = if solid { self.nest(&outline, rng) } else { self.gland(&outline, rng) };
+            area += share * TAU / 2.0 * radius * radius;
         }
         // Single cells that have left their nests.
         let astray = self.tissue.gland_loss * rng.random_range(0.0..40.0) * width * height;
         for _ in 0..astray as usize {
             let at = (rng.random_range(0.0..width), rng.random_range(0.0..height));
-            self.epithelial(at, rng.random_range(0.0..TAU), rng);
+            if !self.is_empty(at) {
+                self.epithelial(at, rng.random_range(0.0..TAU), rng);
+            }
         }
     }
 
-    fn gland(&mut self, outline: &Outline, rng: &mut Xoshiro256PlusPlus) {
+    /// A ring of nuclei round a lumen; gives the share of the outline that is cells.
+    fn gland(&mut self, outline: &Outline, rng: &mut Xoshiro256PlusPlus) -> f32 {
         let radius = self.tissue.nucleus_radius;
         let rows = if rng.random::<f32>() < 0.45 { 2 } else { 1 };
         // The wall holds its rows of nuclei and some cytoplasm on the lumen's side.
@@ -177,8 +180,12 @@ impl Painter {
             *dyes = dyes.towards(Dyes { blue: 0.1, pink: 0.85 }, 0.55 * membrane).towards(CYTOPLASM, inside);
         });
         self.canvas.change((outline.x, outline.y), outline.reach(), |x, y, dyes| {
+            let depth = outline.depth(x, y);
+            if depth > lumen + 0.1 {
+                return;
+            }
             let edge = lumen + frayed * (patch.at(x * 40.0, y * 40.0) - 0.5);
-            let open = 1.0 - smooth_step(edge - 0.07, edge + 0.02, outline.depth(x, y));
+            let open = 1.0 - smooth_step(edge - 0.07, edge + 0.02, depth);
             let content = EMPTY.towards(secretion, smooth_step(0.45, 0.7, patch.rough(x * 9.0, y * 9.0)));
             *dyes = dyes.towards(content, open);
         });
@@ -199,9 +206,11 @@ impl Painter {
                 angle += radius * rng.random_range(1.75..2.15) / speed;
             }
         }
+        1.0 - lumen * lumen
     }
 
-    fn nest(&mut self, outline: &Outline, rng: &mut Xoshiro256PlusPlus) {
+    /// A solid heap of cells; gives the share of the outline that is cells.
+    fn nest(&mut self, outline: &Outline, rng: &mut Xoshiro256PlusPlus) -> f32 {
         let body = CYTOPLASM.towards(Dyes { blue: 0.24, pink: 0.5 }, rng.random());
         let patch = self.fields.patch;
         let retracted = rng.random::<f32>() < 0.35;
@@ -210,8 +219,11 @@ impl Painter {
             *dyes = dyes.towards(EMPTY, 0.8 * cleft).towards(body, outline.coverage(depth, pixel, 0.006));
         });
         self.canvas.change((outline.x, outline.y), outline.reach(), |x, y, dyes| {
-            let hole = smooth_step(0.70, 0.76, patch.rough(x * 14.0 + 5.0, y * 14.0));
-            *dyes = dyes.towards(EMPTY, 0.9 * hole * well_inside(outline.depth(x, y)));
+            let inside = well_inside(outline.depth(x, y));
+            if inside > 0.0 {
+                let hole = smooth_step(0.70, 0.76, patch.rough(x * 14.0 + 5.0, y * 14.0));
+                *dyes = dyes.towards(EMPTY, 0.9 * hole * inside);
+            }
         });
         let radius = self.tissue.nucleus_radius;
         let spacing = radius * mix(2.05, 1.75, self.tissue.grade);
@@ -224,6 +236,7 @@ impl Painter {
                 self.epithelial(at, rng.random_range(0.0..TAU), rng);
             }
         }
+        1.0
     }
 
     /// A nucleus of the epithelium, as even or uneven as the grade has it.
@@ -249,7 +262,6 @@ impl Painter {
             let spread = rng.random_range(0.04..0.14);
             for _ in 0..rng.random_range(8..60) {
                 let at = (at.0 + spread * normal(rng), at.1 + spread * normal(rng));
-                let empty = self.canvas.at(at.0, at.1).is_none_or(|dyes| dyes.pink < 0.15);
                 let nucleus = Nucleus {
                     at,
                     radius: PLAIN_RADIUS * rng.random_range(0.55..0.75),
@@ -259,11 +271,16 @@ impl Painter {
                     density: rng.random_range(1.1..1.5),
                     pale: 0.05,
                 };
-                if !empty {
+                if !self.is_empty(at) {
                     self.nucleus(&nucleus, rng);
                 }
             }
         }
+    }
+
+    /// Whether there is no tissue at this point.
+    fn is_empty(&self, at: (f32, f32)) -> bool {
+        self.canvas.at(at.0, at.1).is_none_or(|dyes| dyes.pink < 0.15)
     }
 
     fn nucleus(&mut self, nucleus: &Nucleus, rng: &mut impl Rng) {
