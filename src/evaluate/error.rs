@@ -1,0 +1,69 @@
+//! Why an evaluation stopped.
+
+use thiserror::Error;
+
+use crate::attack::AttackError;
+use crate::data::DataError;
+
+/// Why an evaluation stopped; it names what was expected and what was found.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum EvaluationError {
+    /// A parameter is out of its documented range.
+    #[error("{parameter}: expected {expected}, found {found}")]
+    Parameter {
+        /// The parameter's name.
+        parameter: &'static str,
+        /// Its documented range.
+        expected: &'static str,
+        /// The value given.
+        found: String,
+    },
+    /// No image to evaluate.
+    #[error("expected at least one image, found none")]
+    Empty,
+    /// The classifier does not have the data set's classes.
+    #[error("expected a classifier with the data set's {expected} classes, found one with {found}")]
+    Classes {
+        /// Number of classes of the data set.
+        expected: usize,
+        /// Number of classes of the classifier.
+        found: usize,
+    },
+    /// The classifier or the attack returned a tensor of another shape.
+    #[error("{what}: expected shape {expected:?}, found {found:?}")]
+    Shape {
+        /// Whose output.
+        what: &'static str,
+        /// The shape that it should have.
+        expected: Vec<usize>,
+        /// The shape that it has.
+        found: Vec<usize>,
+    },
+    /// Runs that cannot be pooled.
+    #[error("pooling run {run}: expected the first run's {what}, {expected}, found {found}")]
+    Pool {
+        /// Position of the run that differs.
+        run: usize,
+        /// What differs.
+        what: &'static str,
+        /// The first run's.
+        expected: String,
+        /// This run's.
+        found: String,
+    },
+    /// An image could not be read.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The attack refused to start.
+    #[error(transparent)]
+    Attack(#[from] AttackError),
+    /// The cancel flag was set.
+    #[error("evaluation cancelled after {done} of {total} image passes")]
+    Cancelled {
+        /// Passes done.
+        done: usize,
+        /// Passes that a whole run takes.
+        total: usize,
+    },
+}

@@ -1,0 +1,119 @@
+//! How large perturbations are, and how visible.
+
+use serde::{Deserialize, Serialize};
+
+use super::interval::round;
+use super::{psnr, ssim};
+
+/// How far an adversarial image is from its original, on the \[0,1\] scale.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Distances {
+    /// Largest change of any value.
+    pub linf: f32,
+    /// Euclidean length of the change.
+    pub l2: f32,
+    /// Sum of absolute changes.
+    pub l1: f32,
+    /// Peak signal-to-noise ratio in decibels; `None` if nothing changed, which makes it infinite.
+    pub psnr: Option<f32>,
+    /// Structural similarity; `None` for images under 11x11 pixels.
+    pub ssim: Option<f32>,
+}
+
+impl Distances {
+    /// Between two images of `[channels, height, width]`, row by row.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the lengths are not `channels * height * width` or zero.
+    pub fn between(original: &[f32], adversarial: &[f32], shape: [usize; 3]) -> Self {
+        let changes = || original.iter().zip(adversarial).map(|(&a, &b)| (f64::from(b) - f64::from(a)).abs());
+        Self {
+            linf: changes().fold(0.0, f64::max) as f32,
+            l2: changes().map(|d| d * d).sum::<f64>().sqrt() as f32,
+            l1: changes().sum::<f64>() as f32,
+            psnr: Some(psnr(original, adversarial) as f32).filter(|p| p.is_finite()),
+            ssim: ssim(original, adversarial, shape).map(|s| s as f32).filter(|s| s.is_finite()),
+        }
+    }
+}
+
+/// Mean and median of a quantity over images; `None` where no image has it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// Arithmetic mean.
+    pub mean: Option<f64>,
+    /// Middle value, or the mean of the two middle ones.
+    pub median: Option<f64>,
+}
+
+impl Summary {
+    fn of(values: impl Iterator<Item = f32>) -> Self {
+        let mut values: Vec<f64> = values.map(f64::from).collect();
+        values.sort_by(f64::total_cmp);
+        let n = values.len();
+        if n == 0 {
+            return Self { mean: None, median: None };
+        }
+        let mean = values.iter().sum::<f64>() / n as f64;
+        let median = (values[(n - 1) / 2] + values[n / 2]) / 2.0;
+        Self { mean: Some(round(mean)), median: Some(round(median)) }
+    }
+}
+
+/// Perturbations over the attacked images of one epsilon.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Perturbation {
+    /// Largest change of any value, on the \[0,1\] scale.
+    pub linf: Summary,
+    /// Euclidean length, on the \[0,1\] scale.
+    pub l2: Summary,
+    /// Sum of absolute changes, on the \[0,1\] scale.
+    pub l1: Summary,
+    /// Peak signal-to-noise ratio in decibels, over the images that changed.
+    pub psnr: Summary,
+    /// Structural similarity.
+    pub ssim: Summary,
+    /// Attacked images that the attack left as they were.
+    pub unchanged: usize,
+}
+
+impl Perturbation {
+    /// Over these images.
+    pub fn over(distances: &[Distances]) -> Self {
+        let of = |value: fn(&Distances) -> Option<f32>| Summary::of(distances.iter().filter_map(value));
+        Self {
+            linf: of(|d| Some(d.linf)),
+            l2: of(|d| Some(d.l2)),
+            l1: of(|d| Some(d.l1)),
+            psnr: of(|d| d.psnr),
+            ssim: of(|d| d.ssim),
+            unchanged: distances.iter().filter(|d| d.linf == 0.0).count(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn norms_and_psnr_by_hand() {
+        let distances = Distances::between(&[0.5, 0.5, 0.25, 0.0], &[0.5, 0.0, 0.5, 0.25], [1, 2, 2]);
+        // Squares 0.25 + 0.0625 + 0.0625 = 0.375; PSNR = -10 log10(0.375 / 4).
+        assert_eq!((distances.linf, distances.l1, distances.ssim), (0.5, 1.0, None));
+        assert!((f64::from(distances.l2) - 0.375f64.sqrt()).abs() < 1e-7);
+        assert!((f64::from(distances.psnr.unwrap()) - 10.280287).abs() < 1e-5);
+    }
+
+    #[test]
+    fn an_unchanged_image_has_no_psnr_and_is_counted() {
+        let same = Distances::between(&[0.5; 4], &[0.5; 4], [1, 2, 2]);
+        let other = Distances::between(&[0.5; 4], &[0.75; 4], [1, 2, 2]);
+        let summary = Perturbation::over(&[same, other]);
+        assert_eq!((same.psnr, summary.unchanged), (None, 1));
+        assert_eq!((summary.linf.mean, summary.linf.median), (Some(0.125), Some(0.125)));
+        assert!((summary.psnr.mean.unwrap() - 12.0412).abs() < 1e-4);
+        assert_eq!(Perturbation::over(&[]).l2.mean, None);
+    }
+}

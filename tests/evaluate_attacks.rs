@@ -1,0 +1,292 @@
+//! Whole evaluations of small classifiers whose outcomes are computed by hand.
+
+use std::cell::{Cell, RefCell};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use histoguard::attack::{Attack, AttackError};
+use histoguard::data::TensorSet;
+use histoguard::evaluate::{Evaluation, EvaluationError, GradientState, Robustness, pooled};
+use histoguard::prelude::*;
+
+/// Mean brightness of the eight images below; class 1 from 0.5 up.
+const BRIGHTNESS: [f32; 8] = [0.1, 0.3, 0.45, 0.55, 0.4, 0.6, 0.65, 0.9];
+const LABELS: [usize; 8] = [0, 0, 0, 0, 1, 1, 1, 1];
+
+fn data() -> TensorSet {
+    let device = Device::default();
+    let images = Tensor::<1>::from_floats(BRIGHTNESS, &device).reshape([8, 1, 1, 1]).expand([8, 3, 12, 12]);
+    TensorSet::new(images, LABELS.to_vec(), vec!["benign".into(), "malignant".into()]).unwrap()
+}
+
+fn bright() -> Frozen {
+    Frozen::from_fn(2, &Device::default(), |x| {
+        let bright = (x.mean_dims(&[1, 2, 3]).reshape([-1, 1]) - 0.5) * 10.0;
+        Tensor::cat(vec![bright.clone().neg(), bright], 1)
+    })
+}
+
+fn fgsm() -> Fgsm {
+    Fgsm::new(Epsilon::pixels(8.0))
+}
+
+fn epsilons() -> [Epsilon; 4] {
+    [Epsilon::unit(0.22), Epsilon::ZERO, Epsilon::unit(0.12), Epsilon::unit(0.07)]
+}
+
+#[test]
+fn fgsm_breaks_images_at_their_distance_from_the_boundary() {
+    let victim = bright();
+    let found = Evaluation::new(&victim).attack(fgsm()).epsilons(epsilons()).run(&data()).unwrap();
+    assert_eq!(found.attack.as_deref(), Some("FGSM"));
+    assert_eq!((found.norm, found.synthetic), (Some(Norm::Linf), false));
+
+    // Without attack, 0.55 (benign) and 0.4 (malignant) are on the wrong side.
+    assert_eq!((found.clean.accuracy.hits, found.clean.accuracy.total), (6, 8));
+    assert_eq!(found.clean.confusion.counts, [[3, 1], [1, 3]]);
+    // Of the 16 pairs only (0.55, 0.4) and (0.45, 0.4) are in the wrong order.
+    assert_eq!(found.clean.auroc, Some(14.0 / 16.0));
+
+    // Right images are 0.4, 0.2, 0.05 | 0.1, 0.15, 0.4 away: 0, 1, 3 and 5 of them fall.
+    let expected = [(0.0, 6, [3, 3]), (0.07, 5, [2, 3]), (0.12, 4, [2, 2]), (0.22, 2, [1, 1])];
+    assert_eq!(found.sweep.len(), expected.len());
+    for (under, (epsilon, right, of_class)) in found.sweep.iter().zip(expected) {
+        assert!((under.epsilon.value() - epsilon).abs() < 1e-12);
+        assert_eq!((under.metrics.accuracy.hits, under.metrics.accuracy.total), (right, 8), "{epsilon}");
+        assert_eq!((under.success.hits, under.success.total), (6 - right, 6), "{epsilon}");
+        for class in 0..2 {
+            assert_eq!(under.metrics.classes[class].accuracy.hits, of_class[class], "{epsilon}");
+            assert_eq!(under.metrics.classes[class].accuracy.total, 4);
+            assert_eq!(under.class_success[class].hits, 3 - of_class[class]);
+        }
+        // Every pixel moves by epsilon (0.9 and 0.1 stay inside [0,1]): 3 * 12 * 12 = 432 values.
+        let p = &under.perturbation;
+        let near =
+            |found: Option<f64>, by_hand: f64| (found.unwrap() - by_hand).abs() < 1e-5 * (1.0 + by_hand);
+        assert!(near(p.linf.mean, epsilon) && near(p.linf.median, epsilon));
+        assert!(near(p.l2.mean, epsilon * 432f64.sqrt()) && near(p.l1.median, epsilon * 432.0));
+        match epsilon == 0.0 {
+            true => assert_eq!((p.psnr.mean, p.ssim.mean, p.unchanged), (None, Some(1.0), 6)),
+            false => assert!(near(p.psnr.mean, -20.0 * epsilon.log10()) && p.unchanged == 0),
+        }
+        assert_eq!((under.over_budget, under.out_of_range, under.not_finite), (0, 0, 0));
+    }
+    assert_eq!(found.sweep[0].metrics, found.clean);
+    assert_eq!(found.at(Epsilon::unit(0.12)).unwrap().success.hits, 2);
+    assert_eq!(found.at(Epsilon::unit(0.13)), None);
+}
+
+#[test]
+fn only_images_that_are_right_are_attacked() {
+    let victim = bright();
+    let found = Evaluation::new(&victim).attack(fgsm()).epsilons(epsilons()).run(&data()).unwrap();
+    for (record, brightness) in found.records.iter().zip(BRIGHTNESS) {
+        let wrong = brightness == 0.55 || brightness == 0.4;
+        assert_eq!(record.clean.is(record.label), !wrong);
+        assert_eq!(record.gradient == GradientState::NotSeen, wrong);
+        for attack in &record.attacks {
+            assert_eq!(attack.distances.is_none(), wrong);
+            if wrong {
+                assert_eq!(attack.outcome, record.clean);
+            }
+        }
+    }
+    assert_eq!((found.records[3].name.as_str(), found.records[3].label), ("image 3", 0));
+    // Logits -4 and 4.
+    assert!((found.records[7].clean.probability.unwrap() - 0.99966466).abs() < 1e-6);
+}
+
+#[test]
+fn an_always_malignant_model_is_robust_on_malignant_images_only() {
+    let victim = Frozen::from_fn(2, &Device::default(), |x| {
+        let zero = x.mean_dims(&[1, 2, 3]).reshape([-1, 1]) * 0.0;
+        Tensor::cat(vec![zero.clone(), zero + 5.0], 1)
+    });
+    let found = Evaluation::new(&victim).attack(fgsm()).run(&data()).unwrap();
+    let under = &found.sweep[0];
+    assert_eq!((under.metrics.classes[1].accuracy.hits, under.metrics.classes[0].accuracy.hits), (4, 0));
+    assert_eq!(under.metrics.balanced_accuracy.unwrap().value, 0.5);
+    assert_eq!(under.metrics.classes[1].called.value, Some(1.0));
+    assert_eq!((under.success.hits, under.success.total), (0, 4));
+    // It has no gradient to follow, and the evaluation says so.
+    assert_eq!((found.zero_gradients, found.non_finite_gradients), (4, 0));
+    assert_eq!(under.perturbation.unchanged, 4);
+}
+
+/// Adds a fixed amount whatever its budget.
+#[derive(Clone, Copy, Debug)]
+struct Cheat {
+    epsilon: Epsilon,
+    norm: Norm,
+    change: f64,
+}
+
+impl Attack for Cheat {
+    fn name(&self) -> &'static str {
+        "cheat"
+    }
+
+    fn norm(&self) -> Norm {
+        self.norm
+    }
+
+    fn epsilon(&self) -> Epsilon {
+        self.epsilon
+    }
+
+    fn with_epsilon(&self, epsilon: Epsilon) -> Box<dyn Attack> {
+        Box::new(Self { epsilon, ..*self })
+    }
+
+    fn perturb(&self, _: &Frozen, images: Tensor<4>, _: &Goal) -> Result<Tensor<4>, AttackError> {
+        Ok(images + self.change)
+    }
+}
+
+#[test]
+fn an_attack_over_its_budget_is_projected_back_and_flagged() {
+    let victim = bright();
+    // 0.3 would break the benign images at 0.3 and 0.45; a budget of 0.1 leaves one of them.
+    let cheat = Cheat { epsilon: Epsilon::unit(0.1), norm: Norm::Linf, change: 0.3 };
+    let found = Evaluation::new(&victim).attack(cheat).run(&data()).unwrap();
+    let under = &found.sweep[0];
+    assert_eq!((under.success.hits, under.success.total), (1, 6));
+    // 0.9 + 0.3 leaves [0,1]; clipped to 1.0 it keeps the budget of 0.1.
+    assert_eq!((under.over_budget, under.out_of_range, under.not_finite), (5, 1, 0));
+    assert!((under.perturbation.linf.mean.unwrap() - 0.1).abs() < 1e-6);
+
+    for (norm, size) in [(Norm::L2, 0.05 * 432f64.sqrt()), (Norm::L1, 0.05 * 432.0)] {
+        let cheat = Cheat { epsilon: Epsilon::unit(size), norm, change: 0.3 };
+        let under = &Evaluation::new(&victim).attack(cheat).run(&data()).unwrap().sweep[0];
+        let measured = if norm == Norm::L2 { under.perturbation.l2 } else { under.perturbation.l1 };
+        assert!((measured.mean.unwrap() / size - 1.0).abs() < 1e-4, "{norm}: {measured:?}");
+        assert_eq!(under.over_budget, 6, "{norm}");
+    }
+
+    let cheat = Cheat { epsilon: Epsilon::unit(0.1), norm: Norm::Linf, change: f64::NAN };
+    let under = &Evaluation::new(&victim).attack(cheat).run(&data()).unwrap().sweep[0];
+    assert_eq!((under.not_finite, under.success.hits, under.perturbation.unchanged), (6, 0, 6));
+}
+
+#[test]
+fn nan_logits_are_wrong_and_counted() {
+    // NaN above 0.62, and everywhere else "bright".
+    let victim = Frozen::from_fn(2, &Device::default(), |x| {
+        let mean = x.mean_dims(&[1, 2, 3]).reshape([-1, 1]);
+        let bright = (mean.clone() - 0.5).mask_fill(mean.greater_elem(0.62), f32::NAN);
+        Tensor::cat(vec![bright.clone().neg(), bright], 1)
+    });
+    let found = Evaluation::new(&victim).attack(fgsm()).epsilons([Epsilon::unit(0.2)]).run(&data()).unwrap();
+    assert_eq!((found.clean.accuracy.hits, found.non_finite_logits), (4, 2));
+    assert_eq!(found.clean.confusion.undecided, [0, 2]);
+    assert_eq!(found.records[7].clean.prediction, None);
+    // 0.45 + 0.2 is NaN, which counts as wrong.
+    let under = &found.sweep[0];
+    assert_eq!((under.non_finite_logits, under.metrics.confusion.undecided[0]), (1, 1));
+    assert_eq!(under.success.total, 4);
+    let text = serde_json::to_string(&found).unwrap();
+    assert_eq!(serde_json::from_str::<Robustness>(&text).unwrap(), found);
+}
+
+#[test]
+fn results_do_not_depend_on_the_batch_size() {
+    let victim = bright();
+    let run = |size| {
+        Evaluation::new(&victim).attack(fgsm()).epsilons(epsilons()).batch_size(size).run(&data()).unwrap()
+    };
+    let one = run(1);
+    for size in [2, 3, 8, 100] {
+        assert_eq!(run(size), one, "batch size {size}");
+    }
+}
+
+#[test]
+fn json_gives_back_the_same_result() {
+    let victim = bright();
+    let levels = (0..80).map(|half| Epsilon::pixels(f64::from(half) / 2.0));
+    let found = Evaluation::new(&victim).attack(fgsm()).epsilons(levels).run(&data()).unwrap();
+    let text = serde_json::to_string_pretty(&found).unwrap();
+    let back: Robustness = serde_json::from_str(&text).unwrap();
+    assert!(back == found, "changed by JSON");
+    assert!(text.contains(r#""epsilon_pixels": 39.5,"#));
+}
+
+#[test]
+fn clean_metrics_need_no_attack() {
+    let victim = bright();
+    let found = Evaluation::new(&victim).run(&data()).unwrap();
+    assert_eq!((found.attack, found.sweep.len(), found.clean.accuracy.hits), (None, 0, 6));
+    assert!(found.records.iter().all(|r| r.gradient == GradientState::NotSeen));
+}
+
+#[test]
+fn pooled_runs_add_their_counts() {
+    let victim = bright();
+    let run = Evaluation::new(&victim).attack(fgsm()).epsilons(epsilons()).run(&data()).unwrap();
+    let all = pooled(&[run.clone(), run.clone(), run.clone()]).unwrap();
+    assert_eq!((all.clean.accuracy.hits, all.clean.accuracy.total), (18, 24));
+    assert_eq!((all.sweep[2].success.hits, all.sweep[2].success.total), (6, 18));
+    // statsmodels proportion_confint(18, 24, method="wilson").
+    let interval = all.clean.accuracy.interval.unwrap();
+    assert!(
+        (interval.low - 0.55100556).abs() < 1e-8 && (interval.high - 0.88000634).abs() < 1e-8,
+        "{interval:?}"
+    );
+
+    assert!(matches!(pooled(&[]), Err(EvaluationError::Empty)));
+    let other = Evaluation::new(&victim).attack(fgsm()).run(&data()).unwrap();
+    let error = pooled(&[run, other]).unwrap_err();
+    assert!(matches!(error, EvaluationError::Pool { run: 1, what: "epsilons", .. }), "{error}");
+}
+
+#[test]
+fn progress_reaches_the_total_and_cancelling_stops() {
+    let victim = bright();
+    let seen = RefCell::new(Vec::new());
+    Evaluation::new(&victim)
+        .attack(fgsm())
+        .epsilons(epsilons())
+        .batch_size(3)
+        .on_progress(|p| seen.borrow_mut().push((p.done, p.total)))
+        .run(&data())
+        .unwrap();
+    let seen = seen.into_inner();
+    assert!(seen.windows(2).all(|w| w[0].0 < w[1].0));
+    assert_eq!((seen.len(), seen.last()), (15, Some(&(40, 40))));
+
+    let (flag, last) = (AtomicBool::new(false), Cell::new(0));
+    let error = Evaluation::new(&victim)
+        .attack(fgsm())
+        .epsilons(epsilons())
+        .batch_size(3)
+        .on_progress(|p| {
+            last.set(p.done);
+            flag.store(p.done >= 6, Ordering::Relaxed);
+        })
+        .cancel_with(&flag)
+        .run(&data())
+        .unwrap_err();
+    assert!(matches!(error, EvaluationError::Cancelled { done: 6, total: 40 }), "{error}");
+    assert_eq!(last.get(), 6);
+}
+
+#[test]
+fn wrong_inputs_are_refused_with_what_was_expected() {
+    let victim = bright();
+    let fails = |evaluation: Evaluation| evaluation.run(&data()).unwrap_err().to_string();
+    assert_eq!(fails(Evaluation::new(&victim).batch_size(0)), "batch size: expected at least 1, found 0");
+    let negative = Evaluation::new(&victim).attack(fgsm()).epsilons([Epsilon::unit(-0.5)]);
+    assert_eq!(fails(negative), "epsilon: expected a finite number of at least 0, found -0.5");
+    let three = Frozen::from_fn(3, &Device::default(), |x| Tensor::zeros([x.dims()[0], 3], &x.device()));
+    assert_eq!(
+        fails(Evaluation::new(&three)),
+        "expected a classifier with the data set's 2 classes, found one with 3"
+    );
+    let liar = Frozen::from_fn(2, &Device::default(), |x| Tensor::zeros([x.dims()[0], 3], &x.device()));
+    assert!(fails(Evaluation::new(&liar)).contains("expected shape [8, 2], found [8, 3]"));
+
+    let empty = Tensor::<4>::zeros([1, 1, 1, 1], &Device::default());
+    let empty = TensorSet::new(empty.slice([0..0]), vec![], vec!["a".into(), "b".into()]);
+    if let Ok(empty) = empty {
+        assert!(matches!(Evaluation::new(&victim).run(&empty), Err(EvaluationError::Empty)));
+    }
+}
