@@ -12,7 +12,7 @@ use burn::tensor::module::{batch_norm, batch_norm_train};
 /// # Shapes
 ///
 /// - `input`, output: `[batch, channels, height, width]`
-pub(crate) fn forward(norm: &BatchNorm, input: Tensor<4>) -> Tensor<4> {
+pub(super) fn forward(norm: &BatchNorm, input: Tensor<4>) -> Tensor<4> {
     let (gamma, beta) = (norm.gamma.val(), norm.beta.val());
     if !is_training(norm, &input) {
         let (mean, variance) = running(norm);
@@ -27,30 +27,30 @@ pub(crate) fn forward(norm: &BatchNorm, input: Tensor<4>) -> Tensor<4> {
         );
     }
     let [batch, _, height, width] = input.dims();
+    let count = (batch * height * width) as f64;
     let result = batch_norm_train(input, gamma, beta, norm.epsilon);
-    update(norm, result.mean, result.variance, batch * height * width);
+    update(norm, result.mean, result.variance * (count / (count - 1.0).max(1.0)));
     result.output
 }
 
 /// Whether [`forward`] uses batch statistics for this input.
-pub(crate) fn is_training<const D: usize>(norm: &BatchNorm, input: &Tensor<D>) -> bool {
+fn is_training(norm: &BatchNorm, input: &Tensor<4>) -> bool {
     input.device().is_autodiff() && norm.training.is_enabled()
 }
 
 /// Running mean and variance with every update applied.
-pub(crate) fn running(norm: &BatchNorm) -> (Tensor<1>, Tensor<1>) {
+pub(super) fn running(norm: &BatchNorm) -> (Tensor<1>, Tensor<1>) {
     (norm.running_mean.value_sync(), norm.running_var.value_sync())
 }
 
-/// Moves the running statistics towards those of a batch with `count` values a channel; `variance` is the
-/// biased one.
-pub(crate) fn update(norm: &BatchNorm, mean: Tensor<1>, variance: Tensor<1>, count: usize) {
-    let unbiased = variance.detach() * (count as f64 / (count as f64 - 1.0).max(1.0));
+/// Moves the running statistics towards a batch's mean and unbiased variance.
+pub(super) fn update(norm: &BatchNorm, mean: Tensor<1>, variance: Tensor<1>) {
     let (old_mean, old_variance) = running(norm);
-    let device = mean.device();
     let moved = |old: Tensor<1>, new: Tensor<1>| {
-        (old.to_device(&device) * (1.0 - norm.momentum) + new * norm.momentum).detach()
+        let new = new.without_autodiff().to_device(&old.device().without_autodiff());
+        let moved = old.clone().without_autodiff() * (1.0 - norm.momentum) + new * norm.momentum;
+        if old.is_autodiff() { moved.autodiff() } else { moved }
     };
-    norm.running_mean.update(moved(old_mean, mean.detach()));
-    norm.running_var.update(moved(old_variance, unbiased));
+    norm.running_mean.update(moved(old_mean, mean));
+    norm.running_var.update(moved(old_variance, variance));
 }

@@ -8,10 +8,11 @@ use burn::nn::{BatchNorm, BatchNormConfig, Linear, PaddingConfig2d};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 
-use super::batch_norm;
 use super::dense_block::{DenseBlock, DenseLayer};
 use super::init::Init;
+use super::packed_cache::PackedCache;
 use super::transition::Transition;
+use super::{batch_norm, fused};
 use crate::classifier::Classifier;
 
 /// A member of the DenseNet family, as in `torchvision.models.densenet`.
@@ -131,6 +132,8 @@ impl DenseNetConfig {
         DenseNet {
             features: Features { conv0, norm0, pool0, denseblocks, transitions, norm5 },
             classifier: init.linear(channels, self.num_classes),
+            packed: PackedCache::default(),
+            kernels: true,
         }
     }
 
@@ -160,6 +163,9 @@ pub struct DenseNet {
     pub features: Features,
     /// From pooled features to class scores.
     pub classifier: Linear,
+    pub(super) packed: PackedCache,
+    #[module(skip)]
+    pub(super) kernels: bool,
 }
 
 impl DenseNet {
@@ -178,7 +184,8 @@ impl DenseNet {
     ///
     /// Panics on another number of channels and on smaller images.
     pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
-        self.classifier.forward(self.embed(images))
+        let pooled = self.embed(images);
+        fused::classify(self, &pooled).unwrap_or_else(|| self.classifier.forward(pooled))
     }
 
     /// What the classifier sees: the features after the last ReLU, averaged over the image.
@@ -200,8 +207,21 @@ impl DenseNet {
             height.min(width) >= least,
             "images: expected at least {least}x{least} pixels, found {height}x{width}"
         );
+        if let Some(pooled) = fused::embed(self, &images) {
+            return pooled;
+        }
         let features = relu(self.features.forward(images));
         features.mean_dims(&[2, 3]).reshape([batch as i32, -1])
+    }
+
+    /// Whether the crate's own CPU kernels may compute this network; they may unless told otherwise.
+    ///
+    /// They do so on the `flex` backend in single precision, and give the numbers of burn's operations up to
+    /// rounding, several times as fast. `HISTOGUARD_KERNELS=off` in the environment switches them off for a whole
+    /// program. Other backends, and dropout in training, use burn's operations in any case.
+    pub fn with_kernels(mut self, kernels: bool) -> Self {
+        self.kernels = kernels;
+        self
     }
 
     /// The smallest height and width that leave a pixel for the last block: 29 for four blocks.
@@ -264,14 +284,6 @@ impl Features {
             }
         }
         batch_norm::forward(&self.norm5, hidden)
-    }
-
-    fn norms(&self) -> impl Iterator<Item = &BatchNorm> {
-        let layers = self.denseblocks.iter().flat_map(|block| &block.layers);
-        std::iter::once(&self.norm0)
-            .chain(layers.flat_map(|layer| [&layer.norm1, &layer.norm2]))
-            .chain(self.transitions.iter().map(|transition| &transition.norm))
-            .chain([&self.norm5])
     }
 }
 

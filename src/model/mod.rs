@@ -3,8 +3,22 @@
 mod batch_norm;
 mod dense_block;
 mod densenet;
+#[cfg(feature = "flex")]
+mod fused;
+#[cfg(not(feature = "flex"))]
+#[path = "unfused.rs"]
+mod fused;
 mod init;
+#[cfg(feature = "flex")]
+#[allow(unsafe_code, unreachable_pub, dead_code, unused_imports)]
+mod kernels;
+#[cfg(feature = "flex")]
+mod linear;
 mod normalized;
+#[cfg(feature = "flex")]
+mod operation;
+mod packed_cache;
+mod parts;
 mod transition;
 
 pub use dense_block::{DenseBlock, DenseLayer};

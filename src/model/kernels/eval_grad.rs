@@ -1,0 +1,315 @@
+//! Evaluation mode: the gradient with respect to the images, from the masks of the forward pass.
+
+use rayon::prelude::*;
+
+use super::arch::Plan;
+use super::buffer::{Buffer, Ptr, split};
+use super::eval::{Conv3, Packed, block_sizes};
+use super::plane::{CHUNK, Halo};
+use super::simd::{Kernel, LANES, MAX_PIXELS, Simd, dispatch};
+use super::stem::{StemBack, StemSize, unpool};
+use super::tile::{Conv, Epilogue, convolve};
+
+/// What a forward pass leaves for [`Packed::backward`]: about 2 MB an image of 224 x 224 on DenseNet-121.
+pub struct EvalState {
+    pub(super) size: StemSize,
+    pub(super) images: Vec<ImageState>,
+}
+
+/// One image's masks: a bit where ReLU lets the gradient pass.
+pub(super) struct ImageState {
+    pub winners: Buffer,
+    /// `[layer][plane][pixel]` of each block; norm1 and norm2 of a layer follow each other, the transition comes last.
+    blocks: Vec<(Buffer, Vec<[usize; 2]>, usize)>,
+    pub norm5: Buffer,
+}
+
+impl ImageState {
+    pub(super) fn new(plan: &Plan, size: StemSize) -> ImageState {
+        let sizes = block_sizes(plan, size);
+        let pixels = |i: usize| sizes[i].0 * sizes[i].1;
+        let blocks = plan.blocks.iter().enumerate().map(|(i, block)| {
+            let mut end = 0;
+            let mut take = |planes: usize| {
+                end += planes * pixels(i);
+                end - planes * pixels(i)
+            };
+            let layers =
+                block.layers.iter().map(|layer| [take(layer.planes), take(plan.mid_planes)]).collect();
+            let transition = take(if block.transition.is_some() { block.planes } else { 0 });
+            (Buffer::new(end), layers, transition)
+        });
+        let last = plan.blocks.len() - 1;
+        ImageState {
+            winners: Buffer::new(plan.stem_planes * size.pixels_out() * LANES / 4),
+            norm5: Buffer::new(plan.blocks[last].planes * pixels(last)),
+            blocks: blocks.collect(),
+        }
+    }
+
+    /// Masks of norm1 and norm2.
+    pub(super) fn layer(&self, block: usize, layer: usize) -> (Ptr, Ptr) {
+        let (buffer, layers, _) = &self.blocks[block];
+        let [norm1, norm2] = layers[layer];
+        (buffer.ptr().at(norm1), buffer.ptr().at(norm2))
+    }
+
+    pub(super) fn transition(&self, block: usize) -> Ptr {
+        let (buffer, _, transition) = &self.blocks[block];
+        buffer.ptr().at(*transition)
+    }
+}
+
+impl Packed {
+    /// Gradient with respect to the images of a loss whose gradient with respect to the pooled features is `grad`.
+    ///
+    /// # Shapes
+    ///
+    /// - grad: `[n, features]`
+    /// - result: `[n, in_channels, height, width]`
+    ///
+    /// # Panics
+    ///
+    /// If `grad` does not fit the state.
+    pub fn backward(&self, state: &EvalState, grad: &[f32]) -> Vec<f32> {
+        let (size, n) = (state.size, state.images.len());
+        let features = self.plan.norm5.channels;
+        assert_eq!(grad.len(), n * features, "gradient of {n} x {features} pooled features");
+        let parts = rayon::current_num_threads().div_ceil(n.max(1));
+        let mut images = vec![0.0; n * size.image()];
+        let work =
+            images.par_chunks_exact_mut(size.image()).zip(&state.images).zip(grad.par_chunks_exact(features));
+        work.for_each(|((image, state), grad)| self.backward_image(state, size, grad, image, parts));
+        images
+    }
+
+    fn backward_image(
+        &self,
+        state: &ImageState,
+        size: StemSize,
+        grad: &[f32],
+        image: &mut [f32],
+        parts: usize,
+    ) {
+        let plan = &self.plan;
+        let sizes = block_sizes(plan, size);
+        let gradient =
+            |i: usize| Buffer::new((plan.blocks[i].planes * sizes[i].0 * sizes[i].1 + MAX_PIXELS) * LANES);
+        let last = plan.blocks.len() - 1;
+        let mut g = gradient(last);
+        self.unpool_features(state, sizes[last].0 * sizes[last].1, grad, &mut g);
+        for i in (0..=last).rev() {
+            let (height, width) = sizes[i];
+            let (halo, pixels) = (Halo { height, width }, height * width);
+            let mut dy = Buffer::new(plan.growth_planes * halo.plane());
+            halo.clear(&mut dy);
+            let dz = Buffer::new((plan.mid_planes * pixels + MAX_PIXELS) * LANES);
+            for (j, layer) in self.blocks[i].layers.iter().enumerate().rev() {
+                let (mask1, mask2) = state.layer(i, j);
+                let planes = plan.blocks[i].layers[j].planes;
+                fill_halo(
+                    halo,
+                    &g[planes * pixels * LANES..][..plan.growth_planes * pixels * LANES],
+                    &mut dy,
+                );
+                split(parts, halo.stream(), CHUNK, |_, from, to| {
+                    let kernel = Conv3 {
+                        x: dy.ptr(),
+                        halo,
+                        planes: plan.growth_planes,
+                        weights: &layer.conv2.backward,
+                        out_planes: plan.mid_planes,
+                        range: (from, to),
+                        then: Keep { masks: mask2, mask_plane: pixels, y: dz.ptr() },
+                    };
+                    // SAFETY: the buffers have these sizes, and the parts write different pixels.
+                    unsafe { dispatch(self.level, kernel) }
+                });
+                split(parts, pixels, CHUNK, |_, from, to| {
+                    let kernel = Pointwise {
+                        x: dz.ptr(),
+                        plane: pixels * LANES,
+                        planes: plan.mid_planes,
+                        weights: &layer.conv1.backward,
+                        out_planes: planes,
+                        range: (from, to),
+                        then: KeepAdd { masks: mask1, mask_plane: pixels, y: g.ptr() },
+                    };
+                    // SAFETY: as above.
+                    unsafe { dispatch(self.level, kernel) }
+                });
+            }
+            if i > 0 {
+                let (height, width) = sizes[i - 1];
+                let mut before = gradient(i - 1);
+                // A last odd row or column has no part in the average.
+                before.fill(0.0);
+                let (_, weights) =
+                    self.blocks[i - 1].transition.as_ref().expect("a transition between two blocks");
+                let kernel = Pointwise {
+                    x: g.ptr(),
+                    plane: pixels * LANES,
+                    planes: plan.blocks[i].first_planes,
+                    weights: &weights.backward,
+                    out_planes: plan.blocks[i - 1].planes,
+                    range: (0, pixels),
+                    then: KeepSpread {
+                        masks: state.transition(i - 1),
+                        halo: Halo { height, width },
+                        y: before.ptr(),
+                    },
+                };
+                // SAFETY: as above.
+                unsafe { dispatch(self.level, kernel) }
+                g = before;
+            }
+        }
+        let d = &g[..plan.stem_planes * size.pixels_out() * LANES];
+        let mut conv = Buffer::new((plan.stem_planes * size.conv_pixels() + MAX_PIXELS) * LANES);
+        // SAFETY: the forward pass filled the winners.
+        unsafe { unpool(size, d, state.winners.ptr(), &mut conv) };
+        let padded = Buffer::zeroed(size.padded());
+        let kernel =
+            StemBack { plan, size, weights: &self.stem.backward, d: conv.ptr(), padded: padded.ptr() };
+        // SAFETY: the buffers have these sizes.
+        unsafe { dispatch(self.level, kernel) };
+        size.crop(&padded, image);
+    }
+
+    /// Backwards through the global average, ReLU and norm5.
+    fn unpool_features(&self, state: &ImageState, pixels: usize, grad: &[f32], g: &mut [f32]) {
+        let block = &self.plan.blocks[self.plan.blocks.len() - 1];
+        g.fill(0.0);
+        for (&grad, &lane) in grad.iter().zip(&block.lanes) {
+            let value = grad / pixels as f32 * self.norm5.scale[lane];
+            for px in 0..pixels {
+                // SAFETY: the masks hold all planes and pixels.
+                let bits = unsafe { *state.norm5.ptr().bits().add(lane / LANES * pixels + px) };
+                if bits >> (lane % LANES) & 1 == 1 {
+                    g[(lane / LANES * pixels + px) * LANES + lane % LANES] = value;
+                }
+            }
+        }
+    }
+}
+
+/// Copies dense planes into the pixels of haloed ones.
+pub(super) fn fill_halo(halo: Halo, dense: &[f32], haloed: &mut [f32]) {
+    for (dense, haloed) in
+        dense.chunks_exact(halo.height * halo.width * LANES).zip(haloed.chunks_exact_mut(halo.plane()))
+    {
+        let rows = haloed[halo.lead()..].chunks_exact_mut(halo.row() * LANES);
+        for (from, to) in dense.chunks_exact(halo.width * LANES).zip(rows) {
+            to[..halo.width * LANES].copy_from_slice(from);
+        }
+    }
+}
+
+/// 1x1 convolution of dense planes.
+pub(super) struct Pointwise<'a, E> {
+    pub x: Ptr,
+    pub plane: usize,
+    pub planes: usize,
+    pub weights: &'a Buffer,
+    pub out_planes: usize,
+    pub range: (usize, usize),
+    pub then: E,
+}
+
+impl<E: Epilogue> Kernel for Pointwise<'_, E> {
+    #[inline(always)]
+    unsafe fn run<S: Simd>(mut self) {
+        let conv = Conv {
+            x: self.x.0,
+            planes: self.planes,
+            plane: self.plane,
+            taps: &[0],
+            depth: LANES,
+            weights: self.weights.ptr().0,
+            out_planes: self.out_planes,
+        };
+        let chunk = CHUNK / S::PIXELS * S::PIXELS;
+        for from in (self.range.0..self.range.1).step_by(chunk) {
+            // SAFETY: the caller's contract; there is room for a tile behind the input's end.
+            unsafe { convolve::<S, _, LANES>(&conv, from, (from + chunk).min(self.range.1), &mut self.then) }
+        }
+    }
+}
+
+/// Writes where ReLU let the gradient pass, zero elsewhere.
+struct Keep {
+    masks: Ptr,
+    mask_plane: usize,
+    y: Ptr,
+}
+
+impl Epilogue for Keep {
+    #[inline(always)]
+    unsafe fn tile<S: Simd>(&mut self, plane: usize, px: usize, count: usize, tile: *const f32) {
+        let first = plane * self.mask_plane + px;
+        for p in 0..count {
+            for v in (0..LANES).step_by(S::WIDTH) {
+                // SAFETY: the caller's contract; masks and gradient have the same planes.
+                unsafe {
+                    let bits = *self.masks.bits().add(first + p) >> v;
+                    let d = S::keep(bits, S::load(tile.add(p * LANES + v)));
+                    S::store(self.y.0.add((first + p) * LANES + v), d);
+                }
+            }
+        }
+    }
+}
+
+/// Adds where ReLU let the gradient pass.
+struct KeepAdd {
+    masks: Ptr,
+    mask_plane: usize,
+    y: Ptr,
+}
+
+impl Epilogue for KeepAdd {
+    #[inline(always)]
+    unsafe fn tile<S: Simd>(&mut self, plane: usize, px: usize, count: usize, tile: *const f32) {
+        let first = plane * self.mask_plane + px;
+        for p in 0..count {
+            for v in (0..LANES).step_by(S::WIDTH) {
+                // SAFETY: as for `Keep`.
+                unsafe {
+                    let bits = *self.masks.bits().add(first + p) >> v;
+                    let d = S::keep(bits, S::load(tile.add(p * LANES + v)));
+                    let y = self.y.0.add((first + p) * LANES + v);
+                    S::store(y, S::add(S::load(y), d));
+                }
+            }
+        }
+    }
+}
+
+/// A quarter of the gradient to each of the four pixels of an average, where ReLU let it pass.
+struct KeepSpread {
+    masks: Ptr,
+    halo: Halo,
+    y: Ptr,
+}
+
+impl Epilogue for KeepSpread {
+    #[inline(always)]
+    unsafe fn tile<S: Simd>(&mut self, plane: usize, px: usize, count: usize, tile: *const f32) {
+        let (width, out_width) = (self.halo.width, self.halo.width / 2);
+        for p in 0..count {
+            let first = plane * self.halo.height * width
+                + (px + p) / out_width * 2 * width
+                + (px + p) % out_width * 2;
+            for at in [first, first + 1, first + width, first + width + 1] {
+                for v in (0..LANES).step_by(S::WIDTH) {
+                    // SAFETY: as for `Keep`, at the four pixels under the output's.
+                    unsafe {
+                        let bits = *self.masks.bits().add(at) >> v;
+                        let d = S::mul(S::load(tile.add(p * LANES + v)), S::splat(0.25));
+                        S::store(self.y.0.add(at * LANES + v), S::keep(bits, d));
+                    }
+                }
+            }
+        }
+    }
+}

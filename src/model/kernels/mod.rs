@@ -1,0 +1,27 @@
+//! The fast CPU path of a DenseNet's feature extractor: evaluation, input gradients and training.
+//!
+//! Activations live in planes of 32 channels, `[plane][pixel][32]`, so that a concatenation appends planes and every
+//! 1x1 and 3x3 convolution is one register tile of pixels by 32 channels. Evaluation works on one image at a time and
+//! keeps one bit an activation for the backward pass; training works layer by layer over the batch.
+
+mod arch;
+mod buffer;
+mod eval;
+mod eval_grad;
+mod grad_kernels;
+mod pack;
+mod plane;
+mod reduce;
+mod simd;
+mod stem;
+mod tile;
+mod train;
+mod train_grad;
+
+pub use arch::{Arch, Slot};
+pub use buffer::release_memory;
+pub use eval::Packed;
+pub use eval_grad::EvalState;
+pub use simd::Level;
+pub use train::{NormStatistics, TrainState};
+pub use train_grad::Gradients;

@@ -1,0 +1,105 @@
+//! Weights in the order in which the register tiles read them.
+
+use super::arch::{Conv, Norm, Plan, planes};
+use super::buffer::Buffer;
+use super::simd::LANES;
+
+/// Scale and shift of every lane, zero where there is no channel.
+#[derive(Clone, Debug)]
+pub(super) struct Affine {
+    pub scale: Vec<f32>,
+    pub shift: Vec<f32>,
+}
+
+/// Spreads a vector over its lanes, zero elsewhere.
+pub(super) fn spread(values: &[f32], lanes: &[usize]) -> Vec<f32> {
+    let mut out = vec![0.0; planes(lanes[values.len() - 1] + 1) * LANES];
+    for (&value, &lane) in values.iter().zip(lanes) {
+        out[lane] = value;
+    }
+    out
+}
+
+/// What a norm does with its running statistics, a channel.
+pub(super) fn frozen_affine(norm: &Norm, params: &[f32], stats: &[f32], eps: f32) -> Affine {
+    let mut affine = Affine { scale: Vec::new(), shift: Vec::new() };
+    for c in 0..norm.channels {
+        let scale = params[norm.gamma + c] / (stats[norm.var + c] + eps).sqrt();
+        affine.scale.push(scale);
+        affine.shift.push(params[norm.beta + c] - stats[norm.mean + c] * scale);
+    }
+    affine
+}
+
+impl Affine {
+    pub(super) fn spread(&self, lanes: &[usize]) -> Affine {
+        Affine { scale: spread(&self.scale, lanes), shift: spread(&self.shift, lanes) }
+    }
+}
+
+/// A convolution's weights, packed for both directions.
+pub(super) struct Weights {
+    /// `[out plane][in plane][tap][in][out]`.
+    pub forward: Buffer,
+    /// `[in plane][out plane][tap, flipped][out][in]`.
+    pub backward: Buffer,
+}
+
+/// Factors that are folded into a convolution: of its outputs (both directions) and of its inputs (backward only).
+#[derive(Clone, Copy, Default)]
+pub(super) struct Folded<'a> {
+    pub out: Option<&'a [f32]>,
+    pub inp_backward: Option<&'a [f32]>,
+}
+
+impl Weights {
+    /// Packs a 1x1 or 3x3 convolution whose channels lie in the given lanes.
+    pub(super) fn pack(
+        params: &[f32],
+        conv: &Conv,
+        lanes_out: &[usize],
+        lanes_in: &[usize],
+        folded: Folded,
+    ) -> Weights {
+        let (lanes_out, lanes_in) = (&lanes_out[..conv.out], &lanes_in[..conv.inp]);
+        let (out_planes, in_planes) =
+            (planes(lanes_out[conv.out - 1] + 1), planes(lanes_in[conv.inp - 1] + 1));
+        let taps = conv.taps;
+        let size = out_planes * in_planes * taps * LANES * LANES;
+        let (mut forward, mut backward) = (Buffer::zeroed(size), Buffer::zeroed(size));
+        let weights = params[conv.offset..][..conv.len()].chunks_exact(taps);
+        let pairs = lanes_out
+            .iter()
+            .enumerate()
+            .flat_map(|(o, &lo)| lanes_in.iter().enumerate().map(move |(i, &li)| (o, lo, i, li)));
+        for ((o, lo, i, li), kernel) in pairs.zip(weights) {
+            let (op, ip) = (lo / LANES, li / LANES);
+            let (lo, li) = (lo % LANES, li % LANES);
+            let scale = folded.out.map_or(1.0, |s| s[o]);
+            let back = folded.inp_backward.map_or(1.0, |s| s[i]);
+            for (t, &w) in kernel.iter().enumerate() {
+                forward[(((op * in_planes + ip) * taps + t) * LANES + li) * LANES + lo] = w * scale;
+                backward[(((ip * out_planes + op) * taps + taps - 1 - t) * LANES + lo) * LANES + li] =
+                    w * scale * back;
+            }
+        }
+        Weights { forward, backward }
+    }
+
+    /// Packs the stem: forward `[out plane][in, row][7][out]`, backward `[plane of (in, row, 8)][out plane][out][..]`.
+    pub(super) fn pack_stem(params: &[f32], plan: &Plan, inp_scale: Option<&[f32]>) -> Weights {
+        let conv = &plan.conv0;
+        let rows = conv.inp * 7;
+        let mut forward = Buffer::zeroed(plan.stem_planes * rows * 7 * LANES);
+        let mut backward = Buffer::zeroed(planes(rows * 8) * plan.stem_planes * LANES * LANES);
+        for (index, &w) in params[conv.offset..][..conv.len()].iter().enumerate() {
+            let (o, row, column) = (index / (rows * 7), index / 7 % rows, index % 7);
+            let (op, lane) = (o / LANES, o % LANES);
+            let scale = inp_scale.map_or(1.0, |s| s[o]);
+            forward[((op * rows + row) * 7 + column) * LANES + lane] = w;
+            let n = row * 8 + column;
+            backward[((n / LANES * plan.stem_planes + op) * LANES + lane) * LANES + n % LANES] = w * scale;
+        }
+        Weights { forward, backward }
+    }
+}

@@ -1,0 +1,141 @@
+//! Sums over a batch that do not depend on the number of threads: fixed groups of images, added in order.
+
+use rayon::prelude::*;
+
+use super::arch::{Conv, planes};
+use super::buffer::{Buffer, Ptr, split};
+use super::simd::LANES;
+
+/// Groups that a batch is cut into at most.
+const GROUPS: usize = 8;
+
+/// Fixed groups of a batch's images.
+#[derive(Clone, Copy)]
+pub(super) struct Groups {
+    n: usize,
+    each: usize,
+}
+
+impl Groups {
+    pub(super) fn new(n: usize) -> Self {
+        Groups { n, each: n.div_ceil(GROUPS) }
+    }
+
+    pub(super) fn count(self) -> usize {
+        self.n.div_ceil(self.each)
+    }
+
+    /// Runs `work(group, images)` for all groups in parallel and returns the results in order.
+    pub(super) fn map<T: Send>(self, work: impl Fn(usize, std::ops::Range<usize>) -> T + Sync) -> Vec<T> {
+        let groups = (0..self.count()).into_par_iter().with_max_len(1);
+        groups.map(|g| work(g, g * self.each..((g + 1) * self.each).min(self.n))).collect()
+    }
+}
+
+/// Sums of gradients, and of gradients times centred inputs, a lane.
+pub(super) struct Sums {
+    pub d: Vec<f64>,
+    pub dx: Vec<f64>,
+    single_d: Vec<f32>,
+    single_dx: Vec<f32>,
+}
+
+impl Sums {
+    pub(super) fn new(planes: usize) -> Self {
+        let lanes = planes * LANES;
+        Sums {
+            d: vec![0.0; lanes],
+            dx: vec![0.0; lanes],
+            single_d: vec![0.0; lanes],
+            single_dx: vec![0.0; lanes],
+        }
+    }
+
+    /// Where the kernels add an image's sums, of `d` and of `dx`.
+    pub(super) fn targets(&mut self) -> (Ptr, Ptr) {
+        (Ptr(self.single_d.as_mut_ptr()), Ptr(self.single_dx.as_mut_ptr()))
+    }
+
+    /// Moves an image's sums into the totals.
+    pub(super) fn flush(&mut self) {
+        for (totals, singles) in [(&mut self.d, &mut self.single_d), (&mut self.dx, &mut self.single_dx)] {
+            for (total, single) in totals.iter_mut().zip(singles) {
+                *total += f64::from(*single);
+                *single = 0.0;
+            }
+        }
+    }
+
+    /// The sum over all groups, in order.
+    pub(super) fn total(groups: Vec<Sums>) -> Sums {
+        let mut groups = groups.into_iter();
+        let mut total = groups.next().expect("a batch has a group");
+        for group in groups {
+            for (total, group) in [(&mut total.d, group.d), (&mut total.dx, group.dx)] {
+                total.iter_mut().zip(group).for_each(|(total, group)| *total += group);
+            }
+        }
+        total
+    }
+}
+
+/// Weight gradients of a 1x1 or 3x3 convolution, a group: `[group][in plane][tap][out plane][in][out]`.
+pub(super) struct WeightSums {
+    buffer: Buffer,
+    size: usize,
+}
+
+impl WeightSums {
+    pub(super) fn new(groups: usize, in_planes: usize, taps: usize, out_planes: usize) -> Self {
+        let size = in_planes * taps * out_planes * LANES * LANES;
+        WeightSums { buffer: Buffer::new(groups * size), size }
+    }
+
+    /// A group's sums, zeroed.
+    pub(super) fn start(&self, group: usize) -> Ptr {
+        let sums = self.buffer.ptr().at(group * self.size);
+        // SAFETY: the buffer holds all groups, and each is started by the one task that owns it.
+        unsafe { std::ptr::write_bytes(sums.0, 0, self.size) };
+        sums
+    }
+
+    /// Adds up the groups into the convolution's gradient, `[out][in][tap]`.
+    pub(super) fn finish(&self, conv: &Conv, lanes_in: &[usize], gradient: &mut [f32]) {
+        let (taps, out_planes) = (conv.taps, planes(conv.out));
+        let gradient = Ptr(gradient[..conv.len()].as_mut_ptr());
+        split(rayon::current_num_threads(), conv.inp, 1, |_, from, to| {
+            for (i, &lane) in lanes_in.iter().enumerate().take(to).skip(from) {
+                for t in 0..taps {
+                    for plane in 0..out_planes {
+                        let at = ((lane / LANES * taps + t) * out_planes + plane) * LANES * LANES
+                            + lane % LANES * LANES;
+                        let mut sum = [0.0f32; LANES];
+                        for group in self.buffer.chunks_exact(self.size) {
+                            sum.iter_mut().zip(&group[at..]).for_each(|(sum, part)| *sum += part);
+                        }
+                        for (o, sum) in sum.iter().enumerate().take(conv.out - plane * LANES) {
+                            // SAFETY: an element of the gradient, whose input channel belongs to this part alone.
+                            unsafe { *gradient.at(((plane * LANES + o) * conv.inp + i) * taps + t).0 = *sum };
+                        }
+                    }
+                }
+            }
+        });
+    }
+
+    /// The same for the stem, whose sums are `[group][out plane][in, row][8][out]`.
+    pub(super) fn finish_stem(&self, conv: &Conv, gradient: &mut [f32]) {
+        let rows = conv.inp * 7;
+        for (index, gradient) in gradient[..conv.len()].iter_mut().enumerate() {
+            let (o, row, column) = (index / (rows * 7), index / 7 % rows, index % 7);
+            let at = ((o / LANES * rows + row) * 8 + column) * LANES + o % LANES;
+            *gradient = self.buffer.chunks_exact(self.size).map(|group| group[at]).sum();
+        }
+    }
+
+    /// Sums for the stem's gradient.
+    pub(super) fn stem(groups: usize, conv: &Conv) -> Self {
+        let size = planes(conv.out) * conv.inp * 7 * 8 * LANES;
+        WeightSums { buffer: Buffer::new(groups * size), size }
+    }
+}

@@ -1,0 +1,319 @@
+//! Instruction levels, and the vector operations that the kernels are written over.
+
+use std::sync::OnceLock;
+
+/// Channels of one plane.
+pub(super) const LANES: usize = 32;
+
+/// An instruction level of the kernels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// 16-lane vectors (x86-64 with AVX-512F).
+    Avx512,
+    /// 8-lane vectors with fused multiply-add (x86-64 with AVX2 and FMA).
+    Avx2,
+    /// Plain Rust that every target compiles.
+    Portable,
+}
+
+impl Level {
+    /// The levels that this machine can run, the fastest first.
+    pub fn available() -> Vec<Level> {
+        [Level::Avx512, Level::Avx2, Level::Portable]
+            .into_iter()
+            .filter(|level| level.is_available())
+            .collect()
+    }
+
+    /// Whether this machine can run the level.
+    pub fn is_available(self) -> bool {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => is_x86_feature_detected!("avx512f") && Level::Avx2.is_available(),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
+            Level::Portable => true,
+            #[cfg(not(target_arch = "x86_64"))]
+            _ => false,
+        }
+    }
+
+    /// The fastest level, or the one that `HISTOGUARD_SIMD` (`avx512`, `avx2`, `portable`) names. Read once a process.
+    ///
+    /// # Panics
+    ///
+    /// If the variable names an unknown level, or one that this machine cannot run.
+    pub fn current() -> Level {
+        static CURRENT: OnceLock<Level> = OnceLock::new();
+        *CURRENT.get_or_init(|| {
+            let Ok(name) = std::env::var("HISTOGUARD_SIMD") else { return Level::available()[0] };
+            let level = match name.as_str() {
+                "avx512" => Level::Avx512,
+                "avx2" => Level::Avx2,
+                "portable" => Level::Portable,
+                "" => Level::available()[0],
+                _ => panic!("HISTOGUARD_SIMD is '{name}'; expected avx512, avx2 or portable"),
+            };
+            assert!(level.is_available(), "HISTOGUARD_SIMD is '{name}', which this machine cannot run");
+            level
+        })
+    }
+}
+
+/// Vector operations of one level.
+///
+/// # Safety
+///
+/// Every method needs the instructions of its level, and `load`/`store` a pointer valid for `WIDTH` floats: call them
+/// only below [`dispatch`].
+pub(super) trait Simd: Copy {
+    /// A vector of `WIDTH` floats.
+    type V: Copy;
+    /// Floats of a vector; divides 16.
+    const WIDTH: usize;
+    /// Pixels of a convolution's register tile (times two vectors); at most [`MAX_PIXELS`].
+    const PIXELS: usize;
+    /// Channels of a weight gradient's register tile (times two vectors); divides [`LANES`], at most 8.
+    const ROWS: usize;
+
+    unsafe fn load(from: *const f32) -> Self::V;
+    unsafe fn store(to: *mut f32, v: Self::V);
+    unsafe fn splat(x: f32) -> Self::V;
+    unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
+    unsafe fn sub(a: Self::V, b: Self::V) -> Self::V;
+    unsafe fn mul(a: Self::V, b: Self::V) -> Self::V;
+    /// `a * b + c`
+    unsafe fn mul_add(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// `max(v, 0)` that keeps NaN, as PyTorch's ReLU does.
+    unsafe fn relu(v: Self::V) -> Self::V;
+    /// One bit a lane, set unless `v <= 0`: where PyTorch's ReLU lets the gradient pass (also where NaN).
+    unsafe fn active(v: Self::V) -> u32;
+    /// `v` where the bit is set, otherwise zero, whatever `v` is.
+    unsafe fn keep(bits: u32, v: Self::V) -> Self::V;
+}
+
+/// The largest [`Simd::PIXELS`].
+pub(super) const MAX_PIXELS: usize = 14;
+
+/// Code that runs at a chosen level. `run` and all that it calls must be `#[inline(always)]`.
+pub(super) trait Kernel {
+    /// # Safety
+    ///
+    /// The instructions of `S` must be available, and the kernel's own pointers valid.
+    unsafe fn run<S: Simd>(self);
+}
+
+/// Runs a kernel at `level`.
+///
+/// # Safety
+///
+/// The kernel's pointers must be valid for what it does.
+pub(super) unsafe fn dispatch<K: Kernel>(level: Level, kernel: K) {
+    match level {
+        // SAFETY: a `Level` other than portable is made only where the machine has its instructions.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 => unsafe { x86::run_avx512(kernel) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        Level::Avx2 => unsafe { x86::run_avx2(kernel) },
+        // SAFETY: needs no particular instructions.
+        _ => unsafe { kernel.run::<Portable>() },
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Portable;
+
+#[inline(always)]
+fn lanes(f: impl Fn(usize) -> f32) -> [f32; 4] {
+    [f(0), f(1), f(2), f(3)]
+}
+
+impl Simd for Portable {
+    type V = [f32; 4];
+    const WIDTH: usize = 4;
+    const PIXELS: usize = 6;
+    const ROWS: usize = 4;
+
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> [f32; 4] {
+        // SAFETY: the caller's pointer is valid for four floats.
+        unsafe { from.cast::<[f32; 4]>().read_unaligned() }
+    }
+    #[inline(always)]
+    unsafe fn store(to: *mut f32, v: [f32; 4]) {
+        // SAFETY: the caller's pointer is valid for four floats.
+        unsafe { to.cast::<[f32; 4]>().write_unaligned(v) }
+    }
+    #[inline(always)]
+    unsafe fn splat(x: f32) -> [f32; 4] {
+        [x; 4]
+    }
+    #[inline(always)]
+    unsafe fn add(a: [f32; 4], b: [f32; 4]) -> [f32; 4] {
+        lanes(|i| a[i] + b[i])
+    }
+    #[inline(always)]
+    unsafe fn sub(a: [f32; 4], b: [f32; 4]) -> [f32; 4] {
+        lanes(|i| a[i] - b[i])
+    }
+    #[inline(always)]
+    unsafe fn mul(a: [f32; 4], b: [f32; 4]) -> [f32; 4] {
+        lanes(|i| a[i] * b[i])
+    }
+    #[inline(always)]
+    unsafe fn mul_add(a: [f32; 4], b: [f32; 4], c: [f32; 4]) -> [f32; 4] {
+        // Without the instruction `f32::mul_add` is a slow library call.
+        if cfg!(any(target_arch = "aarch64", target_feature = "fma")) {
+            lanes(|i| a[i].mul_add(b[i], c[i]))
+        } else {
+            lanes(|i| a[i] * b[i] + c[i])
+        }
+    }
+    #[inline(always)]
+    unsafe fn relu(v: [f32; 4]) -> [f32; 4] {
+        lanes(|i| if v[i] <= 0.0 { 0.0 } else { v[i] })
+    }
+    #[inline(always)]
+    #[allow(clippy::neg_cmp_op_on_partial_ord)] // NaN must count as active.
+    unsafe fn active(v: [f32; 4]) -> u32 {
+        (0..4).fold(0, |bits, i| bits | u32::from(!(v[i] <= 0.0)) << i)
+    }
+    #[inline(always)]
+    unsafe fn keep(bits: u32, v: [f32; 4]) -> [f32; 4] {
+        lanes(|i| if bits >> i & 1 == 1 { v[i] } else { 0.0 })
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use super::{Kernel, Simd};
+    use std::arch::x86_64::*;
+
+    /// # Safety
+    ///
+    /// The machine has these features; the kernel's pointers are valid.
+    #[target_feature(enable = "avx512f,avx2,fma")]
+    pub(super) unsafe fn run_avx512<K: Kernel>(kernel: K) {
+        // SAFETY: this function's own contract.
+        unsafe { kernel.run::<Avx512>() }
+    }
+
+    /// # Safety
+    ///
+    /// The machine has these features; the kernel's pointers are valid.
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) unsafe fn run_avx2<K: Kernel>(kernel: K) {
+        // SAFETY: this function's own contract.
+        unsafe { kernel.run::<Avx2>() }
+    }
+
+    // SAFETY, for every block of the two implementations below: `Simd`'s contract gives the instructions and the
+    // pointers.
+    #[derive(Clone, Copy)]
+    pub(super) struct Avx512;
+
+    impl Simd for Avx512 {
+        type V = __m512;
+        const WIDTH: usize = 16;
+        const PIXELS: usize = 14;
+        const ROWS: usize = 8;
+
+        #[inline(always)]
+        unsafe fn load(from: *const f32) -> __m512 {
+            unsafe { _mm512_loadu_ps(from) }
+        }
+        #[inline(always)]
+        unsafe fn store(to: *mut f32, v: __m512) {
+            unsafe { _mm512_storeu_ps(to, v) }
+        }
+        #[inline(always)]
+        unsafe fn splat(x: f32) -> __m512 {
+            unsafe { _mm512_set1_ps(x) }
+        }
+        #[inline(always)]
+        unsafe fn add(a: __m512, b: __m512) -> __m512 {
+            unsafe { _mm512_add_ps(a, b) }
+        }
+        #[inline(always)]
+        unsafe fn sub(a: __m512, b: __m512) -> __m512 {
+            unsafe { _mm512_sub_ps(a, b) }
+        }
+        #[inline(always)]
+        unsafe fn mul(a: __m512, b: __m512) -> __m512 {
+            unsafe { _mm512_mul_ps(a, b) }
+        }
+        #[inline(always)]
+        unsafe fn mul_add(a: __m512, b: __m512, c: __m512) -> __m512 {
+            unsafe { _mm512_fmadd_ps(a, b, c) }
+        }
+        #[inline(always)]
+        unsafe fn relu(v: __m512) -> __m512 {
+            // The instruction returns its second operand where one is NaN.
+            unsafe { _mm512_max_ps(_mm512_setzero_ps(), v) }
+        }
+        #[inline(always)]
+        unsafe fn active(v: __m512) -> u32 {
+            unsafe { u32::from(_mm512_cmp_ps_mask::<_CMP_NLE_UQ>(v, _mm512_setzero_ps())) }
+        }
+        #[inline(always)]
+        unsafe fn keep(bits: u32, v: __m512) -> __m512 {
+            unsafe { _mm512_maskz_mov_ps(bits as u16, v) }
+        }
+    }
+
+    #[derive(Clone, Copy)]
+    pub(super) struct Avx2;
+
+    impl Simd for Avx2 {
+        type V = __m256;
+        const WIDTH: usize = 8;
+        const PIXELS: usize = 6;
+        const ROWS: usize = 4;
+
+        #[inline(always)]
+        unsafe fn load(from: *const f32) -> __m256 {
+            unsafe { _mm256_loadu_ps(from) }
+        }
+        #[inline(always)]
+        unsafe fn store(to: *mut f32, v: __m256) {
+            unsafe { _mm256_storeu_ps(to, v) }
+        }
+        #[inline(always)]
+        unsafe fn splat(x: f32) -> __m256 {
+            unsafe { _mm256_set1_ps(x) }
+        }
+        #[inline(always)]
+        unsafe fn add(a: __m256, b: __m256) -> __m256 {
+            unsafe { _mm256_add_ps(a, b) }
+        }
+        #[inline(always)]
+        unsafe fn sub(a: __m256, b: __m256) -> __m256 {
+            unsafe { _mm256_sub_ps(a, b) }
+        }
+        #[inline(always)]
+        unsafe fn mul(a: __m256, b: __m256) -> __m256 {
+            unsafe { _mm256_mul_ps(a, b) }
+        }
+        #[inline(always)]
+        unsafe fn mul_add(a: __m256, b: __m256, c: __m256) -> __m256 {
+            unsafe { _mm256_fmadd_ps(a, b, c) }
+        }
+        #[inline(always)]
+        unsafe fn relu(v: __m256) -> __m256 {
+            unsafe { _mm256_max_ps(_mm256_setzero_ps(), v) }
+        }
+        #[inline(always)]
+        unsafe fn active(v: __m256) -> u32 {
+            unsafe { _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_NLE_UQ>(v, _mm256_setzero_ps())) as u32 }
+        }
+        #[inline(always)]
+        unsafe fn keep(bits: u32, v: __m256) -> __m256 {
+            unsafe {
+                let lane = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+                let set = _mm256_and_si256(_mm256_set1_epi32(bits as i32), lane);
+                _mm256_and_ps(_mm256_castsi256_ps(_mm256_cmpeq_epi32(set, lane)), v)
+            }
+        }
+    }
+}

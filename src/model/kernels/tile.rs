@@ -1,0 +1,167 @@
+//! The register tiles: one for every convolution, one for every weight gradient.
+
+use super::simd::{LANES, MAX_PIXELS, Simd};
+
+/// A convolution over a stream of pixels.
+///
+/// Output pixel `q`, input plane `i`, tap `t` and channel `c` meet at `x + i * plane + taps[t] + q * STEP + c`; the
+/// weights are `[out plane][in plane][tap][depth][32]`.
+#[derive(Clone, Copy)]
+pub(super) struct Conv<'a> {
+    pub x: *const f32,
+    pub planes: usize,
+    pub plane: usize,
+    pub taps: &'a [isize],
+    /// Channels of a tap.
+    pub depth: usize,
+    pub weights: *const f32,
+    pub out_planes: usize,
+}
+
+/// What becomes of a finished tile.
+pub(super) trait Epilogue {
+    /// Takes pixels `px..px + count` of an output plane from `tile`, `[pixel][32]`.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Simd`]; the epilogue's pointers must be valid for these pixels.
+    unsafe fn tile<S: Simd>(&mut self, plane: usize, px: usize, count: usize, tile: *const f32);
+}
+
+/// Computes pixels `from..to` of all output planes.
+///
+/// # Safety
+///
+/// As for [`Simd`]; the input must be readable up to a tile behind `to`, and the weights complete.
+#[inline(always)]
+pub(super) unsafe fn convolve<S: Simd, E: Epilogue, const STEP: usize>(
+    conv: &Conv,
+    from: usize,
+    to: usize,
+    epilogue: &mut E,
+) {
+    let mut tile = [0.0f32; MAX_PIXELS * LANES];
+    let size = conv.planes * conv.taps.len() * conv.depth * LANES;
+    for plane in 0..conv.out_planes {
+        let mut px = from;
+        while px < to {
+            let count = (to - px).min(S::PIXELS);
+            // SAFETY: the caller's contract, and the tile holds `MAX_PIXELS` pixels.
+            unsafe {
+                let (x, weights) = (conv.x.add(px * STEP), conv.weights.add(plane * size));
+                if count * 2 <= S::PIXELS {
+                    conv_tile::<S, STEP, true>(conv, x, weights, tile.as_mut_ptr());
+                } else {
+                    conv_tile::<S, STEP, false>(conv, x, weights, tile.as_mut_ptr());
+                }
+                epilogue.tile::<S>(plane, px, count, tile.as_ptr());
+            }
+            px += count;
+        }
+    }
+}
+
+/// One tile, kept in registers over the whole depth; `HALF` computes only half of its pixels.
+///
+/// # Safety
+///
+/// As for [`convolve`].
+#[inline(always)]
+unsafe fn conv_tile<S: Simd, const STEP: usize, const HALF: bool>(
+    conv: &Conv,
+    x: *const f32,
+    weights: *const f32,
+    tile: *mut f32,
+) {
+    let pixels = if HALF { S::PIXELS / 2 } else { S::PIXELS };
+    // SAFETY: the caller's contract covers every address below.
+    unsafe {
+        for part in 0..LANES / (2 * S::WIDTH) {
+            let zero = S::splat(0.0);
+            let mut acc = [[zero; 2]; MAX_PIXELS];
+            let mut w = weights.add(part * 2 * S::WIDTH);
+            for plane in 0..conv.planes {
+                for &tap in conv.taps {
+                    let base = x.add(plane * conv.plane).offset(tap);
+                    for c in 0..conv.depth {
+                        let w0 = S::load(w);
+                        let w1 = S::load(w.add(S::WIDTH));
+                        for (p, acc) in acc.iter_mut().enumerate().take(pixels) {
+                            let b = S::splat(*base.add(p * STEP + c));
+                            acc[0] = S::mul_add(b, w0, acc[0]);
+                            acc[1] = S::mul_add(b, w1, acc[1]);
+                        }
+                        w = w.add(LANES);
+                    }
+                }
+            }
+            for (p, acc) in acc.iter().enumerate().take(pixels) {
+                let to = tile.add(p * LANES + part * 2 * S::WIDTH);
+                S::store(to, acc[0]);
+                S::store(to.add(S::WIDTH), acc[1]);
+            }
+        }
+    }
+}
+
+/// Adds the outer products of 32 channels `a` (pixel stride 32) and 32 gradients `d` of `count` pixels to
+/// `sum`, `[channel][32]`.
+///
+/// # Safety
+///
+/// As for [`Simd`]; `a` and `d` must be readable for `count` pixels, `sum` writable for 32 x 32 floats.
+#[inline(always)]
+pub(super) unsafe fn outer<S: Simd>(a: *const f32, d: *const f32, count: usize, sum: *mut f32) {
+    for first in (0..LANES).step_by(S::ROWS) {
+        // SAFETY: the caller's contract.
+        unsafe { outer_tile::<S, LANES>(a.add(first), d, count, sum.add(first * LANES)) }
+    }
+}
+
+/// The same for 8 channels and any pixel stride.
+///
+/// # Safety
+///
+/// As for [`outer`].
+#[inline(always)]
+pub(super) unsafe fn outer8<S: Simd, const STEP: usize>(
+    a: *const f32,
+    d: *const f32,
+    count: usize,
+    sum: *mut f32,
+) {
+    for first in (0..8).step_by(S::ROWS) {
+        // SAFETY: the caller's contract.
+        unsafe { outer_tile::<S, STEP>(a.add(first), d, count, sum.add(first * LANES)) }
+    }
+}
+
+/// # Safety
+///
+/// As for [`outer`], for `S::ROWS` channels.
+#[inline(always)]
+unsafe fn outer_tile<S: Simd, const STEP: usize>(a: *const f32, d: *const f32, count: usize, sum: *mut f32) {
+    // SAFETY: the caller's contract covers every address below.
+    unsafe {
+        for part in 0..LANES / (2 * S::WIDTH) {
+            let column = part * 2 * S::WIDTH;
+            let zero = S::splat(0.0);
+            let mut acc = [[zero; 2]; 8];
+            for p in 0..count {
+                let d0 = S::load(d.add(p * LANES + column));
+                let d1 = S::load(d.add(p * LANES + column + S::WIDTH));
+                for (r, acc) in acc.iter_mut().enumerate().take(S::ROWS) {
+                    let b = S::splat(*a.add(p * STEP + r));
+                    acc[0] = S::mul_add(b, d0, acc[0]);
+                    acc[1] = S::mul_add(b, d1, acc[1]);
+                }
+            }
+            for (r, acc) in acc.iter().enumerate().take(S::ROWS) {
+                for (v, &acc) in acc.iter().enumerate() {
+                    let to = sum.add(r * LANES + column + v * S::WIDTH);
+                    S::store(to, S::add(S::load(to), acc));
+                }
+            }
+        }
+    }
+}
