@@ -4,6 +4,8 @@
 //! `report.json` and `report.md`. With the feature `figures`, [`figures`] draws the paper's figures.
 
 mod error;
+#[cfg(feature = "figures")]
+pub mod figures;
 mod file;
 mod history;
 mod markdown;

@@ -1,0 +1,205 @@
+//! Line charts of accuracy: axes, lines with bands, legend.
+
+use plotters::prelude::*;
+
+use super::canvas::{Align, Canvas, GRID, INK, PALETTE, Rect, drawing, line_height, shorten, text_width};
+use crate::report::ReportError;
+
+pub(super) const TICK: f64 = 17.0;
+pub(super) const LABEL: f64 = 19.0;
+/// Room left of a plot for its tick labels, and right of it for half of the last one.
+pub(super) const LEFT: i32 = 56;
+pub(super) const RIGHT: i32 = 22;
+/// Room above a plot for its title and below it for tick labels and the axis label.
+pub(super) const ABOVE: i32 = 38;
+pub(super) const BELOW: i32 = 70;
+/// Percent shown beyond 0 and 100, so that lines at the ends are not cut.
+const BEYOND: f64 = 3.0;
+
+/// One line of a chart; values in percent.
+pub(super) struct Line {
+    pub(super) points: Vec<(f64, f64)>,
+    /// x, lower and upper bound.
+    pub(super) band: Vec<(f64, f64, f64)>,
+    pub(super) series: usize,
+    pub(super) dashed: bool,
+    pub(super) markers: bool,
+}
+
+/// One plot of percentages.
+pub(super) struct Plot<'a> {
+    pub(super) title: &'a str,
+    pub(super) x_label: &'a str,
+    pub(super) x_range: (f64, f64),
+    /// Position and label; labels that would touch are left out, the first and last are kept.
+    pub(super) x_ticks: Vec<(f64, String)>,
+    pub(super) lines: Vec<Line>,
+}
+
+pub(super) fn color(series: usize) -> RGBColor {
+    PALETTE[series % PALETTE.len()]
+}
+
+/// Draws the plot with its labels into `outer`.
+pub(super) fn draw_plot(canvas: &mut Canvas, outer: Rect, plot: &Plot<'_>) -> Result<(), ReportError> {
+    let inner =
+        Rect::new(outer.x + LEFT, outer.y + ABOVE, outer.width - LEFT - RIGHT, outer.height - ABOVE - BELOW);
+    let (low, high) = plot.x_range;
+    let to_x = |x: f64| inner.x + ((x - low) / (high - low) * f64::from(inner.width - 1)).round() as i32;
+    let to_y = |y: f64| {
+        inner.y + ((100.0 + BEYOND - y) / (100.0 + 2.0 * BEYOND) * f64::from(inner.height - 1)).round() as i32
+    };
+    let ticks = spaced(&plot.x_ticks, to_x)?;
+
+    canvas.reserve(inner);
+    canvas.draw_in(inner, |area| {
+        let mut chart =
+            ChartBuilder::on(area).build_cartesian_2d(low..high, -BEYOND..100.0 + BEYOND).map_err(drawing)?;
+        let grid = ticks
+            .iter()
+            .map(|(x, _)| vec![(*x, -BEYOND), (*x, 100.0 + BEYOND)])
+            .chain((0..=5).map(|i| f64::from(i) * 20.0).map(|y| vec![(low, y), (high, y)]));
+        chart.draw_series(grid.map(|path| PathElement::new(path, GRID))).map_err(drawing)?;
+        for line in &plot.lines {
+            let lower = line.band.iter().map(|&(x, low, _)| (x, low));
+            let upper = line.band.iter().rev().map(|&(x, _, high)| (x, high));
+            if line.band.len() > 1 {
+                let outline: Vec<(f64, f64)> = lower.chain(upper).collect();
+                let fill = color(line.series).mix(0.16).filled();
+                chart.draw_series([Polygon::new(outline, fill)]).map_err(drawing)?;
+            }
+        }
+        for line in &plot.lines {
+            let style = color(line.series).stroke_width(if line.dashed { 2 } else { 3 });
+            let points = line.points.iter().copied();
+            match line.dashed {
+                true => chart.draw_series(DashedLineSeries::new(points, 9, 6, style)).map(|_| ()),
+                false => chart.draw_series(LineSeries::new(points, style)).map(|_| ()),
+            }
+            .map_err(drawing)?;
+            if line.markers {
+                let style = marker_style(line.series, line.dashed);
+                let at = line.points.iter().copied();
+                match line.series % 3 {
+                    0 => chart.draw_series(at.map(|p| Circle::new(p, 6, style))).map(|_| ()),
+                    1 => chart
+                        .draw_series(
+                            at.map(|p| EmptyElement::at(p) + Rectangle::new([(-5, -5), (5, 5)], style)),
+                        )
+                        .map(|_| ()),
+                    _ => chart.draw_series(at.map(|p| TriangleMarker::new(p, 8, style))).map(|_| ()),
+                }
+                .map_err(drawing)?;
+            }
+        }
+        Ok(())
+    })?;
+    canvas.outline(Rect::new(inner.x - 1, inner.y - 1, inner.width + 2, inner.height + 2), INK, 1)?;
+
+    let middle = inner.x + inner.width / 2;
+    canvas.text_within(plot.title, (middle, outer.y + 8), outer.width - 16, LABEL, Align::Center)?;
+    for percent in (0..=5).map(|i| i * 20) {
+        let y = to_y(f64::from(percent)) - line_height(TICK) / 2;
+        canvas.text(&format!("{percent}"), (inner.x - 8, y), TICK, INK, Align::Right)?;
+    }
+    for (x, label) in &ticks {
+        canvas.text(label, (to_x(*x), inner.bottom() + 10), TICK, INK, Align::Center)?;
+    }
+    canvas.text_within(
+        plot.x_label,
+        (middle, inner.bottom() + 38),
+        outer.width - 16,
+        LABEL,
+        Align::Center,
+    )?;
+    Ok(())
+}
+
+/// Series differ by the shape of their markers too, not by colour alone; dashed lines have hollow ones.
+fn marker_style(series: usize, hollow: bool) -> ShapeStyle {
+    if hollow { color(series).stroke_width(2) } else { color(series).filled() }
+}
+
+/// The ticks whose labels have room.
+fn spaced(ticks: &[(f64, String)], to_x: impl Fn(f64) -> i32) -> Result<Vec<(f64, String)>, ReportError> {
+    let mut extents = Vec::with_capacity(ticks.len());
+    for (x, label) in ticks {
+        let half = text_width(label, TICK)? / 2 + 5;
+        extents.push((to_x(*x) - half, to_x(*x) + half));
+    }
+    let Some(last) = ticks.len().checked_sub(1) else { return Ok(Vec::new()) };
+    let mut kept: Vec<usize> = Vec::new();
+    for i in 0..ticks.len() {
+        let after_previous = kept.last().is_none_or(|&k| extents[k].1 <= extents[i].0);
+        let before_last = i == last || extents[i].1 <= extents[last].0;
+        if after_previous && (before_last || kept.is_empty()) {
+            kept.push(i);
+        }
+    }
+    Ok(kept.into_iter().map(|i| ticks[i].clone()).collect())
+}
+
+/// One entry of a legend.
+pub(super) struct Entry {
+    pub(super) text: String,
+    pub(super) series: usize,
+    pub(super) dashed: bool,
+}
+
+const SAMPLE: i32 = 44;
+
+/// Where the entries stand: rows of (entry, text, x), filled from the left.
+pub(super) fn legend_rows(
+    entries: &[Entry],
+    width: i32,
+) -> Result<Vec<Vec<(usize, String, i32)>>, ReportError> {
+    let mut rows: Vec<Vec<(usize, String, i32)>> = vec![Vec::new()];
+    let mut x = 0;
+    for (i, entry) in entries.iter().enumerate() {
+        let text = shorten(&entry.text, LABEL, width - SAMPLE - 10)?;
+        let wide = SAMPLE + 10 + text_width(&text, LABEL)?;
+        if x > 0 && x + wide > width {
+            rows.push(Vec::new());
+            x = 0;
+        }
+        rows.last_mut().expect("never empty").push((i, text, x));
+        x += wide + 30;
+    }
+    Ok(rows)
+}
+
+pub(super) const LEGEND_LINE: i32 = 28;
+
+pub(super) fn draw_legend(
+    canvas: &mut Canvas,
+    (left, top): (i32, i32),
+    entries: &[Entry],
+    rows: &[Vec<(usize, String, i32)>],
+) -> Result<(), ReportError> {
+    for (row, items) in rows.iter().enumerate() {
+        let y = top + row as i32 * LEGEND_LINE;
+        for (i, text, x) in items {
+            let entry = &entries[*i];
+            let sample = Rect::new(left + x, y, SAMPLE, line_height(LABEL));
+            canvas.draw_in(sample, |area| {
+                let style = color(entry.series).stroke_width(if entry.dashed { 2 } else { 3 });
+                let middle = sample.height / 2;
+                let ends: &[(i32, i32)] = if entry.dashed { &[(0, 17), (27, 43)] } else { &[(0, 43)] };
+                for &(from, to) in ends {
+                    let path = PathElement::new(vec![(from, middle), (to, middle)], style);
+                    area.draw(&path).map_err(drawing)?;
+                }
+                let fill = color(entry.series).filled();
+                match (entry.series % 3, entry.dashed) {
+                    (_, true) => Ok(()),
+                    (0, _) => area.draw(&Circle::new((22, middle), 6, fill)),
+                    (1, _) => area.draw(&Rectangle::new([(17, middle - 5), (27, middle + 5)], fill)),
+                    _ => area.draw(&TriangleMarker::new((22, middle), 8, fill)),
+                }
+                .map_err(drawing)
+            })?;
+            canvas.text(text, (left + x + SAMPLE + 10, y), LABEL, INK, Align::Left)?;
+        }
+    }
+    Ok(())
+}
