@@ -13,11 +13,13 @@ use image::RgbImage;
 
 const BLUE: [u8; 3] = [0, 114, 178];
 const VERMILLION: [u8; 3] = [213, 94, 0];
+const GREEN: [u8; 3] = [0, 158, 115];
 const ORANGE: [u8; 3] = [230, 159, 0];
 
 /// Saves into a folder of the test, reads back, and looks at what every figure must hold.
 fn decoded(figure: &dyn Figure, name: &str) -> RgbImage {
     let folder = tempfile::tempdir().unwrap();
+    // Kept where this variable says, to be looked at.
     let folder = std::env::var_os("HISTOGUARD_FIGURES").map_or(folder.path().to_path_buf(), Into::into);
     let path = folder.join("new folder").join(format!("{name}.png"));
     figure.save(&path).unwrap();
@@ -188,7 +190,7 @@ fn accuracy_curves_show_both_models() {
         .synthetic(epochs == 12);
         let image = decoded(&figure, name);
         assert_eq!(ink_inside_plots(&image), (2, 0), "{name}");
-        assert!(count(&image, BLUE) > 150 && count(&image, VERMILLION) > 150, "{name}");
+        assert!(count(&image, GREEN) > 100 && count(&image, ORANGE) > 100, "{name}");
     }
 }
 

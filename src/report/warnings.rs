@@ -168,6 +168,7 @@ fn hollow_lead(original: &ModelReport, defence: &ModelReport) -> Option<String> 
         .robustness
         .sweep
         .iter()
+        .filter(|under| under.epsilon.value() > 0.0)
         .filter_map(|under| {
             let other = original.robustness.at(under.epsilon)?;
             let positive = |u: &crate::evaluate::UnderAttack| u.metrics.classes.last()?.accuracy.value;

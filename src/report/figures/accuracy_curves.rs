@@ -9,6 +9,9 @@ use crate::report::{EpochMetrics, History, ReportError};
 
 const MARGIN: i32 = 24;
 const PLOT: (i32, i32) = (620, 520);
+/// Colours and markers other than those of models in other figures.
+const VALIDATION: usize = 2;
+const TRAINING: usize = 4;
 /// Markers on every epoch up to here.
 const MARKED: usize = 30;
 
@@ -37,18 +40,13 @@ impl AccuracyCurves {
             let (input, expected) = ("histories", "at least one epoch");
             return Err(ReportError::Figure { input, expected, found: "none".into() });
         };
-        let entries: Vec<Entry> = self
-            .models
-            .iter()
-            .enumerate()
-            .flat_map(|(series, (name, _))| {
-                [false, true].map(|dashed| Entry {
-                    text: format!("{name}: {}", if dashed { "training" } else { "validation" }),
-                    series,
-                    dashed,
-                })
-            })
-            .collect();
+        let most = self.models.iter().map(|(_, h)| h.epochs.len()).max().unwrap_or(0);
+        let (marked, stroke) = (most <= MARKED, if most <= MARKED { 3 } else { 2 });
+        let entries = [("validation", VALIDATION), ("training", TRAINING)].map(|(text, series)| Entry {
+            text: text.into(),
+            series,
+            marked,
+        });
         let width = 2 * MARGIN + PLOT.0 * self.models.len() as i32;
         let rows = legend_rows(&entries, width - 2 * MARGIN)?;
         let legend = rows.len() as i32 * LEGEND_LINE;
@@ -62,8 +60,8 @@ impl AccuracyCurves {
                 (first as f64 - room, last as f64 + room)
             }
         };
-        for (series, (name, history)) in self.models.iter().enumerate() {
-            let line = |dashed: bool, value: fn(&EpochMetrics) -> Option<f64>| Line {
+        for (column, (name, history)) in self.models.iter().enumerate() {
+            let line = |series: usize, value: fn(&EpochMetrics) -> Option<f64>| Line {
                 points: history
                     .epochs
                     .iter()
@@ -71,17 +69,20 @@ impl AccuracyCurves {
                     .collect(),
                 band: Vec::new(),
                 series,
-                dashed,
-                markers: history.epochs.len() <= MARKED,
+                markers: marked,
+                stroke,
             };
             let plot = Plot {
                 title: name,
                 x_label: "epoch",
                 x_range,
                 x_ticks: epoch_ticks(first, last),
-                lines: vec![line(true, |e| e.train_accuracy), line(false, |e| e.validation_accuracy)],
+                lines: vec![
+                    line(TRAINING, |e| e.train_accuracy),
+                    line(VALIDATION, |e| e.validation_accuracy),
+                ],
             };
-            let outer = Rect::new(MARGIN + series as i32 * PLOT.0, top + legend, PLOT.0, PLOT.1);
+            let outer = Rect::new(MARGIN + column as i32 * PLOT.0, top + legend, PLOT.0, PLOT.1);
             draw_plot(&mut canvas, outer, &plot)?;
         }
         Ok(canvas)

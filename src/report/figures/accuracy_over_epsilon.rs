@@ -48,7 +48,7 @@ impl AccuracyOverEpsilon {
             .models
             .iter()
             .enumerate()
-            .map(|(series, (name, _))| Entry { text: name.clone(), series, dashed: false })
+            .map(|(series, (name, _))| Entry { text: name.clone(), series, marked: true })
             .collect();
         let width = 2 * MARGIN + PLOT.0 * panels.len() as i32;
         let rows = legend_rows(&entries, width - 2 * MARGIN)?;
@@ -101,8 +101,8 @@ fn line(robustness: &Robustness, series: usize, axis: &Axis, pick: impl Fn(&Metr
             .filter_map(|(x, p)| p.interval.map(|i| (*x, 100.0 * i.low, 100.0 * i.high)))
             .collect(),
         series,
-        dashed: false,
         markers: true,
+        stroke: 3,
     }
 }
 

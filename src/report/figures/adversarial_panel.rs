@@ -73,9 +73,11 @@ impl AdversarialPanel {
             ];
             rows.push(tiles.map(|tile| fit(&tile, TILE as u32)));
         }
+        let below_names = line_height(CAPTION + 2.0) + 16;
         let heights: i32 = rows.iter().map(|r| r[0].height() as i32 + 3 * line + GAP).sum();
         let top = MARGIN + 44;
-        let mut canvas = Canvas::new(2 * MARGIN + 3 * TILE + 2 * GAP, top + line + heights - GAP + MARGIN);
+        let mut canvas =
+            Canvas::new(2 * MARGIN + 3 * TILE + 2 * GAP, top + below_names + heights - GAP + MARGIN);
         canvas.heading(&self.title, MARGIN, self.synthetic)?;
         let left = |column: usize| MARGIN + column as i32 * (TILE + GAP);
         let columns =
@@ -83,7 +85,7 @@ impl AdversarialPanel {
         for (column, name) in columns.iter().enumerate() {
             canvas.text(name, (left(column), top), CAPTION + 2.0, INK, Align::Left)?;
         }
-        let mut y = top + line;
+        let mut y = top + below_names;
         for (example, tiles) in examples.iter().zip(rows) {
             let name = format!("{}, true class: {}", example.name, example.truth);
             canvas.text_within(&name, (left(0), y), 3 * TILE + 2 * GAP, CAPTION, Align::Left)?;
@@ -97,7 +99,7 @@ impl AdversarialPanel {
                 // Right and wrong differ in words too, not by colour alone.
                 let verdict = if right { "right" } else { "wrong" };
                 let color = if right { PALETTE[0] } else { PALETTE[1] };
-                let text = format!("{class}, {:.1} %", 100.0 * probability);
+                let text = format!("predicted {class} ({:.1} %)", 100.0 * probability);
                 let text = super::canvas::shorten(&text, CAPTION, TILE)?;
                 canvas.text(&text, (left(column), y), CAPTION, color, Align::Left)?;
                 canvas.text(verdict, (left(column), y + line), CAPTION, color, Align::Left)?;

@@ -2,7 +2,7 @@
 
 use std::sync::Once;
 
-use image::RgbImage;
+use image::{Rgb, RgbImage};
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::register_font;
@@ -28,6 +28,9 @@ const LINE: f64 = 0.9;
 /// Where plotters' glyph drawing starts below the top of that line.
 const RISE: f64 = 0.17;
 
+/// Everything is drawn this much larger and averaged down: plotters rounds glyphs and lines to whole pixels.
+pub(super) const OVERSAMPLING: i32 = 2;
+
 const FONT: &str = "DejaVu Sans subset";
 
 /// A rectangle in pixels.
@@ -42,6 +45,11 @@ pub(super) struct Rect {
 impl Rect {
     pub(super) const fn new(x: i32, y: i32, width: i32, height: i32) -> Self {
         Self { x, y, width, height }
+    }
+
+    fn enlarged(self) -> Self {
+        let k = OVERSAMPLING;
+        Self::new(self.x * k, self.y * k, self.width * k, self.height * k)
     }
 
     pub(super) const fn right(&self) -> i32 {
@@ -62,6 +70,9 @@ pub(super) enum Align {
 }
 
 pub(super) struct Canvas {
+    width: i32,
+    height: i32,
+    /// Of the enlarged picture.
     size: (u32, u32),
     pixels: Vec<u8>,
     /// Every text drawn so far and its box.
@@ -72,8 +83,11 @@ pub(super) struct Canvas {
 
 impl Canvas {
     pub(super) fn new(width: i32, height: i32) -> Self {
-        let size = (width.max(1) as u32, height.max(1) as u32);
+        let (width, height) = (width.max(1), height.max(1));
+        let size = ((width * OVERSAMPLING) as u32, (height * OVERSAMPLING) as u32);
         Self {
+            width,
+            height,
             size,
             pixels: vec![255; size.0 as usize * size.1 as usize * 3],
             texts: Vec::new(),
@@ -82,15 +96,16 @@ impl Canvas {
     }
 
     pub(super) const fn width(&self) -> i32 {
-        self.size.0 as i32
+        self.width
     }
 
-    /// Draws with plotters inside a rectangle.
+    /// Draws with plotters inside a rectangle, in enlarged pixels.
     pub(super) fn draw_in(
         &mut self,
         rect: Rect,
         draw: impl FnOnce(&DrawingArea<BitMapBackend<'_>, Shift>) -> Result<(), ReportError>,
     ) -> Result<(), ReportError> {
+        let rect = rect.enlarged();
         let root = BitMapBackend::with_buffer(&mut self.pixels, self.size).into_drawing_area();
         draw(&root.clone().shrink((rect.x, rect.y), (rect.width, rect.height)))?;
         root.present().map_err(drawing)
@@ -116,10 +131,11 @@ impl Canvas {
             Align::Center => x - width / 2,
             Align::Right => x - width,
         };
-        let style = (FONT, size).into_font().color(&color).pos(Pos::new(HPos::Left, VPos::Top));
+        let large = size * f64::from(OVERSAMPLING);
+        let style = (FONT, large).into_font().color(&color).pos(Pos::new(HPos::Left, VPos::Top));
+        let start = y * OVERSAMPLING + (RISE * large).round() as i32;
         let root = BitMapBackend::with_buffer(&mut self.pixels, self.size).into_drawing_area();
-        let start = y + (RISE * size).round() as i32;
-        root.draw(&Text::new(text, (left, start), style)).map_err(drawing)?;
+        root.draw(&Text::new(text, (left * OVERSAMPLING, start), style)).map_err(drawing)?;
         root.present().map_err(drawing)?;
         drop(root);
         let rect = Rect::new(left, y, width, line_height(size));
@@ -143,19 +159,27 @@ impl Canvas {
     pub(super) fn paste(&mut self, image: &RgbImage, (x, y): (i32, i32)) {
         let (width, height) = image.dimensions();
         self.reserve(Rect::new(x, y, width as i32, height as i32));
-        for (dx, dy, pixel) in image.enumerate_pixels() {
-            let (px, py) = (i64::from(x) + i64::from(dx), i64::from(y) + i64::from(dy));
-            if (0..i64::from(self.size.0)).contains(&px) && (0..i64::from(self.size.1)).contains(&py) {
-                let at = (py as usize * self.size.0 as usize + px as usize) * 3;
-                self.pixels[at..at + 3].copy_from_slice(&pixel.0);
+        let k = OVERSAMPLING as u32;
+        let inside = |at: i32, offset: u32, end: u32| {
+            let at = i64::from(at) * i64::from(k) + i64::from(offset);
+            (0..i64::from(end)).contains(&at).then_some(at as usize)
+        };
+        for (dy, row) in (0..height * k).map(|dy| (dy, dy / k)) {
+            for dx in 0..width * k {
+                let at = inside(x, dx, self.size.0).zip(inside(y, dy, self.size.1));
+                if let Some((px, py)) = at {
+                    let at = (py * self.size.0 as usize + px) * 3;
+                    self.pixels[at..at + 3].copy_from_slice(&image.get_pixel(dx / k, row).0);
+                }
             }
         }
     }
 
     /// The outline of a rectangle.
     pub(super) fn outline(&mut self, rect: Rect, color: RGBColor, stroke: u32) -> Result<(), ReportError> {
+        let rect = rect.enlarged();
         let root = BitMapBackend::with_buffer(&mut self.pixels, self.size).into_drawing_area();
-        for i in 0..stroke as i32 {
+        for i in 0..stroke as i32 * OVERSAMPLING {
             let corners = [(rect.x + i, rect.y + i), (rect.right() - 1 - i, rect.bottom() - 1 - i)];
             root.draw(&Rectangle::new(corners, color)).map_err(drawing)?;
         }
@@ -178,7 +202,15 @@ impl Canvas {
     }
 
     pub(super) fn into_image(self) -> RgbImage {
-        RgbImage::from_raw(self.size.0, self.size.1, self.pixels).expect("three bytes a pixel")
+        let (k, row) = (OVERSAMPLING as usize, self.size.0 as usize * 3);
+        RgbImage::from_fn(self.width as u32, self.height as u32, |x, y| {
+            let at = y as usize * k * row + x as usize * k * 3;
+            Rgb(std::array::from_fn(|channel| {
+                let block = (0..k * k).map(|i| at + i / k * row + i % k * 3 + channel);
+                let sum: usize = block.map(|at| usize::from(self.pixels[at])).sum();
+                ((sum + k * k / 2) / (k * k)) as u8
+            }))
+        })
     }
 
     /// Texts that run off the canvas, touch a picture or another text.
@@ -188,7 +220,7 @@ impl Canvas {
             |a: &Rect, b: &Rect| a.x < b.right() && b.x < a.right() && a.y < b.bottom() && b.y < a.bottom();
         let mut clashes = Vec::new();
         for (i, (text, rect)) in self.texts.iter().enumerate() {
-            if rect.x < 0 || rect.y < 0 || rect.right() > self.width() || rect.bottom() > self.size.1 as i32 {
+            if rect.x < 0 || rect.y < 0 || rect.right() > self.width() || rect.bottom() > self.height {
                 clashes.push(format!("{text:?} leaves the canvas"));
             }
             for picture in self.pictures.iter().filter(|p| touch(rect, p)) {
@@ -218,8 +250,9 @@ pub(super) fn text_width(text: &str, size: f64) -> Result<i32, ReportError> {
         // A font that cannot be read is reported by the first text that needs it.
         let _ = register_font(FONT, FontStyle::Normal, bytes);
     });
-    let (width, _) = (FONT, size).into_font().box_size(text).map_err(drawing)?;
-    Ok(width as i32 + 1)
+    let large = size * f64::from(OVERSAMPLING);
+    let (width, _) = (FONT, large).into_font().box_size(text).map_err(drawing)?;
+    Ok(width as i32 / OVERSAMPLING + 1)
 }
 
 /// The text, or as much of it as fits with an ellipsis.

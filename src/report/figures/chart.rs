@@ -2,7 +2,9 @@
 
 use plotters::prelude::*;
 
-use super::canvas::{Align, Canvas, GRID, INK, PALETTE, Rect, drawing, line_height, shorten, text_width};
+use super::canvas::{
+    Align, Canvas, GRID, INK, OVERSAMPLING, PALETTE, Rect, drawing, line_height, shorten, text_width,
+};
 use crate::report::ReportError;
 
 pub(super) const TICK: f64 = 17.0;
@@ -13,6 +15,8 @@ pub(super) const RIGHT: i32 = 22;
 /// Room above a plot for its title and below it for tick labels and the axis label.
 pub(super) const ABOVE: i32 = 38;
 pub(super) const BELOW: i32 = 70;
+/// Strokes and markers are drawn on the enlarged canvas.
+const K: u32 = OVERSAMPLING as u32;
 /// Percent shown beyond 0 and 100, so that lines at the ends are not cut.
 const BEYOND: f64 = 3.0;
 
@@ -22,8 +26,8 @@ pub(super) struct Line {
     /// x, lower and upper bound.
     pub(super) band: Vec<(f64, f64, f64)>,
     pub(super) series: usize,
-    pub(super) dashed: bool,
     pub(super) markers: bool,
+    pub(super) stroke: u32,
 }
 
 /// One plot of percentages.
@@ -59,7 +63,7 @@ pub(super) fn draw_plot(canvas: &mut Canvas, outer: Rect, plot: &Plot<'_>) -> Re
             .iter()
             .map(|(x, _)| vec![(*x, -BEYOND), (*x, 100.0 + BEYOND)])
             .chain((0..=5).map(|i| f64::from(i) * 20.0).map(|y| vec![(low, y), (high, y)]));
-        chart.draw_series(grid.map(|path| PathElement::new(path, GRID))).map_err(drawing)?;
+        chart.draw_series(grid.map(|path| PathElement::new(path, GRID.stroke_width(K)))).map_err(drawing)?;
         for line in &plot.lines {
             let lower = line.band.iter().map(|&(x, low, _)| (x, low));
             let upper = line.band.iter().rev().map(|&(x, _, high)| (x, high));
@@ -70,24 +74,18 @@ pub(super) fn draw_plot(canvas: &mut Canvas, outer: Rect, plot: &Plot<'_>) -> Re
             }
         }
         for line in &plot.lines {
-            let style = color(line.series).stroke_width(if line.dashed { 2 } else { 3 });
+            let style = color(line.series).stroke_width(line.stroke * K);
             let points = line.points.iter().copied();
-            match line.dashed {
-                true => chart.draw_series(DashedLineSeries::new(points, 9, 6, style)).map(|_| ()),
-                false => chart.draw_series(LineSeries::new(points, style)).map(|_| ()),
-            }
-            .map_err(drawing)?;
+            chart.draw_series(LineSeries::new(points, style)).map_err(drawing)?;
             if line.markers {
-                let style = marker_style(line.series, line.dashed);
+                let style = color(line.series).filled();
                 let at = line.points.iter().copied();
                 match line.series % 3 {
-                    0 => chart.draw_series(at.map(|p| Circle::new(p, 6, style))).map(|_| ()),
+                    0 => chart.draw_series(at.map(|p| Circle::new(p, 6 * K, style))).map(|_| ()),
                     1 => chart
-                        .draw_series(
-                            at.map(|p| EmptyElement::at(p) + Rectangle::new([(-5, -5), (5, 5)], style)),
-                        )
+                        .draw_series(at.map(|p| EmptyElement::at(p) + Rectangle::new(square(), style)))
                         .map(|_| ()),
-                    _ => chart.draw_series(at.map(|p| TriangleMarker::new(p, 8, style))).map(|_| ()),
+                    _ => chart.draw_series(at.map(|p| TriangleMarker::new(p, 8 * K, style))).map(|_| ()),
                 }
                 .map_err(drawing)?;
             }
@@ -115,9 +113,10 @@ pub(super) fn draw_plot(canvas: &mut Canvas, outer: Rect, plot: &Plot<'_>) -> Re
     Ok(())
 }
 
-/// Series differ by the shape of their markers too, not by colour alone; dashed lines have hollow ones.
-fn marker_style(series: usize, hollow: bool) -> ShapeStyle {
-    if hollow { color(series).stroke_width(2) } else { color(series).filled() }
+/// A square marker: series differ by the shape of their markers too, not by colour alone.
+fn square() -> [(i32, i32); 2] {
+    let half = 5 * OVERSAMPLING;
+    [(-half, -half), (half, half)]
 }
 
 /// The ticks whose labels have room.
@@ -143,7 +142,7 @@ fn spaced(ticks: &[(f64, String)], to_x: impl Fn(f64) -> i32) -> Result<Vec<(f64
 pub(super) struct Entry {
     pub(super) text: String,
     pub(super) series: usize,
-    pub(super) dashed: bool,
+    pub(super) marked: bool,
 }
 
 const SAMPLE: i32 = 44;
@@ -182,19 +181,15 @@ pub(super) fn draw_legend(
             let entry = &entries[*i];
             let sample = Rect::new(left + x, y, SAMPLE, line_height(LABEL));
             canvas.draw_in(sample, |area| {
-                let style = color(entry.series).stroke_width(if entry.dashed { 2 } else { 3 });
-                let middle = sample.height / 2;
-                let ends: &[(i32, i32)] = if entry.dashed { &[(0, 17), (27, 43)] } else { &[(0, 43)] };
-                for &(from, to) in ends {
-                    let path = PathElement::new(vec![(from, middle), (to, middle)], style);
-                    area.draw(&path).map_err(drawing)?;
-                }
-                let fill = color(entry.series).filled();
-                match (entry.series % 3, entry.dashed) {
-                    (_, true) => Ok(()),
-                    (0, _) => area.draw(&Circle::new((22, middle), 6, fill)),
-                    (1, _) => area.draw(&Rectangle::new([(17, middle - 5), (27, middle + 5)], fill)),
-                    _ => area.draw(&TriangleMarker::new((22, middle), 8, fill)),
+                let style = color(entry.series).stroke_width(3 * K);
+                let (middle, end) = (sample.height * OVERSAMPLING / 2, SAMPLE * OVERSAMPLING);
+                area.draw(&PathElement::new(vec![(0, middle), (end, middle)], style)).map_err(drawing)?;
+                let (fill, centre) = (color(entry.series).filled(), (end / 2, middle));
+                match (entry.series % 3, entry.marked) {
+                    (_, false) => Ok(()),
+                    (0, _) => area.draw(&Circle::new(centre, 6 * K, fill)),
+                    (1, _) => area.draw(&(EmptyElement::at(centre) + Rectangle::new(square(), fill))),
+                    _ => area.draw(&TriangleMarker::new(centre, 8 * K, fill)),
                 }
                 .map_err(drawing)
             })?;
