@@ -147,21 +147,25 @@ pub(super) struct Entry {
 
 const SAMPLE: i32 = 44;
 
-/// Where the entries stand: rows of (entry, text, x), filled from the left.
-pub(super) fn legend_rows(
-    entries: &[Entry],
-    width: i32,
-) -> Result<Vec<Vec<(usize, String, i32)>>, ReportError> {
-    let mut rows: Vec<Vec<(usize, String, i32)>> = vec![Vec::new()];
+/// An entry with its text as shortened, and its left end.
+pub(super) struct Placed {
+    entry: usize,
+    text: String,
+    x: i32,
+}
+
+/// The rows of a legend, filled from the left.
+pub(super) fn legend_rows(entries: &[Entry], width: i32) -> Result<Vec<Vec<Placed>>, ReportError> {
+    let mut rows: Vec<Vec<Placed>> = vec![Vec::new()];
     let mut x = 0;
-    for (i, entry) in entries.iter().enumerate() {
-        let text = shorten(&entry.text, LABEL, width - SAMPLE - 10)?;
+    for (entry, Entry { text, .. }) in entries.iter().enumerate() {
+        let text = shorten(text, LABEL, width - SAMPLE - 10)?;
         let wide = SAMPLE + 10 + text_width(&text, LABEL)?;
         if x > 0 && x + wide > width {
             rows.push(Vec::new());
             x = 0;
         }
-        rows.last_mut().expect("never empty").push((i, text, x));
+        rows.last_mut().expect("never empty").push(Placed { entry, text, x });
         x += wide + 30;
     }
     Ok(rows)
@@ -173,12 +177,12 @@ pub(super) fn draw_legend(
     canvas: &mut Canvas,
     (left, top): (i32, i32),
     entries: &[Entry],
-    rows: &[Vec<(usize, String, i32)>],
+    rows: &[Vec<Placed>],
 ) -> Result<(), ReportError> {
     for (row, items) in rows.iter().enumerate() {
         let y = top + row as i32 * LEGEND_LINE;
-        for (i, text, x) in items {
-            let entry = &entries[*i];
+        for Placed { entry, text, x } in items {
+            let entry = &entries[*entry];
             let sample = Rect::new(left + x, y, SAMPLE, line_height(LABEL));
             canvas.draw_in(sample, |area| {
                 let style = color(entry.series).stroke_width(3 * K);
