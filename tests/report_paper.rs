@@ -114,6 +114,23 @@ fn tables_stand_beside_the_papers() {
 }
 
 #[test]
+fn the_summary_names_both_models_over_all_images_and_each_class() {
+    let summary = like_the_paper().summary();
+    let lines: Vec<&str> = summary.lines().collect();
+    // 154 of 156 without attack and 142 at 8/255, as in the sweep's table.
+    assert_eq!(lines.len(), 6);
+    assert!(lines[0].starts_with("original, all images: 98.7 % without attack; under FGSM "), "{summary}");
+    assert!(lines[0].ends_with("91.0 % at 8/255"), "{summary}");
+    assert_eq!(lines[4].split(" without").next(), Some("defence, malignant only: 96.7 %"));
+    assert!(lines[5].starts_with("defence, benign only: 100.0 % without attack"));
+    let markdown = like_the_paper().to_markdown();
+    assert!(markdown.contains(&format!("- {}", lines[5])));
+    assert!(
+        markdown.contains("comes closest to the paper's 10.99 % is 8/255, with 91.2 % [83.6, 95.5] (83/91).")
+    );
+}
+
+#[test]
 fn tables_have_as_many_cells_in_every_row() {
     let mut report = like_the_paper();
     report.original.name = "a | name\nover lines".into();

@@ -6,6 +6,33 @@ use super::{ModelReport, PAPER, PaperReport};
 use crate::evaluate::{ClassMetrics, Metrics, Proportion, Summary};
 
 impl PaperReport {
+    /// Both models in a few lines: accuracy without attack and at every epsilon, over all images and over
+    /// each class alone.
+    pub fn summary(&self) -> String {
+        let rate = |p: Proportion| p.value.map_or_else(none, |v| format!("{:.1} %", 100.0 * v));
+        let mut out = String::new();
+        for model in [&self.original, &self.defence] {
+            let robustness = &model.robustness;
+            let line = |name: &str, pick: &dyn Fn(&Metrics) -> Proportion| {
+                let attacked: Vec<String> = robustness
+                    .sweep
+                    .iter()
+                    .filter(|u| u.epsilon.value() > 0.0)
+                    .map(|u| format!("{} at {}", rate(pick(&u.metrics)), u.epsilon))
+                    .collect();
+                let attack = robustness.attack.as_deref().unwrap_or("attack");
+                let under = if attacked.is_empty() { String::new() } else { format!("; under {attack} ") };
+                let clean = rate(pick(&robustness.clean));
+                format!("{}, {name}: {clean} without attack{under}{}\n", model.name, attacked.join(", "))
+            };
+            out += &line("all images", &|m| m.accuracy);
+            for (class, name) in robustness.classes.iter().enumerate().rev() {
+                out += &line(&format!("{name} only"), &|m| m.classes[class].accuracy);
+            }
+        }
+        out
+    }
+
     /// The report as Markdown: warnings, the paper's Tables 1 to 3 beside the paper's numbers, and both
     /// models over every epsilon.
     pub fn to_markdown(&self) -> String {
@@ -42,6 +69,11 @@ impl PaperReport {
             }
             writeln!(out)?;
         }
+        writeln!(out, "## Summary: right answers\n")?;
+        for line in self.summary().lines() {
+            writeln!(out, "- {}", cell(line))?;
+        }
+        writeln!(out)?;
         self.write_table1(out)?;
         self.write_table2(out)?;
         self.write_table3(out)?;
@@ -121,22 +153,22 @@ impl PaperReport {
             let at = models.map(|m| of(m.robustness.at(under.epsilon).map(|u| &u.metrics)));
             row(format!("{attack}, epsilon {}", under.epsilon), at)?;
         }
-        let nearest = |model: &ModelReport, target: Proportion| {
-            let distance = |p: Proportion| (p.value.unwrap_or(1.0) - target.value.unwrap_or(0.0)).abs();
-            model
-                .robustness
-                .sweep
-                .iter()
-                .filter(|u| u.epsilon.value() > 0.0)
-                .filter_map(|u| Some((u.epsilon, distance(u.metrics.classes.last()?.accuracy))))
-                .min_by(|a, b| a.1.total_cmp(&b.1))
-        };
         writeln!(out)?;
-        if let Some((epsilon, _)) = nearest(models[0], fgsm[0]) {
+        let target = fgsm[0].value.unwrap_or(0.0);
+        let distance = |p: Proportion| (p.value.unwrap_or(f64::INFINITY) - target).abs();
+        let nearest = models[0]
+            .robustness
+            .sweep
+            .iter()
+            .filter(|u| u.epsilon.value() > 0.0)
+            .filter_map(|u| Some((u.epsilon, u.metrics.classes.last()?.accuracy)))
+            .min_by(|a, b| distance(a.1).total_cmp(&distance(b.1)));
+        if let Some((epsilon, accuracy)) = nearest {
             writeln!(
                 out,
-                "The original model comes closest to the paper's {:.2} % at epsilon {epsilon}.\n",
-                100.0 * fgsm[0].value.unwrap_or(0.0)
+                "The epsilon at which the original model comes closest to the paper's {:.2} % is {epsilon}, with \
+                 {accuracy}.\n",
+                100.0 * target
             )?;
         }
         Ok(())
@@ -215,7 +247,7 @@ fn write_perturbations(out: &mut String, model: &ModelReport) -> fmt::Result {
             under.success.total,
             both(p.linf, 4),
             both(p.l2, 2),
-            both(p.l1, 0),
+            both(p.l1, 1),
             both(p.psnr, 1),
             both(p.ssim, 3)
         )?;

@@ -16,7 +16,7 @@ impl PaperReport {
     /// What a reader must know before believing the numbers; empty if there is nothing.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
-        if self.data.synthetic {
+        if self.data.synthetic || self.original.robustness.synthetic || self.defence.robustness.synthetic {
             warnings.push(
                 "The images are synthetic: drawn by a program, not photographed. The numbers show that the \
                  experiment runs; they say nothing about breast tissue."
