@@ -15,6 +15,5 @@ mod warnings;
 
 pub use error::ReportError;
 pub use history::{EpochMetrics, History};
-pub use paper::PAPER;
-pub use paper::{Paper, PaperSplit};
+pub use paper::{PAPER, Paper, PaperSplit};
 pub use paper_report::{DataSummary, Leakage, ModelReport, PaperReport, SplitSummary, Versions};
