@@ -77,12 +77,17 @@ fn answer(victim: &Frozen, image: Tensor<4>) -> Answer {
 fn attack(options: &Options) -> Result<(), Failure> {
     let class_number = |name: &String| {
         let found = options.classes.iter().position(|class| class == name);
-        found.ok_or_else(|| Failure::wrong(format!("expected one of {}, found {name}", options.classes.join(", "))))
+        found.ok_or_else(|| {
+            Failure::wrong(format!("expected one of {}, found {name}", options.classes.join(", ")))
+        })
     };
     let label = options.label.as_ref().map(class_number).transpose()?;
     let target = options.target.as_ref().map(class_number).transpose()?;
     if !(options.magnify.is_finite() && options.magnify > 0.0) {
-        return Err(Failure::wrong(format!("--magnify: expected a number above 0, found {}", options.magnify)));
+        return Err(Failure::wrong(format!(
+            "--magnify: expected a number above 0, found {}",
+            options.magnify
+        )));
     }
 
     let device = Device::default();
@@ -118,12 +123,18 @@ fn attack(options: &Options) -> Result<(), Failure> {
     let say = |what: &str, answer: &Answer| {
         println!("{what:<22} {} ({:.1} %)", options.classes[answer.class], 100.0 * answer.probability);
     };
-    println!("{} {norm} at epsilon {}, true class {}", attack.name(), attack.epsilon(), options.classes[label]);
+    println!(
+        "{} {norm} at epsilon {}, true class {}",
+        attack.name(),
+        attack.epsilon(),
+        options.classes[label]
+    );
     say("original:", &before);
     say("adversarial:", &after);
     say("adversarial from PNG:", &saved);
     for (what, changed) in [("adversarial:", adversarial), ("adversarial from PNG:", from_png)] {
-        let values = |image: Tensor<4>| image.into_data().convert::<f32>().try_into_vec::<f32>().expect("f32");
+        let values =
+            |image: Tensor<4>| image.into_data().convert::<f32>().try_into_vec::<f32>().expect("f32");
         let size = options.image_size;
         let distances = Distances::between(&values(image.clone()), &values(changed), [3, size, size]);
         let or_dash = |value: Option<f32>| value.map_or("-".to_string(), |value| format!("{value:.4}"));

@@ -4,6 +4,8 @@
 
 #[path = "common/mod.rs"]
 mod common;
+#[path = "common/interrupt.rs"]
+mod interrupt;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -57,7 +59,7 @@ fn main() -> ExitCode {
 }
 
 fn train(options: &Options) -> Result<(), Failure> {
-    let interrupter = common::on_interrupt()?;
+    let (interrupter, _) = interrupt::on_interrupt()?;
     let (training, validation) = open(&options.data, options.seed)?;
     eprintln!("training on {}\nvalidation on {}", training.describe(), validation.describe());
 
@@ -86,7 +88,7 @@ fn train(options: &Options) -> Result<(), Failure> {
         trainer = trainer.transform(GaussianNoise::new(sigma).with_seed(options.seed));
     }
     let trained = trainer.fit(model, &training, &validation).map_err(|error| match error {
-        TrainError::Interrupted { .. } => Failure::Interrupted(format!("{error} (--resume)")),
+        TrainError::Interrupted { .. } => interrupt::interrupted(format!("{error} (--resume)")),
         error => error.into(),
     })?;
     weights::save_safetensors(&trained.model.network, &options.out)?;

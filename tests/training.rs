@@ -19,7 +19,8 @@ fn shades() -> ImageSet {
     let samples = (0..40).map(|i| {
         let (label, step) = (i % 2, (i / 2) as u8);
         let shade = if label == 0 { 60 + step } else { 180 - step };
-        let image = RgbImage::from_fn(40, 36, |x, y| Rgb([shade, shade, shade.wrapping_add((x * y % 7) as u8)]));
+        let image =
+            RgbImage::from_fn(40, 36, |x, y| Rgb([shade, shade, shade.wrapping_add((x * y % 7) as u8)]));
         Sample::new(Source::Memory(Arc::new(image)), label, format!("square {i}"))
     });
     ImageSet::new("squares", vec!["dark".into(), "light".into()], samples.collect()).unwrap()
@@ -196,7 +197,8 @@ fn an_unfinished_run_is_never_overwritten() {
     assert!(matches!(error, TrainError::Unfinished { epoch: 2, epochs: 5, .. }), "{error}");
     assert_eq!(before, checkpoints(folder.path()));
 
-    let error = fit(Trainer::new(config(5)).transform(GaussianNoise::new(0.2)).directory(folder.path()).resume(true));
+    let error =
+        fit(Trainer::new(config(5)).transform(GaussianNoise::new(0.2)).directory(folder.path()).resume(true));
     let error = error.unwrap_err();
     let named = matches!(&error, TrainError::OtherSettings { setting, .. } if setting == "transforms");
     assert!(named, "{error}");

@@ -5,25 +5,32 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod images;
+#[path = "../common/interrupt.rs"]
+mod interrupt;
 mod models;
 mod options;
 mod report;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use burn::train::Interrupter;
 use clap::Parser;
 use histoguard::data::{Prepared, Split};
-use histoguard::evaluate::{Evaluation, EvaluationError, Robustness};
+use histoguard::evaluate::{Evaluation, EvaluationError};
 use histoguard::prelude::*;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use common::Failure;
-use models::Model;
 use options::Options;
 use report::Run;
+
+/// What Ctrl-C sets: a handle for training and a flag for the evaluation.
+struct Stop {
+    interrupter: Interrupter,
+    flag: &'static AtomicBool,
+}
 
 fn main() -> ExitCode {
     let options = Options::parse();
@@ -32,7 +39,8 @@ fn main() -> ExitCode {
 
 fn experiment(options: &Options) -> Result<(), Failure> {
     options.check()?;
-    let interrupter = common::on_interrupt()?;
+    let (interrupter, stop) = interrupt::on_interrupt()?;
+    let stop = Stop { interrupter, flag: stop };
     let started = Instant::now();
     let split = images::open(options)?;
     // A checkpoint that does not fit is found now, not after the first training.
@@ -40,16 +48,17 @@ fn experiment(options: &Options) -> Result<(), Failure> {
     std::fs::create_dir_all(&options.out)
         .map_err(|error| Failure::wrong(format!("{}: expected a folder: {error}", options.out.display())))?;
 
-    let original = run(options, &split, "original", None, &interrupter)?;
-    let mut summary = vec![("original".to_string(), original.robustness.clone())];
+    let original = run(options, &split, "original", None, &stop)?;
     for (position, &sigma) in options.sigma.iter().enumerate() {
-        let name = if position == 0 { "defence".to_string() } else { format!("defence-sigma-{sigma}") };
-        let defence = run(options, &split, &name, Some(sigma), &interrupter)?;
-        summary.push((format!("sigma {sigma}"), defence.robustness.clone()));
-        let folder = if position == 0 { options.out.clone() } else { options.out.join(format!("sigma-{sigma}")) };
-        report::write(options, &split, [&original, &defence], sigma, started, &folder)?;
+        // The first noise is the report's; further ones have their own folders.
+        let (name, folder) = match position {
+            0 => ("defence".to_string(), options.out.clone()),
+            _ => (format!("defence-sigma-{sigma}"), options.out.join(format!("sigma-{sigma}"))),
+        };
+        let defence = run(options, &split, &name, Some(sigma), &stop)?;
+        let report = report::write(options, &split, [&original, &defence], sigma, started, &folder)?;
+        report::print(&report, &folder);
     }
-    report::print(&summary, &options.out);
     Ok(())
 }
 
@@ -59,9 +68,9 @@ fn run(
     split: &Split,
     name: &str,
     sigma: Option<f64>,
-    interrupter: &Interrupter,
+    stop: &Stop,
 ) -> Result<Run, Failure> {
-    let trained = models::train(options, split, name, sigma, interrupter)?;
+    let trained = models::train(options, split, name, sigma, &stop.interrupter)?;
     let victim = Frozen::new(trained.model);
     let test = Prepared::new(split.test.clone(), options.image_size())?;
     let bar = ProgressBar::new(0).with_style(
@@ -77,10 +86,12 @@ fn run(
             bar.set_length(progress.total as u64);
             bar.set_position(progress.done as u64);
         })
-        .cancel_with(&common::STOP)
+        .cancel_with(stop.flag)
         .run(&test)
         .map_err(|error| match error {
-            EvaluationError::Cancelled { .. } => Failure::Interrupted("stopped; go on with --resume".to_string()),
+            EvaluationError::Cancelled { .. } => {
+                interrupt::interrupted("stopped; go on with --resume and the same options")
+            }
             error => error.into(),
         })?;
     bar.finish_and_clear();

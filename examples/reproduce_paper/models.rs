@@ -8,6 +8,7 @@ use histoguard::train::{TrainError, Trained, Trainer};
 use histoguard::weights::{self, WeightsError};
 
 use crate::common::Failure;
+use crate::interrupt::interrupted;
 use crate::options::Options;
 
 pub type Model = Normalized<DenseNet>;
@@ -46,7 +47,7 @@ pub fn train(
     }
     let trained = trainer.fit(model, &split.train, &split.validation).map_err(|error| match error {
         TrainError::Interrupted { .. } => {
-            Failure::Interrupted(format!("{name}: {error} with --resume and the same options"))
+            interrupted(format!("{name}: {error} (--resume with the same options)"))
         }
         TrainError::Unfinished { .. } => Failure::wrong(format!("{error} (--resume)")),
         error => error.into(),

@@ -124,7 +124,9 @@ impl Options {
         }
         for &epsilon in &self.epsilons {
             if !Epsilon::pixels(epsilon).is_valid() {
-                return Err(Failure::wrong(format!("--epsilons: expected numbers of at least 0, found {epsilon}")));
+                return Err(Failure::wrong(format!(
+                    "--epsilons: expected numbers of at least 0, found {epsilon}"
+                )));
             }
         }
         if self.sigma.is_empty() || self.epsilons.is_empty() {

@@ -8,6 +8,7 @@ mod folder;
 mod image;
 mod labeled;
 mod loader;
+pub mod png;
 mod policy;
 mod prepared;
 mod random;

@@ -186,10 +186,7 @@ impl Trainer {
 fn run<C>(
     trainer: &Trainer,
     model: C,
-    loaders: impl FnOnce(
-        usize,
-    )
-        -> Result<[Arc<dyn DataLoader<Batch>>; 2], TrainError>,
+    loaders: impl FnOnce(usize) -> Result<[Arc<dyn DataLoader<Batch>>; 2], TrainError>,
 ) -> Result<Trained<C>, TrainError>
 where
     C: Classifier + Module + ModuleDisplay + 'static,
@@ -215,8 +212,7 @@ where
     let [train, validation] = loaders(done + 1)?;
     folder.write_state(&State { settings: settings.clone(), epochs, history: history.clone() })?;
 
-    let device =
-        model.devices().first().expect("a module with at least one parameter").clone().autodiff();
+    let device = model.devices().first().expect("a module with at least one parameter").clone().autodiff();
     let shared = Arc::new(Shared {
         transforms: trainer.transforms.clone(),
         recorder: Mutex::new(Recorder::new(history)),

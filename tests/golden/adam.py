@@ -1,0 +1,51 @@
+#!/usr/bin/env python3
+"""Writes adam.safetensors and adam.json: a tiny DenseNet, images, and how PyTorch trains it with Adam in float64.
+
+pip install torch torchvision safetensors; python adam.py
+Versions when last run: torch 2.15, torchvision 0.29.
+
+Every epoch is one step on all training images, so that their order does not matter.
+"""
+import json, os, sys
+import torch, torchvision
+from safetensors.torch import save_file
+
+FULL = "--full" in sys.argv  # densenet121 at 64x64, for a look by hand
+HERE = sys.argv[-1] if FULL else os.path.dirname(os.path.abspath(__file__))
+MEAN = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1).double()
+STD = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1).double()
+EPOCHS, TRAIN, VALIDATION, SIDE = (8, 16, 8, 64) if FULL else (8, 12, 6, 32)
+
+torch.manual_seed(5)
+net = torchvision.models.densenet121(num_classes=2) if FULL else torchvision.models.DenseNet(4, (2, 2), 8, bn_size=2, num_classes=2)
+weights = {k: v.clone() for k, v in net.state_dict().items() if "num_batches" not in k}
+# Class 1 is brighter by less than the noise.
+labels = torch.arange(TRAIN + VALIDATION) % 2
+images = (110 + 30 * labels.view(-1, 1, 1, 1) + 60 * torch.randn(TRAIN + VALIDATION, 3, SIDE, SIDE)).clamp(0, 255).round()
+x = (images.double() / 255 - MEAN) / STD
+
+net = net.double()
+adam = torch.optim.Adam(net.parameters(), lr=1e-3)
+loss_of = lambda z, y: torch.nn.functional.cross_entropy(z, y)
+history = []
+for _ in range(EPOCHS):
+    net.train()
+    adam.zero_grad()
+    logits = net(x[:TRAIN])
+    loss = loss_of(logits, labels[:TRAIN])
+    loss.backward()
+    adam.step()
+    net.eval()
+    with torch.no_grad():
+        validation = net(x[TRAIN:])
+    right = lambda z, y: (z.argmax(1) == y).double().mean().item()
+    history.append(dict(train_loss=loss.item(), train_accuracy=right(logits, labels[:TRAIN]),
+                        validation_loss=loss_of(validation, labels[TRAIN:]).item(), validation_accuracy=right(validation, labels[TRAIN:])))
+    print(history[-1])
+
+tensors = {f"net.{k}": v.float().contiguous() for k, v in weights.items()}
+tensors["images"] = images.to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+save_file(tensors, os.path.join(HERE, "adam.safetensors"))
+with open(os.path.join(HERE, "adam.json"), "w") as file:
+    json.dump(dict(train=TRAIN, side=SIDE, learning_rate=1e-3, history=history), file, indent=1)
+    file.write("\n")

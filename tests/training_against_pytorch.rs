@@ -1,0 +1,86 @@
+//! Training step by step against PyTorch's Adam in float64: losses in training and in evaluation mode.
+#![cfg(feature = "train")]
+
+use std::path::Path;
+use std::sync::Arc;
+
+use histoguard::data::{ImageSet, Sample, Source};
+use histoguard::prelude::*;
+use histoguard::train::{EpochRecord, Trainer, TrainingConfig};
+use image::RgbImage;
+use safetensors::SafeTensors;
+use serde::Deserialize;
+
+/// What `golden/adam.py` wrote.
+#[derive(Deserialize)]
+struct Golden {
+    train: usize,
+    side: usize,
+    learning_rate: f64,
+    history: Vec<Step>,
+}
+
+#[derive(Deserialize)]
+struct Step {
+    train_loss: f64,
+    train_accuracy: f64,
+    validation_loss: f64,
+    validation_accuracy: f64,
+}
+
+/// The golden images as sets of their own and the network that PyTorch started from.
+fn load(folder: &Path, config: DenseNetConfig) -> (Golden, [ImageSet; 2], DenseNet) {
+    let golden: Golden = serde_json::from_slice(&std::fs::read(folder.join("adam.json")).unwrap()).unwrap();
+    let bytes = std::fs::read(folder.join("adam.safetensors")).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let size = 3 * golden.side * golden.side;
+    let side = golden.side as u32;
+    let samples: Vec<Sample> = file.tensor("images").unwrap().data().chunks_exact(size).enumerate().map(|(i, pixels)| {
+        let image = RgbImage::from_raw(side, side, pixels.to_vec()).unwrap();
+        Sample::new(Source::Memory(Arc::new(image)), i % 2, i.to_string())
+    }).collect();
+    let (train, validation): (Vec<usize>, Vec<usize>) = (0..samples.len()).partition(|&i| i < golden.train);
+    let set = ImageSet::new("golden", vec!["dark".into(), "bright".into()], samples).unwrap();
+
+    let scratch = tempfile::tempdir().unwrap();
+    let weights: Vec<_> =
+        file.iter().filter_map(|(name, view)| Some((name.strip_prefix("net.")?.to_string(), view))).collect();
+    let path = scratch.path().join("net.safetensors");
+    std::fs::write(&path, safetensors::serialize(weights, None).unwrap()).unwrap();
+    let net = histoguard::weights::load(config.init(&Device::default()), &path).unwrap();
+    (golden, [set.subset(&train), set.subset(&validation)], net)
+}
+
+fn train(folder: &Path, config: DenseNetConfig) -> (Golden, Vec<EpochRecord>) {
+    let (golden, [train, validation], net) = load(folder, config);
+    let settings = TrainingConfig {
+        epochs: golden.history.len(),
+        // Every epoch is one step on all images, whatever their order.
+        batch_size: golden.train,
+        learning_rate: golden.learning_rate,
+        image_size: golden.side,
+        augmentation: None,
+        ..TrainingConfig::paper()
+    };
+    let model = Normalized::new(net, Normalization::IMAGENET);
+    let trained = Trainer::new(settings).fit(model, &train, &validation).unwrap();
+    (golden, trained.history.epochs)
+}
+
+#[test]
+fn losses_follow_pytorch_step_by_step() {
+    let config = DenseNetConfig::densenet121(2)
+        .with_growth_rate(4)
+        .with_block_config(vec![2, 2])
+        .with_num_init_features(8)
+        .with_bn_size(2);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let (golden, history) = train(&folder, config);
+    for (ours, theirs) in history.iter().zip(&golden.history) {
+        let near = |a: f64, b: f64| (a - b).abs() <= 1e-4 * b;
+        assert!(near(ours.train_loss, theirs.train_loss), "{ours:?}, PyTorch {}", theirs.train_loss);
+        assert!(near(ours.validation_loss, theirs.validation_loss), "{ours:?}, PyTorch {}", theirs.validation_loss);
+        assert_eq!(ours.train_accuracy, theirs.train_accuracy, "{ours:?}");
+        assert_eq!(ours.validation_accuracy, theirs.validation_accuracy, "{ours:?}");
+    }
+}
