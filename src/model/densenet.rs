@@ -216,9 +216,12 @@ impl DenseNet {
 
     /// Whether the crate's own CPU kernels may compute this network; they may unless told otherwise.
     ///
-    /// They do so on the `flex` backend in single precision, and give the numbers of burn's operations up to
-    /// rounding, several times as fast. `HISTOGUARD_KERNELS=off` in the environment switches them off for a whole
-    /// program. Other backends, and dropout in training, use burn's operations in any case.
+    /// They do so on the `flex` backend in single precision and give the numbers of burn's operations up to rounding,
+    /// several times as fast; in evaluation mode an image's logits and gradient have the same bits in any batch. Other
+    /// backends, and dropout in training, use burn's operations in any case.
+    ///
+    /// For a whole program, `HISTOGUARD_KERNELS=off` in the environment switches the kernels off, and
+    /// `HISTOGUARD_SIMD=avx2` or `portable` keeps them from using the widest instructions of the machine.
     pub fn with_kernels(mut self, kernels: bool) -> Self {
         self.kernels = kernels;
         self
