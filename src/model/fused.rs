@@ -87,13 +87,13 @@ enum Mode {
 impl Mode {
     fn of(features: &Features, autodiff: bool) -> Option<Self> {
         let flags = |norm: &BatchNorm| norm.training.is_enabled();
-        if autodiff && features.norms().any(flags) {
+        if autodiff && norms(features).any(flags) {
             let dropout = features
                 .denseblocks
                 .iter()
                 .flat_map(|block| &block.layers)
                 .any(|layer| layer.dropout.prob > 0.0 && layer.dropout.training.is_enabled());
-            return (features.norms().all(flags) && !dropout).then_some(Self::BatchStatistics);
+            return (norms(features).all(flags) && !dropout).then_some(Self::BatchStatistics);
         }
         let tracked = |part: &Part| match part {
             Part::Conv(conv) => conv.weight.val().is_tracked(),
@@ -181,6 +181,13 @@ fn last_pixels(arch: &Arch, height: usize, width: usize) -> usize {
     side(height) * side(width)
 }
 
+fn norms(features: &Features) -> impl Iterator<Item = &BatchNorm> {
+    features.parts().into_iter().filter_map(|part| match part {
+        Part::Norm(norm) => Some(norm),
+        Part::Conv(_) => None,
+    })
+}
+
 /// Every parameter but the classifier's, flat, in the kernels' order.
 fn parameters(features: &Features) -> Vec<Tensor<1>> {
     let mut tensors = Vec::new();
@@ -195,13 +202,13 @@ fn parameters(features: &Features) -> Vec<Tensor<1>> {
 
 /// Running mean and variance of every norm, in the kernels' order.
 fn running(features: &Features) -> Vec<Tensor<1>> {
-    features.norms().map(batch_norm::running).flat_map(|(mean, variance)| [mean, variance]).collect()
+    norms(features).map(batch_norm::running).flat_map(|(mean, variance)| [mean, variance]).collect()
 }
 
 /// Moves every norm's running statistics towards those of a batch, which come in the kernels' order.
 fn update_running(features: &Features, arch: &Arch, batch: &[f32]) {
     let slots = arch.statistics();
-    for (norm, slots) in features.norms().zip(slots.chunks_exact(2)) {
+    for (norm, slots) in norms(features).zip(slots.chunks_exact(2)) {
         let device = norm.running_mean.value().device();
         let [mean, variance] = [&slots[0], &slots[1]]
             .map(|slot| Tensor::from_data(TensorData::from(&batch[slot.offset..][..slot.shape[0]]), &device));
