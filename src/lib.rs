@@ -40,6 +40,7 @@ pub mod evaluate;
 pub mod model;
 pub mod pixels;
 pub mod report;
+mod rng;
 #[cfg(feature = "train")]
 pub mod train;
 pub mod weights;

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use histoguard::attack::{Attack, AttackError};
-use histoguard::data::TensorSet;
+use histoguard::data::{Batch, DataError, LabeledImages, TensorSet};
 use histoguard::evaluate::{Evaluation, EvaluationError, GradientState, Robustness, pooled};
 use histoguard::prelude::*;
 
@@ -53,10 +53,10 @@ fn fgsm_breaks_images_at_their_distance_from_the_boundary() {
         assert!((under.epsilon.value() - epsilon).abs() < 1e-12);
         assert_eq!((under.metrics.accuracy.hits, under.metrics.accuracy.total), (right, 8), "{epsilon}");
         assert_eq!((under.success.hits, under.success.total), (6 - right, 6), "{epsilon}");
-        for class in 0..2 {
-            assert_eq!(under.metrics.classes[class].accuracy.hits, of_class[class], "{epsilon}");
+        for (class, right) in of_class.into_iter().enumerate() {
+            assert_eq!(under.metrics.classes[class].accuracy.hits, right, "{epsilon}");
             assert_eq!(under.metrics.classes[class].accuracy.total, 4);
-            assert_eq!(under.class_success[class].hits, 3 - of_class[class]);
+            assert_eq!(under.class_success[class].hits, 3 - right);
         }
         // Every pixel moves by epsilon (0.9 and 0.1 stay inside [0,1]): 3 * 12 * 12 = 432 values.
         let p = &under.perturbation;
@@ -284,9 +284,79 @@ fn wrong_inputs_are_refused_with_what_was_expected() {
     let liar = Frozen::from_fn(2, &Device::default(), |x| Tensor::zeros([x.dims()[0], 3], &x.device()));
     assert!(fails(Evaluation::new(&liar)).contains("expected shape [8, 2], found [8, 3]"));
 
-    let empty = Tensor::<4>::zeros([1, 1, 1, 1], &Device::default());
-    let empty = TensorSet::new(empty.slice([0..0]), vec![], vec!["a".into(), "b".into()]);
-    if let Ok(empty) = empty {
-        assert!(matches!(Evaluation::new(&victim).run(&empty), Err(EvaluationError::Empty)));
+    let run = |labels: &[usize]| Evaluation::new(&victim).run(&Drawn::new(labels)).unwrap_err();
+    assert!(matches!(run(&[]), EvaluationError::Empty));
+    let label = run(&[0, 2]).to_string();
+    assert_eq!(label, "labels: expected labels below 2, the number of classes, found 2");
+}
+
+/// Drawn images of brightness 0.9, two a slide.
+struct Drawn {
+    labels: Vec<usize>,
+    classes: Vec<String>,
+}
+
+impl Drawn {
+    fn new(labels: &[usize]) -> Self {
+        Self { labels: labels.to_vec(), classes: vec!["benign".into(), "malignant".into()] }
     }
+}
+
+impl LabeledImages for Drawn {
+    fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    fn label(&self, position: usize) -> usize {
+        self.labels[position]
+    }
+
+    fn group(&self, position: usize) -> String {
+        format!("slide {}", position / 2)
+    }
+
+    fn name(&self, position: usize) -> String {
+        format!("{position}.png")
+    }
+
+    fn is_synthetic(&self) -> bool {
+        true
+    }
+
+    fn batch(&self, positions: &[usize], device: &Device) -> Result<Batch, DataError> {
+        let labels: Vec<i64> = positions.iter().map(|&p| self.labels[p] as i64).collect();
+        Ok(Batch {
+            images: Tensor::full([positions.len(), 1, 2, 2], 0.9, device),
+            labels: Tensor::from_data(labels.as_slice(), device),
+            indices: positions.iter().map(|&p| p as u64).collect(),
+            epoch: 0,
+        })
+    }
+}
+
+#[test]
+fn slides_and_synthetic_images_are_told() {
+    let victim = bright();
+    // Slides with 2 of 2, 1 of 2 and 1 of 1 right images.
+    let found = Evaluation::new(&victim).batch_size(2).run(&Drawn::new(&[1, 1, 0, 1, 1])).unwrap();
+    assert!(found.synthetic);
+    assert_eq!((found.clean.groups, found.clean.patient_rate), (3, Some(0.833333333333)));
+    assert_eq!((found.records[3].group.as_str(), found.records[3].name.as_str()), ("slide 1", "3.png"));
+}
+
+#[test]
+fn gradients_that_are_not_finite_are_counted() {
+    // The square root's slope at the brightness of one image is infinite, times the zero slope of |x| there.
+    let victim = Frozen::from_fn(2, &Device::default(), |x| {
+        let mean = x.clone().mean_dims(&[1, 2, 3]).reshape([-1, 1]) - 0.5;
+        let bright = mean + (x - 0.9).abs().sqrt().mean_dims(&[1, 2, 3]).reshape([-1, 1]) * 0.001;
+        Tensor::cat(vec![bright.clone().neg(), bright], 1)
+    });
+    let found = Evaluation::new(&victim).attack(fgsm()).run(&data()).unwrap();
+    assert_eq!((found.non_finite_gradients, found.zero_gradients), (1, 0));
+    assert_eq!(found.records[7].gradient, GradientState::NotFinite);
 }

@@ -11,8 +11,8 @@ use crate::pixels::Epsilon;
 ///
 /// `x' = clip(x + epsilon * sign(grad_x J(x, y)), 0, 1)`, Goodfellow, Shlens & Szegedy, "Explaining and
 /// Harnessing Adversarial Examples", ICLR 2015, equation in section 4; targeted, a step down the target's
-/// cross-entropy. With [`Norm::L2`] the step is `epsilon * g / |g|_2` (foolbox's `L2FastGradientAttack`),
-/// with [`Norm::L1`] the whole budget goes to the entries with the largest gradient.
+/// cross-entropy. With [`Norm::L2`] and [`Norm::L1`] the step is `epsilon * g / |g|` in that norm (foolbox's
+/// `L2FastGradientAttack` and `L1FastGradientAttack`).
 ///
 /// | parameter | default | range |
 /// | --- | --- | --- |
@@ -76,7 +76,7 @@ impl Attack for Fgsm {
             return Ok(images);
         }
         let gradient = victim.input_gradient(images.clone(), |logits| goal.objective(logits)).gradient;
-        let step = self.norm.steepest_step(finite_or_zero(gradient)) * self.epsilon.value();
+        let step = self.norm.unit_step(finite_or_zero(gradient)) * self.epsilon.value();
         Ok((images + step).clamp(0.0, 1.0))
     }
 }

@@ -26,44 +26,34 @@ impl Norm {
         let flat: Tensor<2> = perturbation.reshape([batch as i64, -1]);
         let norms: Tensor<2> = match self {
             Self::Linf => flat.abs().max_dim(1),
-            // Divided by the largest entry first, so that no square over- or underflows.
-            Self::L2 => {
-                let largest = flat.clone().abs().max_dim(1);
-                let scale = largest.clone().mask_fill(largest.clone().equal_elem(0.0), 1.0);
-                (flat / scale).square().sum_dim(1).sqrt() * largest
-            }
+            Self::L2 => flat.square().sum_dim(1).sqrt(),
             Self::L1 => flat.abs().sum_dim(1),
         };
         norms.reshape([batch])
     }
 
-    /// The step of length one in this norm that raises a linear function with this gradient the most; zero
-    /// where the gradient is zero.
+    /// The gradient as a step of length one in this norm; zero where the gradient is zero.
     ///
-    /// L-infinity: the sign. L2: the direction. L1: the whole step on the largest entries, shared equally
-    /// among ties.
+    /// L-infinity: its sign. L2 and L1: divided by its norm, as foolbox's `L2FastGradientAttack` and
+    /// `L1FastGradientAttack` do. For L1 the steepest step would be one pixel, which \[0,1\] cuts off.
     ///
     /// # Shapes
     ///
     /// - `gradient`, output: `[batch, channels, height, width]`
-    pub fn steepest_step(self, gradient: Tensor<4>) -> Tensor<4> {
+    pub fn unit_step(self, gradient: Tensor<4>) -> Tensor<4> {
         let [batch, ..] = gradient.dims();
-        match self {
-            Self::Linf => gradient.sign(),
-            Self::L2 => {
-                let length = self.measure(gradient.clone()).reshape([batch, 1, 1, 1]);
-                let length = length.clone().mask_fill(length.equal_elem(0.0), 1.0);
-                gradient / length
-            }
-            Self::L1 => {
-                let size = gradient.clone().abs();
-                let largest = Self::Linf.measure(gradient.clone()).reshape([batch, 1, 1, 1]);
-                let top = size.equal(largest.expand(gradient.dims())).float() * gradient.sign();
-                let ties = Self::L1.measure(top.clone()).reshape([batch, 1, 1, 1]);
-                let ties = ties.clone().mask_fill(ties.equal_elem(0.0), 1.0);
-                top / ties
-            }
+        if self == Self::Linf {
+            return gradient.sign();
         }
+        // Scaled by the largest entry first, so that tiny and huge gradients keep their direction.
+        let over = |images: Tensor<4>, length: Tensor<1>| {
+            let length = length.reshape([batch, 1, 1, 1]);
+            images / length.clone().mask_fill(length.equal_elem(0.0), 1.0)
+        };
+        let largest = Self::Linf.measure(gradient.clone());
+        let scaled = over(gradient, largest);
+        let length = self.measure(scaled.clone());
+        over(scaled, length)
     }
 }
 
@@ -92,21 +82,22 @@ mod tests {
     }
 
     proptest! {
-        /// Hölder: no step of length one gains more than the dual norm of the gradient, and the steepest
-        /// step gains all of it.
+        /// Hölder: no step of length one gains more than the dual norm of the gradient, and the sign and the
+        /// direction gain all of it.
         #[test]
-        fn steepest_step_has_length_one_and_gains_the_dual_norm(
+        fn unit_step_has_length_one_and_gains_what_the_norm_allows(
             values in prop::collection::vec(-1e3f32..1e3, 1..40)
         ) {
             prop_assume!(values.iter().any(|v| v.abs() > 1e-3));
             let gradient = image(&values);
             for (norm, dual) in [(Norm::Linf, Norm::L1), (Norm::L2, Norm::L2), (Norm::L1, Norm::Linf)] {
-                let step = norm.steepest_step(gradient.clone());
+                let step = norm.unit_step(gradient.clone());
                 let length: f32 = norm.measure(step.clone()).into_scalar();
                 let gain = dot(&gradient, &step);
                 let most: f32 = dual.measure(gradient.clone()).into_scalar();
                 prop_assert!((length - 1.0).abs() < 1e-4, "{norm}: length {length}");
-                prop_assert!((gain - most).abs() <= 1e-4 * most, "{norm}: {gain} of {most}");
+                prop_assert!(gain <= most * 1.0001, "{norm}: {gain} of {most}");
+                prop_assert!(norm == Norm::L1 || gain >= most * 0.9999, "{norm}: {gain} of {most}");
             }
         }
     }
@@ -114,7 +105,7 @@ mod tests {
     #[test]
     fn no_step_without_a_gradient() {
         for norm in [Norm::Linf, Norm::L2, Norm::L1] {
-            let step: Vec<f32> = norm.steepest_step(image(&[0.0; 5])).into_data().try_into_vec().unwrap();
+            let step: Vec<f32> = norm.unit_step(image(&[0.0; 5])).into_data().try_into_vec().unwrap();
             assert_eq!(step, [0.0; 5], "{norm}");
         }
     }
@@ -122,7 +113,7 @@ mod tests {
     #[test]
     fn tiny_and_huge_gradients_keep_their_direction() {
         for scale in [1e-30f32, 1e30] {
-            let step = Norm::L2.steepest_step(image(&[3.0 * scale, -4.0 * scale]));
+            let step = Norm::L2.unit_step(image(&[3.0 * scale, -4.0 * scale]));
             let step: Vec<f32> = step.into_data().try_into_vec().unwrap();
             assert!((step[0] - 0.6).abs() < 1e-6 && (step[1] + 0.8).abs() < 1e-6, "{scale}: {step:?}");
         }

@@ -19,6 +19,77 @@ pub enum DataError {
         /// The system's answer.
         source: std::io::Error,
     },
+    /// A file or folder that has no place here, judged by its name.
+    #[error("{path}: expected {expected}, found {found}", path = path.display())]
+    Name {
+        /// The path.
+        path: PathBuf,
+        /// The names that fit.
+        expected: String,
+        /// The part of the name that does not.
+        found: String,
+    },
+    /// A file without a byte in it.
+    #[error("{path}: expected an image, found an empty file", path = path.display())]
+    EmptyFile {
+        /// The path.
+        path: PathBuf,
+    },
+    /// A truncated, damaged or oversized image, or not an image at all.
+    #[error("{path}: expected {expected}, found: {found}", path = path.display())]
+    Image {
+        /// The path, or the name of an image in memory.
+        path: PathBuf,
+        /// What it should have been.
+        expected: String,
+        /// What the decoder said.
+        found: String,
+    },
+    /// A folder without any image that fits.
+    #[error("{path}: expected {expected}, found no such image", path = path.display())]
+    NoImages {
+        /// The folder.
+        path: PathBuf,
+        /// The images looked for.
+        expected: String,
+    },
+    /// A class without an image on one side of a split.
+    #[error(
+        "{side}: expected at least one image of class {class}, found none \
+         ({images} images in {groups} groups to share out)"
+    )]
+    EmptyClass {
+        /// The side: train, validation or test.
+        side: &'static str,
+        /// The class.
+        class: String,
+        /// Images of the class on all sides together.
+        images: usize,
+        /// Groups (images, slides or stems) of the class on all sides together.
+        groups: usize,
+    },
+    /// A fold file that does not say what it should.
+    #[error("{path}, line {line}: expected {expected}, found {found}", path = path.display())]
+    FoldFile {
+        /// The file.
+        path: PathBuf,
+        /// Line number from 1; 0 for the file as a whole.
+        line: usize,
+        /// What the line should hold.
+        expected: &'static str,
+        /// What it holds.
+        found: String,
+    },
+    /// A parameter out of its documented range.
+    #[error("{parameter}: expected {expected}, found {found}")]
+    Parameter {
+        /// The parameter's name.
+        parameter: &'static str,
+        /// Its documented range.
+        expected: &'static str,
+        /// The value given.
+        found: String,
+    },
     /// Labels that do not fit their images or classes.
     #[error("labels: expected {expected}, found {found}")]
     Labels {

@@ -1,9 +1,33 @@
 //! Images: BreakHis, any folder of classes, drawn tissue; splits and batches.
 
 mod batch;
+pub mod breakhis;
+mod cache;
 mod error;
+mod folder;
+mod image;
 mod labeled;
+mod loader;
+mod policy;
+mod prepared;
+mod random;
+mod sample;
+mod set;
+mod split;
+pub mod synthetic;
+mod walk;
 
+pub use self::image::{Augmentation, decode_image, read_image};
 pub use batch::Batch;
+pub use breakhis::BreakHis;
+pub use cache::ImageCache;
 pub use error::DataError;
+pub use folder::{FolderOptions, FolderSet};
 pub use labeled::{LabeledImages, TensorSet};
+pub use loader::{ImageLoader, LoaderConfig};
+pub use policy::{OnError, Skipped};
+pub use prepared::Prepared;
+pub use sample::{Sample, Source};
+pub use set::ImageSet;
+pub use split::{LeakageReport, SharedGroup, Split, SplitMethod, SplitRecord};
+pub use synthetic::SyntheticTissue;

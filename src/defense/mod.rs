@@ -1,5 +1,7 @@
 //! Defences: transformations of the training images.
 
+mod noise;
 mod transform;
 
+pub use noise::GaussianNoise;
 pub use transform::{DefenseError, TrainTransform};

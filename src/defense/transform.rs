@@ -12,6 +12,16 @@ pub trait TrainTransform: Debug + Send + Sync {
     /// The transform's name in reports.
     fn name(&self) -> &'static str;
 
+    /// Refuses bad parameters, before training starts.
+    ///
+    /// # Errors
+    ///
+    /// [`DefenseError::Parameter`] naming the parameter and its range.
+    fn check(&self) -> Result<(), DefenseError>;
+
+    /// The transform with all its parameters, for reports.
+    fn describe(&self) -> serde_json::Value;
+
     /// The batch to train on instead. Randomness is drawn an image from the transform's seed, the batch's
     /// epoch and the image's index, so that results do not depend on the batch size.
     ///

@@ -27,7 +27,7 @@ impl Outcome {
         let nan = logits.is_empty() || logits.iter().any(|l| l.is_nan());
         let best = (1..logits.len()).fold(0, |best, i| if logits[i] > logits[best] { i } else { best });
         let exponentials = logits.iter().map(|&l| (f64::from(l) - f64::from(logits[best])).exp());
-        let positive = exponentials.clone().last().unwrap_or(f64::NAN) / exponentials.sum::<f64>();
+        let positive = exponentials.clone().next_back().unwrap_or(f64::NAN) / exponentials.sum::<f64>();
         let score = match logits {
             // JSON has no infinity; the largest number sorts the same.
             [negative, positive] => Some((positive - negative).clamp(f32::MIN, f32::MAX)),

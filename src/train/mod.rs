@@ -1,1 +1,14 @@
-//! Training a classifier with burn-train.
+//! Training a classifier with burn-train: defences on the batches, checkpoints that survive a kill, resume.
+
+mod checkpoint;
+mod config;
+mod error;
+mod history;
+mod learnable;
+mod progress;
+mod trainer;
+
+pub use config::TrainingConfig;
+pub use error::TrainError;
+pub use history::{EpochRecord, History};
+pub use trainer::{Trained, Trainer, train};

@@ -1,0 +1,147 @@
+//! Attacks one image: a checkpoint in; the adversarial PNG, the magnified difference and the predictions out.
+//!
+//! `cargo run --release --example attack_image -- slide.png --checkpoint original.safetensors --epsilon 2`
+
+#[path = "common/mod.rs"]
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, ValueEnum};
+use common::Failure;
+use histoguard::data::{ImageSet, LabeledImages, Prepared, Sample, Source, png};
+use histoguard::evaluate::Distances;
+use histoguard::prelude::*;
+use histoguard::weights;
+
+/// Attacks one image with FGSM and looks at what is left of the attack in an 8-bit PNG.
+#[derive(Debug, Parser)]
+struct Options {
+    /// The image to attack.
+    image: PathBuf,
+    /// DenseNet-121 checkpoint: safetensors or PyTorch state dict with torchvision's names.
+    #[arg(long)]
+    checkpoint: PathBuf,
+    /// Names of the classes, in the checkpoint's order.
+    #[arg(long, value_delimiter = ',', default_value = "benign,malignant")]
+    classes: Vec<String>,
+    /// The true class by name; without it, the network's own answer.
+    #[arg(long)]
+    label: Option<String>,
+    /// Attack towards this class instead of away from the true one.
+    #[arg(long)]
+    target: Option<String>,
+    /// Budget in grey levels (of 255) for L-infinity; for L2 and L1, 255 times the norm over the image.
+    #[arg(long, default_value_t = 2.0)]
+    epsilon: f64,
+    /// Norm of the budget.
+    #[arg(long, value_enum, default_value = "linf")]
+    norm: NormName,
+    /// Side in pixels to which the image is resized and cropped.
+    #[arg(long, default_value_t = 224)]
+    image_size: usize,
+    /// How many times the difference is magnified.
+    #[arg(long, default_value_t = 10.0)]
+    magnify: f64,
+    /// Folder for the pictures.
+    #[arg(long, default_value = "attack_image_out")]
+    out: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum NormName {
+    Linf,
+    L2,
+    L1,
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    common::run(|| attack(&options))
+}
+
+/// What the network says of an image.
+struct Answer {
+    class: usize,
+    probability: f32,
+}
+
+fn answer(victim: &Frozen, image: Tensor<4>) -> Answer {
+    let class = victim.predict(image.clone())[0];
+    let probabilities = burn::tensor::activation::softmax(victim.logits(image), 1);
+    let probability = probabilities.slice([0..1, class..class + 1]).into_scalar::<f32>();
+    Answer { class, probability }
+}
+
+fn attack(options: &Options) -> Result<(), Failure> {
+    let class_number = |name: &String| {
+        let found = options.classes.iter().position(|class| class == name);
+        found.ok_or_else(|| Failure::wrong(format!("expected one of {}, found {name}", options.classes.join(", "))))
+    };
+    let label = options.label.as_ref().map(class_number).transpose()?;
+    let target = options.target.as_ref().map(class_number).transpose()?;
+    if !(options.magnify.is_finite() && options.magnify > 0.0) {
+        return Err(Failure::wrong(format!("--magnify: expected a number above 0, found {}", options.magnify)));
+    }
+
+    let device = Device::default();
+    let net = DenseNetConfig::densenet121(options.classes.len()).init(&device);
+    let net = weights::load(net, &options.checkpoint)?;
+    let victim = Frozen::new(Normalized::new(net, Normalization::IMAGENET));
+    let image = read(options, &options.image, &device)?;
+    let before = answer(&victim, image.clone());
+    let label = label.unwrap_or(before.class);
+
+    let norm = match options.norm {
+        NormName::Linf => Norm::Linf,
+        NormName::L2 => Norm::L2,
+        NormName::L1 => Norm::L1,
+    };
+    let attack = Fgsm::new(Epsilon::pixels(options.epsilon)).with_norm(norm);
+    let goal = match target {
+        Some(target) => Goal::targeted([target]).with_true_classes([label]),
+        None => Goal::untargeted([label]),
+    };
+    let adversarial = attack.perturb(&victim, image.clone(), &goal)?;
+    let after = answer(&victim, adversarial.clone());
+
+    let paths = ["original.png", "adversarial.png", "difference.png"].map(|name| options.out.join(name));
+    let difference = (adversarial.clone() - image.clone()) * options.magnify / 2.0 + 0.5;
+    for (path, image) in paths.iter().zip([image.clone(), adversarial.clone(), difference.clamp(0.0, 1.0)]) {
+        png::write(&png::to_rgb(image.squeeze_dim(0)), path)?;
+    }
+    // A PNG holds whole grey levels: the rounding can undo the attack, so the file itself is judged.
+    let from_png = read(options, &paths[1], &device)?;
+    let saved = answer(&victim, from_png.clone());
+
+    let say = |what: &str, answer: &Answer| {
+        println!("{what:<22} {} ({:.1} %)", options.classes[answer.class], 100.0 * answer.probability);
+    };
+    println!("{} {norm} at epsilon {}, true class {}", attack.name(), attack.epsilon(), options.classes[label]);
+    say("original:", &before);
+    say("adversarial:", &after);
+    say("adversarial from PNG:", &saved);
+    for (what, changed) in [("adversarial:", adversarial), ("adversarial from PNG:", from_png)] {
+        let values = |image: Tensor<4>| image.into_data().convert::<f32>().try_into_vec::<f32>().expect("f32");
+        let size = options.image_size;
+        let distances = Distances::between(&values(image.clone()), &values(changed), [3, size, size]);
+        let or_dash = |value: Option<f32>| value.map_or("-".to_string(), |value| format!("{value:.4}"));
+        println!(
+            "{what:<22} Linf {:.4}, L2 {:.3}, PSNR {} dB, SSIM {}",
+            distances.linf,
+            distances.l2,
+            or_dash(distances.psnr),
+            or_dash(distances.ssim)
+        );
+    }
+    println!("pictures in {}", options.out.display());
+    Ok(())
+}
+
+/// One image as the network takes it.
+fn read(options: &Options, path: &Path, device: &Device) -> Result<Tensor<4>, Failure> {
+    let sample = Sample::new(Source::File(path.to_path_buf()), 0, path.display().to_string());
+    let set = ImageSet::new("one image", options.classes.clone(), vec![sample])?;
+    Ok(Prepared::new(set, options.image_size)?.batch(&[0], device)?.images)
+}

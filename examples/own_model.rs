@@ -1,0 +1,52 @@
+//! Attacks a small network of your own: implement `Classifier` for any burn module, freeze it, perturb.
+//!
+//! `cargo run --release --example own_model`
+use burn::module::Module;
+use burn::nn::conv::{Conv2d, Conv2dConfig};
+use burn::nn::{Linear, LinearConfig};
+use burn::tensor::activation::relu;
+use histoguard::prelude::*;
+
+#[derive(Module, Debug)]
+struct SmallNet {
+    conv: Conv2d,
+    classifier: Linear,
+}
+
+impl SmallNet {
+    fn new(device: &Device) -> Self {
+        Self {
+            conv: Conv2dConfig::new([3, 16], [5, 5]).with_stride([2, 2]).init(device),
+            classifier: LinearConfig::new(16, 2).init(device),
+        }
+    }
+}
+
+impl Classifier for SmallNet {
+    fn logits(&self, images: Tensor<4>) -> Tensor<2> {
+        let features = relu(self.conv.forward(images)).mean_dims(&[2, 3]);
+        self.classifier.forward(features.flatten(1, 3))
+    }
+
+    fn num_classes(&self) -> usize {
+        2
+    }
+}
+
+fn main() -> Result<(), AttackError> {
+    let device = Device::default();
+    device.seed(0);
+    let victim = Frozen::new(SmallNet::new(&device));
+    let images = Tensor::<4>::random([8, 3, 64, 64], burn::tensor::Distribution::Uniform(0.0, 1.0), &device);
+    // The network's own answers stand in for labels: the attack has to change them.
+    let labels = victim.predict(images.clone());
+
+    for epsilon in [1.0, 4.0, 16.0].map(Epsilon::pixels) {
+        let attack = Fgsm::new(epsilon);
+        let adversarial = attack.perturb(&victim, images.clone(), &Goal::untargeted(labels.as_slice()))?;
+        let changed =
+            victim.predict(adversarial).iter().zip(&labels).filter(|(now, before)| now != before).count();
+        println!("{} at epsilon {epsilon}: {changed} of {} answers changed", attack.name(), labels.len());
+    }
+    Ok(())
+}

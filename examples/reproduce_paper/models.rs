@@ -1,0 +1,58 @@
+//! The two models of the paper: trained on the images as they are, and on noisy ones.
+
+use burn::train::Interrupter;
+use histoguard::data::Split;
+use histoguard::defense::GaussianNoise;
+use histoguard::prelude::*;
+use histoguard::train::{TrainError, Trained, Trainer};
+use histoguard::weights::{self, WeightsError};
+
+use crate::common::Failure;
+use crate::options::Options;
+
+pub type Model = Normalized<DenseNet>;
+
+/// A new DenseNet-121, or the one of `--init`.
+pub fn start(options: &Options, classes: usize) -> Result<Model, WeightsError> {
+    let net = DenseNetConfig::densenet121(classes).init_seeded(&Device::default(), options.seed);
+    let net = match &options.init {
+        Some(path) => weights::load_features(net, path)?,
+        None => net,
+    };
+    Ok(Normalized::new(net, Normalization::IMAGENET))
+}
+
+/// Trains one model; `sigma` is the noise of the defence.
+pub fn train(
+    options: &Options,
+    split: &Split,
+    name: &str,
+    sigma: Option<f64>,
+    interrupter: &Interrupter,
+) -> Result<Trained<Model>, Failure> {
+    let model = start(options, split.train.classes().len())?;
+    let images = serde_json::json!({
+        "data": options.data, "subset": options.subset, "images": options.images, "init": options.init,
+        "split": options.split, "fold_file": options.fold_file, "counts": [split.train.len(), split.validation.len()],
+    });
+    let mut trainer = Trainer::new(options.training())
+        .directory(options.out.join("training").join(name))
+        .settings(images)
+        .resume(options.resume)
+        .interrupter(interrupter.clone())
+        .label(name);
+    if let Some(sigma) = sigma {
+        trainer = trainer.transform(GaussianNoise::new(sigma).with_seed(options.seed));
+    }
+    let trained = trainer.fit(model, &split.train, &split.validation).map_err(|error| match error {
+        TrainError::Interrupted { .. } => {
+            Failure::Interrupted(format!("{name}: {error} with --resume and the same options"))
+        }
+        TrainError::Unfinished { .. } => Failure::wrong(format!("{error} (--resume)")),
+        error => error.into(),
+    })?;
+    let path = options.out.join(format!("{name}.safetensors"));
+    weights::save_safetensors(&trained.model.network, &path)?;
+    eprintln!("{name}: best epoch {} saved to {}", trained.best_epoch, path.display());
+    Ok(trained)
+}

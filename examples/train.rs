@@ -1,0 +1,121 @@
+//! Trains a DenseNet-121 on any folder of classes and saves a checkpoint for `reproduce_paper --init`.
+//!
+//! `cargo run --release --example train -- --data chest_xray --out chest_xray.safetensors --epochs 2`
+
+#[path = "common/mod.rs"]
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Parser;
+use common::Failure;
+use histoguard::data::{Augmentation, FolderSet, ImageSet, Split};
+use histoguard::defense::GaussianNoise;
+use histoguard::prelude::*;
+use histoguard::train::{TrainError, Trainer, TrainingConfig};
+use histoguard::weights;
+
+/// Trains a DenseNet-121 on a folder of images, one folder a class.
+#[derive(Debug, Parser)]
+struct Options {
+    /// Folder with one folder a class, or with such a `train` and a `val` folder.
+    #[arg(long)]
+    data: PathBuf,
+    /// The checkpoint to write: safetensors with torchvision's names.
+    #[arg(long)]
+    out: PathBuf,
+    /// Checkpoint to start from; a classifier of another width is replaced.
+    #[arg(long)]
+    init: Option<PathBuf>,
+    /// Passes over the training images.
+    #[arg(long, default_value_t = 10)]
+    epochs: usize,
+    /// Images a step.
+    #[arg(long, default_value_t = 32)]
+    batch_size: usize,
+    /// Adam's step size.
+    #[arg(long, default_value_t = 1e-3)]
+    learning_rate: f64,
+    /// Side of the images in pixels.
+    #[arg(long, default_value_t = 224)]
+    image_size: usize,
+    /// Standard deviation of Gaussian training noise on the [0,1] scale.
+    #[arg(long)]
+    sigma: Option<f64>,
+    /// Seed of everything random.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Go on from the last checkpoint.
+    #[arg(long)]
+    resume: bool,
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    common::run(|| train(&options))
+}
+
+fn train(options: &Options) -> Result<(), Failure> {
+    let interrupter = common::on_interrupt()?;
+    let (training, validation) = open(&options.data, options.seed)?;
+    eprintln!("training on {}\nvalidation on {}", training.describe(), validation.describe());
+
+    let device = Device::default();
+    let mut net = DenseNetConfig::densenet121(training.classes().len()).init_seeded(&device, options.seed);
+    if let Some(init) = &options.init {
+        net = weights::load_features(net, init)?;
+    }
+    let model = Normalized::new(net, Normalization::IMAGENET);
+    let config = TrainingConfig {
+        epochs: options.epochs,
+        batch_size: options.batch_size,
+        learning_rate: options.learning_rate,
+        image_size: options.image_size,
+        augmentation: Some(Augmentation::paper()),
+        seed: options.seed,
+        ..TrainingConfig::paper()
+    };
+    let mut trainer = Trainer::new(config)
+        .directory(options.out.with_extension("training"))
+        .settings(serde_json::json!({ "data": options.data, "init": options.init }))
+        .resume(options.resume)
+        .interrupter(interrupter)
+        .label("train");
+    if let Some(sigma) = options.sigma {
+        trainer = trainer.transform(GaussianNoise::new(sigma).with_seed(options.seed));
+    }
+    let trained = trainer.fit(model, &training, &validation).map_err(|error| match error {
+        TrainError::Interrupted { .. } => Failure::Interrupted(format!("{error} (--resume)")),
+        error => error.into(),
+    })?;
+    weights::save_safetensors(&trained.model.network, &options.out)?;
+    let best = &trained.history.epochs[trained.best_epoch - 1];
+    println!(
+        "best epoch {}: validation accuracy {:.1} % of {} images, saved to {}",
+        trained.best_epoch,
+        100.0 * best.validation_accuracy,
+        validation.len(),
+        options.out.display()
+    );
+    Ok(())
+}
+
+/// `train` and `val` below the folder if it has them, else a split of its images by class.
+fn open(data: &Path, seed: u64) -> Result<(ImageSet, ImageSet), Failure> {
+    let (train, validation) = (data.join("train"), data.join("val"));
+    if train.is_dir() && validation.is_dir() {
+        let (train, validation) = (FolderSet::open(&train)?.all(), FolderSet::open(&validation)?.all());
+        if train.classes() != validation.classes() {
+            return Err(Failure::wrong(format!(
+                "{}: expected the same classes in train and val, found {:?} and {:?}",
+                data.display(),
+                train.classes(),
+                validation.classes()
+            )));
+        }
+        return Ok((train, validation));
+    }
+    let split = Split::by_image(&FolderSet::open(data)?.all(), [0.8, 0.1, 0.1], seed)?;
+    Ok((split.train, split.validation))
+}

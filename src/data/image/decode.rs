@@ -1,0 +1,182 @@
+//! Reading image files: whole images in RGB with 8 bits, or an error that says what is wrong.
+
+use std::fs;
+use std::io::{Cursor, Read};
+use std::path::Path;
+
+use image::{ImageFormat, ImageReader, Limits, RgbImage};
+
+use crate::data::DataError;
+
+/// Largest file that is read; larger ones are no photographs for a classifier.
+const MAX_FILE_BYTES: u64 = 256 << 20;
+/// Largest side of an image that is decoded, in pixels.
+const MAX_SIDE: u32 = 16_384;
+/// Most memory that a decoder may ask for.
+const MAX_DECODED_BYTES: u64 = 512 << 20;
+
+/// Reads an image file in RGB with 8 bits a channel; grey becomes three equal channels, transparency is
+/// dropped, 16 bits are rounded to 8.
+///
+/// # Errors
+///
+/// [`DataError`] if the file cannot be read, is empty, is no whole PNG, JPEG, TIFF or BMP image, has a side
+/// of more than 16,384 pixels or needs more than 512 MiB in memory.
+pub fn read_image(path: impl AsRef<Path>) -> Result<RgbImage, DataError> {
+    let path = path.as_ref();
+    let failed =
+        |source| DataError::Io { path: path.to_path_buf(), expected: "a readable image file", source };
+    let file = fs::File::open(path).map_err(failed)?;
+    let mut bytes = Vec::new();
+    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        let (expected, found) = ("a file of at most 256 MiB".to_string(), "a larger one".to_string());
+        return Err(DataError::Image { path: path.to_path_buf(), expected, found });
+    }
+    decode_image(path, &bytes)
+}
+
+/// Decodes an image file's bytes as [`read_image`] does; `path` is for messages.
+///
+/// # Errors
+///
+/// As [`read_image`].
+pub fn decode_image(path: impl AsRef<Path>, bytes: &[u8]) -> Result<RgbImage, DataError> {
+    let path = path.as_ref();
+    if bytes.is_empty() {
+        return Err(DataError::EmptyFile { path: path.to_path_buf() });
+    }
+    let wrong = |format: Option<ImageFormat>, found: String| {
+        let kind = format.map_or("PNG, JPEG, TIFF or BMP".to_string(), |f| format!("{f:?}").to_uppercase());
+        DataError::Image { path: path.to_path_buf(), expected: format!("a whole {kind} image"), found }
+    };
+    let mut reader = ImageReader::new(Cursor::new(bytes))
+        .with_guessed_format()
+        .map_err(|error| wrong(None, error.to_string()))?;
+    let Some(format) = reader.format() else {
+        return Err(wrong(None, "bytes of no image format that is known".to_string()));
+    };
+    if format == ImageFormat::Jpeg && !ends(bytes) {
+        return Err(wrong(Some(format), "no end-of-image marker: the file is cut off".to_string()));
+    }
+    let mut limits = Limits::default();
+    limits.max_image_width = Some(MAX_SIDE);
+    limits.max_image_height = Some(MAX_SIDE);
+    limits.max_alloc = Some(MAX_DECODED_BYTES);
+    reader.limits(limits);
+    let image = reader.decode().map_err(|error| wrong(Some(format), error.to_string()))?;
+    if image.width() == 0 || image.height() == 0 {
+        return Err(wrong(Some(format), format!("{} x {} pixels", image.width(), image.height())));
+    }
+    Ok(image.into_rgb8())
+}
+
+/// Whether a JPEG's last scan is followed by its end-of-image marker. Decoders fill the missing part of a
+/// truncated file with grey and say nothing. Inside a scan FF is always followed by 00 or a restart marker
+/// (ITU-T T.81, B.1.1.5), so FF D9 after the last FF DA can only be the end.
+fn ends(bytes: &[u8]) -> bool {
+    let last = |marker: [u8; 2]| bytes.windows(2).rposition(|pair| pair == marker);
+    match (last([0xff, 0xda]), last([0xff, 0xd9])) {
+        (Some(scan), Some(end)) => scan < end,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use image::{DynamicImage, ImageBuffer, Luma, LumaA, Rgb, Rgba};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn encode(image: &DynamicImage, format: ImageFormat) -> Vec<u8> {
+        let mut bytes = Cursor::new(Vec::new());
+        image.write_to(&mut bytes, format).unwrap();
+        bytes.into_inner()
+    }
+
+    fn picture() -> DynamicImage {
+        let pixel = |x: u32, y: u32| Rgb([(x * 7 + y) as u8, (y * 5) as u8, (x * y) as u8]);
+        ImageBuffer::from_fn(37, 23, pixel).into()
+    }
+
+    fn decode(bytes: &[u8]) -> Result<RgbImage, String> {
+        decode_image("picture", bytes).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn lossless_formats_give_the_pixels_back() {
+        for format in [ImageFormat::Png, ImageFormat::Bmp, ImageFormat::Tiff] {
+            assert_eq!(decode(&encode(&picture(), format)).unwrap(), picture().into_rgb8());
+        }
+        let jpeg = decode(&encode(&picture(), ImageFormat::Jpeg)).unwrap();
+        assert_eq!(jpeg.dimensions(), (37, 23));
+    }
+
+    #[test]
+    fn gray_alpha_and_16_bits_become_rgb8() {
+        let gray = ImageBuffer::from_fn(2, 1, |x, _| Luma([40 + x as u8])).into();
+        let gray = decode(&encode(&gray, ImageFormat::Png)).unwrap();
+        assert_eq!((gray.get_pixel(0, 0).0, gray.get_pixel(1, 0).0), ([40; 3], [41; 3]));
+        let alpha = ImageBuffer::from_pixel(1, 1, Rgba([1_u8, 2, 3, 0])).into();
+        assert_eq!(decode(&encode(&alpha, ImageFormat::Png)).unwrap().get_pixel(0, 0).0, [1, 2, 3]);
+        let gray_alpha = ImageBuffer::from_pixel(1, 1, LumaA([9_u8, 7])).into();
+        assert_eq!(decode(&encode(&gray_alpha, ImageFormat::Png)).unwrap().get_pixel(0, 0).0, [9; 3]);
+        // 65535 * k / 255 is exactly k in 8 bits.
+        let deep = ImageBuffer::from_pixel(1, 1, Rgb([0_u16, 257 * 128, 65_535])).into();
+        assert_eq!(decode(&encode(&deep, ImageFormat::Png)).unwrap().get_pixel(0, 0).0, [0, 128, 255]);
+    }
+
+    #[test]
+    fn what_is_no_image_says_so() {
+        assert_eq!(decode(b"").unwrap_err(), "picture: expected an image, found an empty file");
+        let text = decode(b"hello, this is text").unwrap_err();
+        assert!(
+            text.starts_with("picture: expected a whole PNG, JPEG, TIFF or BMP image, found: "),
+            "{text}"
+        );
+        let folder = tempfile::tempdir().unwrap();
+        let error = read_image(folder.path().join("missing.png")).unwrap_err().to_string();
+        assert!(error.contains("missing.png: expected a readable image file"), "{error}");
+    }
+
+    #[test]
+    fn images_too_large_are_refused_before_their_pixels_are_read() {
+        let mut bomb = encode(&picture(), ImageFormat::Bmp);
+        bomb[18..26].copy_from_slice(&[0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff, 0x7f]);
+        assert!(decode(&bomb).unwrap_err().contains("expected a whole BMP image"));
+    }
+
+    #[test]
+    fn every_truncation_that_loses_pixels_is_an_error() {
+        for format in [ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::Bmp, ImageFormat::Tiff] {
+            let bytes = encode(&picture(), format);
+            // The last bytes of a PNG (its end chunk), or a TIFF's tags, hold no pixels.
+            for length in 0..bytes.len() {
+                if let Ok(image) = decode(&bytes[..length]) {
+                    assert_ne!(format, ImageFormat::Jpeg, "{length}");
+                    assert_eq!(image, picture().into_rgb8(), "{format:?} cut at {length}");
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(512))]
+        #[test]
+        fn damaged_bytes_never_panic(
+            format in 0_usize..4, cut in 0.0_f64..1.0,
+            changes in prop::collection::vec((0.0_f64..1.0, any::<u8>()), 0..6),
+        ) {
+            let formats = [ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::Bmp, ImageFormat::Tiff];
+            let mut bytes = encode(&picture(), formats[format]);
+            for (place, value) in changes {
+                let place = (place * bytes.len() as f64) as usize;
+                bytes[place] = value;
+            }
+            // Half of the cases keep their whole length.
+            bytes.truncate((bytes.len() as f64 * (cut * 2.0).min(1.0)) as usize);
+            let _ = decode(&bytes);
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! Why a report could not be written or read.
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+/// Why a report could not be written, read or drawn.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ReportError {
+    /// A file or folder could not be read or written.
+    #[error("{path}: expected {expected}, found: {source}", path = path.display())]
+    Io {
+        /// The path.
+        path: PathBuf,
+        /// What should have been possible.
+        expected: &'static str,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// A file is not a report of this version.
+    #[error("{path}: expected a report.json of this version, found: {source}", path = path.display())]
+    Json {
+        /// The path.
+        path: PathBuf,
+        /// What does not fit.
+        source: serde_json::Error,
+    },
+    /// A figure cannot be made from this input.
+    #[error("figure, {input}: expected {expected}, found {found}")]
+    Figure {
+        /// The input.
+        input: &'static str,
+        /// What would fit.
+        expected: &'static str,
+        /// What was given.
+        found: String,
+    },
+    /// The drawing library failed.
+    #[error("drawing a figure: {0}")]
+    Drawing(String),
+}

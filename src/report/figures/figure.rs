@@ -1,0 +1,32 @@
+//! What every figure can do.
+
+use std::path::Path;
+
+use image::{ImageFormat, RgbImage};
+
+use crate::report::ReportError;
+use crate::report::file::write_whole;
+
+/// A figure that can be drawn and saved.
+pub trait Figure {
+    /// The figure as pixels.
+    ///
+    /// # Errors
+    ///
+    /// [`ReportError::Figure`] if it cannot be made from its input.
+    fn draw(&self) -> Result<RgbImage, ReportError>;
+
+    /// Writes the figure as PNG, whole or not at all.
+    ///
+    /// # Errors
+    ///
+    /// As [`draw`](Self::draw), and [`ReportError::Io`] if the file cannot be written.
+    fn save(&self, path: &Path) -> Result<(), ReportError> {
+        let image = self.draw()?;
+        let mut png = std::io::Cursor::new(Vec::new());
+        image
+            .write_to(&mut png, ImageFormat::Png)
+            .map_err(|error| ReportError::Drawing(error.to_string()))?;
+        write_whole(path, |file| file.write_all(png.get_ref()))
+    }
+}

@@ -1,0 +1,20 @@
+//! The paper's figures as PNG files.
+//!
+//! Every figure is plain data that implements [`Figure`]: [`NoisePanel`] (the paper's Fig. 4),
+//! [`AccuracyCurves`] (Fig. 5), [`AdversarialPanel`] (Fig. 6) and [`AccuracyOverEpsilon`]. The text is set
+//! in DejaVu Sans, which is built in with its licence beside it.
+
+mod accuracy_curves;
+mod accuracy_over_epsilon;
+mod adversarial_panel;
+mod canvas;
+mod chart;
+mod figure;
+mod noise_panel;
+mod picture;
+
+pub use accuracy_curves::AccuracyCurves;
+pub use accuracy_over_epsilon::AccuracyOverEpsilon;
+pub use adversarial_panel::{AdversarialExample, AdversarialPanel};
+pub use figure::Figure;
+pub use noise_panel::NoisePanel;

@@ -1,0 +1,197 @@
+//! Checkpoints written so that a kill at any moment leaves a whole one, and which of them to keep.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use burn::store::ModuleRecord;
+use burn::tensor::Bytes;
+use burn::train::checkpoint::{
+    Checkpoint, Checkpointer, CheckpointerError, CheckpointingAction, CheckpointingStrategy,
+};
+use burn::train::metric::store::EventStoreClient;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::learnable::Shared;
+use super::{EpochRecord, History, TrainError};
+
+const PARTS: [&str; 3] = ["model", "optimizer", "scheduler"];
+
+/// The folder of a training: `training.json` (settings and history) and `checkpoints/PART-EPOCH.bpk`.
+#[derive(Clone, Debug)]
+pub(super) struct Folder(PathBuf);
+
+/// What `training.json` holds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct State {
+    pub(super) settings: Value,
+    pub(super) epochs: usize,
+    pub(super) history: History,
+}
+
+impl Folder {
+    pub(super) fn create(path: &Path) -> Result<Self, TrainError> {
+        let folder = Self(path.to_path_buf());
+        let checkpoints = folder.checkpoints();
+        fs::create_dir_all(&checkpoints).map_err(file_error(&checkpoints, "a folder that can be written"))?;
+        Ok(folder)
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    fn checkpoints(&self) -> PathBuf {
+        self.0.join("checkpoints")
+    }
+
+    fn part(&self, part: &str, epoch: usize) -> PathBuf {
+        self.checkpoints().join(format!("{part}-{epoch}.bpk"))
+    }
+
+    fn state_path(&self) -> PathBuf {
+        self.0.join("training.json")
+    }
+
+    /// The state, if a training was started here.
+    pub(super) fn state(&self) -> Result<Option<State>, TrainError> {
+        let path = self.state_path();
+        let text = match fs::read(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(file_error(&path, "a training's state")(error)),
+        };
+        serde_json::from_slice(&text).map(Some).map_err(|error| TrainError::File {
+            path,
+            expected: "a training's state",
+            found: error.to_string(),
+        })
+    }
+
+    pub(super) fn write_state(&self, state: &State) -> Result<(), TrainError> {
+        let path = self.state_path();
+        let text = serde_json::to_vec_pretty(state).expect("plain data serialises");
+        write_whole(&path, &text).map_err(file_error(&path, "a file that can be written"))
+    }
+
+    /// The last epoch that all parts and the history have.
+    pub(super) fn last_whole(&self, history: &History) -> Option<usize> {
+        (1..=history.epochs.len())
+            .rev()
+            .find(|&epoch| PARTS.iter().all(|part| self.part(part, epoch).is_file()))
+    }
+
+    /// Epochs with a checkpoint of the model.
+    fn saved_epochs(&self) -> Vec<usize> {
+        let names = fs::read_dir(self.checkpoints()).into_iter().flatten().flatten();
+        let epoch = |name: std::ffi::OsString| {
+            name.to_str()?.strip_prefix(PARTS[0])?.strip_prefix('-')?.strip_suffix(".bpk")?.parse().ok()
+        };
+        names.filter_map(|entry| epoch(entry.file_name())).collect()
+    }
+
+    /// Removes the checkpoints of an earlier training.
+    pub(super) fn clear(&self) -> Result<(), TrainError> {
+        let checkpoints = self.checkpoints();
+        let error = file_error(&checkpoints, "a folder that can be written");
+        for entry in fs::read_dir(&checkpoints).map_err(&error)? {
+            let path = entry.map_err(&error)?.path();
+            if path.extension().is_some_and(|extension| extension == "bpk") {
+                fs::remove_file(&path).map_err(file_error(&path, "a checkpoint that can be removed"))?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn load_model(&self, epoch: usize) -> Result<ModuleRecord, TrainError> {
+        // Read whole: burn's own file loading is lazy, and the folder may be gone when the weights are used.
+        let [model, ..] = self.checkpointers();
+        model.restore(epoch).map_err(|error| TrainError::File {
+            path: self.part(PARTS[0], epoch),
+            expected: "a checkpoint of the model",
+            found: error.to_string(),
+        })
+    }
+
+    /// burn-train's three checkpointers over this folder.
+    pub(super) fn checkpointers(&self) -> [WholeFiles; 3] {
+        PARTS.map(|part| WholeFiles { folder: self.clone(), part })
+    }
+}
+
+fn file_error(path: &Path, expected: &'static str) -> impl Fn(std::io::Error) -> TrainError {
+    let path = path.to_path_buf();
+    move |error| TrainError::File { path: path.clone(), expected, found: error.to_string() }
+}
+
+/// Writes beside the file and renames, so that the file is always whole.
+fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let folder = path.parent().expect("a file in a folder");
+    let mut file = tempfile::Builder::new().prefix(".partial-").tempfile_in(folder)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    Ok(())
+}
+
+/// One part of the checkpoints.
+#[derive(Debug)]
+pub(super) struct WholeFiles {
+    folder: Folder,
+    part: &'static str,
+}
+
+impl<R: Checkpoint> Checkpointer<R> for WholeFiles {
+    fn save(&self, epoch: usize, record: R) -> Result<(), CheckpointerError> {
+        let bytes = record.checkpoint_into_bytes().map_err(CheckpointerError::Record)?;
+        write_whole(&self.folder.part(self.part, epoch), &bytes).map_err(CheckpointerError::IOError)
+    }
+
+    fn delete(&self, epoch: usize) -> Result<(), CheckpointerError> {
+        match fs::remove_file(self.folder.part(self.part, epoch)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(CheckpointerError::IOError(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn restore(&self, epoch: usize) -> Result<R, CheckpointerError> {
+        let bytes = fs::read(self.folder.part(self.part, epoch)).map_err(CheckpointerError::IOError)?;
+        R::checkpoint_from_bytes(Bytes::from_bytes_vec(bytes)).map_err(CheckpointerError::Record)
+    }
+}
+
+/// Saves every epoch; keeps the last two and the best on validation.
+pub(super) struct LastAndBest {
+    pub(super) folder: Folder,
+    pub(super) settings: Value,
+    pub(super) epochs: usize,
+    pub(super) shared: Arc<Shared>,
+    pub(super) on_epoch: Box<dyn FnMut(&EpochRecord, &History) + Send>,
+}
+
+impl CheckpointingStrategy for LastAndBest {
+    fn checkpointing(&mut self, epoch: usize, _store: &EventStoreClient) -> Vec<CheckpointingAction> {
+        let mut recorder = self.shared.recorder.lock().expect("no panic while recording");
+        let record = recorder.end_epoch(epoch);
+        let history = recorder.history.clone();
+        drop(recorder);
+        (self.on_epoch)(&record, &history);
+
+        // The history goes first: a checkpoint without its history would not be found, the reverse is cut off.
+        let state = State { settings: self.settings.clone(), epochs: self.epochs, history };
+        if let Err(error) = self.folder.write_state(&state) {
+            self.shared.fail(error);
+            return Vec::new();
+        }
+        // The best of the epochs before stays one epoch longer: if this epoch is cut off, it is the best again.
+        let before = state.history.best_until(epoch - 1).map(|record| record.epoch);
+        let best = state.history.best().map(|record| record.epoch);
+        let keep = [Some(epoch), epoch.checked_sub(1), best, before];
+        let delete = self.folder.saved_epochs().into_iter().filter(|old| !keep.contains(&Some(*old)));
+        std::iter::once(CheckpointingAction::Save).chain(delete.map(CheckpointingAction::Delete)).collect()
+    }
+}

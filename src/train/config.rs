@@ -1,0 +1,121 @@
+//! The settings of a training run.
+
+use serde::{Deserialize, Serialize};
+
+use super::TrainError;
+use crate::data::Augmentation;
+
+/// The settings of a training run; all of them are in the report.
+///
+/// | field | paper | range |
+/// | --- | --- | --- |
+/// | epochs | 400 | at least 1 |
+/// | batch_size | 32 | at least 1 |
+/// | learning_rate | 0.001 | finite, above 0 |
+/// | image_size | 224 | at least 29, what a DenseNet needs |
+/// | augmentation | left open; random resized crops and flips | see [`Augmentation`] |
+/// | beta_1, beta_2, epsilon | 0.9, 0.999, 1e-8, PyTorch's Adam | \[0,1), \[0,1), above 0 |
+/// | cache_bytes | 2 GiB of decoded images | any |
+///
+/// ```
+/// use histoguard::train::TrainingConfig;
+///
+/// let quick = TrainingConfig { epochs: 12, ..TrainingConfig::paper() };
+/// assert_eq!((quick.batch_size, quick.learning_rate), (32, 1e-3));
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrainingConfig {
+    /// Passes over the training images.
+    pub epochs: usize,
+    /// Images a step; a last batch that is smaller is dropped when there is a full one.
+    pub batch_size: usize,
+    /// Adam's step size.
+    pub learning_rate: f64,
+    /// Adam's decay of the gradient's mean.
+    pub beta_1: f64,
+    /// Adam's decay of the gradient's mean square.
+    pub beta_2: f64,
+    /// Adam's guard against division by zero.
+    pub epsilon: f64,
+    /// Side of the square images, in pixels.
+    pub image_size: usize,
+    /// Augmentation of the training images; none if `None`.
+    pub augmentation: Option<Augmentation>,
+    /// Seed of the image order and of the augmentation.
+    pub seed: u64,
+    /// Decoded images kept in memory, in bytes.
+    pub cache_bytes: usize,
+}
+
+impl TrainingConfig {
+    /// The paper's settings (section 2.3): 400 epochs, batches of 32, Adam at 0.001, 224x224.
+    pub fn paper() -> Self {
+        Self {
+            epochs: 400,
+            batch_size: 32,
+            learning_rate: 1e-3,
+            beta_1: 0.9,
+            beta_2: 0.999,
+            epsilon: 1e-8,
+            image_size: 224,
+            augmentation: Some(Augmentation::paper()),
+            seed: 0,
+            cache_bytes: 2 << 30,
+        }
+    }
+
+    /// Refuses settings outside their documented ranges.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Setting`] naming the first one.
+    pub fn check(&self) -> Result<(), TrainError> {
+        let setting = |ok: bool, setting, expected, found: String| match ok {
+            true => Ok(()),
+            false => Err(TrainError::Setting { setting, expected, found }),
+        };
+        let decay = |beta: f64| (0.0..1.0).contains(&beta);
+        let positive = |value: f64| value.is_finite() && value > 0.0;
+        setting(self.epochs > 0, "epochs", "at least 1", self.epochs.to_string())?;
+        setting(self.batch_size > 0, "batch_size", "at least 1", self.batch_size.to_string())?;
+        setting(
+            positive(self.learning_rate),
+            "learning_rate",
+            "a finite number above 0",
+            self.learning_rate.to_string(),
+        )?;
+        setting(decay(self.beta_1), "beta_1", "a number in [0,1)", self.beta_1.to_string())?;
+        setting(decay(self.beta_2), "beta_2", "a number in [0,1)", self.beta_2.to_string())?;
+        setting(positive(self.epsilon), "epsilon", "a finite number above 0", self.epsilon.to_string())?;
+        setting(self.image_size >= 29, "image_size", "at least 29 pixels", self.image_size.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn documented_ranges_are_the_checked_ones() {
+        let paper = TrainingConfig::paper();
+        assert!(paper.check().is_ok());
+        let bad = [
+            ("epochs", TrainingConfig { epochs: 0, ..paper.clone() }),
+            ("batch_size", TrainingConfig { batch_size: 0, ..paper.clone() }),
+            ("learning_rate", TrainingConfig { learning_rate: f64::NAN, ..paper.clone() }),
+            ("learning_rate", TrainingConfig { learning_rate: 0.0, ..paper.clone() }),
+            ("beta_1", TrainingConfig { beta_1: 1.0, ..paper.clone() }),
+            ("beta_2", TrainingConfig { beta_2: -0.1, ..paper.clone() }),
+            ("epsilon", TrainingConfig { epsilon: 0.0, ..paper.clone() }),
+            ("image_size", TrainingConfig { image_size: 28, ..paper.clone() }),
+        ];
+        for (name, config) in bad {
+            let error = config.check().unwrap_err();
+            assert!(
+                matches!(error, TrainError::Setting { setting, .. } if setting == name),
+                "{name}: {error}"
+            );
+        }
+        assert!(TrainingConfig { image_size: 29, beta_1: 0.0, ..paper }.check().is_ok());
+    }
+}

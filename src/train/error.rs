@@ -1,0 +1,90 @@
+//! What can end a training before its last epoch.
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use crate::data::DataError;
+use crate::defense::DefenseError;
+
+/// What ended a training before its last epoch, or kept it from starting.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// A setting is out of its documented range.
+    #[error("{setting}: expected {expected}, found {found}")]
+    Setting {
+        /// The field of [`TrainingConfig`](super::TrainingConfig).
+        setting: &'static str,
+        /// Its documented range.
+        expected: &'static str,
+        /// The value given.
+        found: String,
+    },
+    /// The folder holds a training that has not ended.
+    #[error(
+        "{directory}: expected no unfinished training, found one after epoch {epoch} of {epochs}; \
+         resume it, or remove the folder",
+        directory = directory.display()
+    )]
+    Unfinished {
+        /// The folder.
+        directory: PathBuf,
+        /// Its last whole epoch.
+        epoch: usize,
+        /// The epochs it was to run.
+        epochs: usize,
+    },
+    /// The folder holds a training with other settings than those to resume with.
+    #[error(
+        "{directory}: cannot resume with other settings: {setting} was {found}, expected {expected}",
+        directory = directory.display()
+    )]
+    OtherSettings {
+        /// The folder.
+        directory: PathBuf,
+        /// The first setting that differs.
+        setting: String,
+        /// The value asked for now.
+        expected: String,
+        /// The value in the folder.
+        found: String,
+    },
+    /// A file of the training's folder could not be read or written.
+    #[error("{path}: expected {expected}, found: {found}", path = path.display())]
+    File {
+        /// The file or folder.
+        path: PathBuf,
+        /// What it should have been.
+        expected: &'static str,
+        /// The system's or the parser's answer.
+        found: String,
+    },
+    /// Somebody stopped the training; its checkpoints are whole.
+    #[error("stopped after epoch {epoch} of {epochs}; resume to go on")]
+    Interrupted {
+        /// The last whole epoch, 0 if none.
+        epoch: usize,
+        /// The epochs it was to run.
+        epochs: usize,
+    },
+    /// The loss became NaN or infinite.
+    #[error(
+        "the training loss in epoch {epoch} is {loss}: expected a finite number; try a lower learning rate"
+    )]
+    Diverged {
+        /// The epoch, from 1.
+        epoch: usize,
+        /// The loss.
+        loss: f64,
+    },
+    /// The images could not be used.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// A defence could not be applied.
+    #[error(transparent)]
+    Defense(#[from] DefenseError),
+    /// burn-train stopped.
+    #[error("training stopped: {0}")]
+    Backend(String),
+}

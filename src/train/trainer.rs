@@ -1,0 +1,293 @@
+//! A training run: burn-train's `SupervisedTraining` over a classifier and its defences.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use burn::data::dataloader::DataLoader;
+use burn::module::{Module, ModuleDisplay};
+use burn::optim::AdamConfig;
+use burn::train::metric::{AccuracyMetric, LossMetric};
+use burn::train::renderer::MetricsRenderer;
+use burn::train::{ExecutionStrategy, Interrupter, Learner, SupervisedTraining, TrainingStrategy};
+use serde_json::{Value, json};
+
+use super::checkpoint::{Folder, LastAndBest, State};
+use super::history::Recorder;
+use super::learnable::{Learnable, Shared};
+use super::progress::{PlainProgress, epoch_line};
+use super::{History, TrainError, TrainingConfig};
+use crate::classifier::Classifier;
+use crate::data::{Batch, ImageCache, ImageLoader, ImageSet, LoaderConfig, Prepared, Split};
+use crate::defense::TrainTransform;
+
+/// A trained classifier in evaluation mode.
+#[derive(Debug)]
+pub struct Trained<C> {
+    /// The weights of the epoch that was best on validation.
+    pub model: C,
+    /// That epoch, from 1.
+    pub best_epoch: usize,
+    /// Loss and accuracy over all epochs.
+    pub history: History,
+}
+
+/// Trains `model` on `split.train`, choosing the epoch on `split.validation`, without leaving files.
+///
+/// # Errors
+///
+/// [`TrainError`]; see [`Trainer::fit`].
+pub fn train<C>(model: C, split: &Split, config: &TrainingConfig) -> Result<Trained<C>, TrainError>
+where
+    C: Classifier + Module + ModuleDisplay + 'static,
+{
+    Trainer::new(config.clone()).fit(model, &split.train, &split.validation)
+}
+
+/// A training run: Adam on the cross-entropy, a checkpoint every epoch, the best epoch on validation kept.
+///
+/// On a terminal burn-train's dashboard shows the run; elsewhere plain lines go to standard error.
+pub struct Trainer {
+    config: TrainingConfig,
+    transforms: Vec<Arc<dyn TrainTransform>>,
+    directory: Option<PathBuf>,
+    resume: bool,
+    interrupter: Interrupter,
+    label: String,
+    settings: Value,
+    dashboard: bool,
+}
+
+impl Trainer {
+    /// A run with these settings and no defence.
+    pub fn new(config: TrainingConfig) -> Self {
+        Self {
+            config,
+            transforms: Vec::new(),
+            directory: None,
+            resume: false,
+            interrupter: Interrupter::new(),
+            label: "training".to_string(),
+            settings: Value::Null,
+            dashboard: true,
+        }
+    }
+
+    /// Adds a defence; several act on each batch in this order.
+    pub fn transform(mut self, transform: impl TrainTransform + 'static) -> Self {
+        self.transforms.push(Arc::new(transform));
+        self
+    }
+
+    /// Where checkpoints go; a temporary folder if not given.
+    pub fn directory(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.directory = Some(directory.into());
+        self
+    }
+
+    /// Whether to go on from the last whole checkpoint in the directory, if there is one.
+    pub fn resume(mut self, resume: bool) -> Self {
+        self.resume = resume;
+        self
+    }
+
+    /// A handle that stops the run from another thread, such as a signal handler.
+    pub fn interrupter(mut self, interrupter: Interrupter) -> Self {
+        self.interrupter = interrupter;
+        self
+    }
+
+    /// The run's name in progress lines.
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = label.into();
+        self
+    }
+
+    /// Further settings, such as the data and the initial weights, that must be the same to resume.
+    pub fn settings(mut self, settings: Value) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// Whether to draw burn-train's dashboard where standard output is a terminal; true by default.
+    pub fn dashboard(mut self, dashboard: bool) -> Self {
+        self.dashboard = dashboard;
+        self
+    }
+
+    /// Trains on the images of `train` and chooses the epoch on those of `validation`.
+    ///
+    /// A finished run in the directory is replaced, or with [`resume`](Self::resume) returned as it is. An
+    /// unfinished one is never overwritten.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Setting`] and [`TrainError::Defense`] before any work; [`TrainError::Unfinished`] and
+    /// [`TrainError::OtherSettings`] about the directory; [`TrainError::Data`] for images that cannot be
+    /// loaded; [`TrainError::Interrupted`] and [`TrainError::Diverged`] while training, which leave the
+    /// last whole checkpoint to resume from.
+    pub fn fit<C>(self, model: C, train: &ImageSet, validation: &ImageSet) -> Result<Trained<C>, TrainError>
+    where
+        C: Classifier + Module + ModuleDisplay + 'static,
+    {
+        self.config.check()?;
+        let (size, cache) = (self.config.image_size, ImageCache::new(self.config.cache_bytes));
+        let train = Prepared::new(train.clone(), size)?.with_cache(cache.clone());
+        let validation = Prepared::new(validation.clone(), size)?.with_cache(cache);
+        let device = model.devices().first().expect("a module with at least one parameter").clone();
+        let config = &self.config;
+        let loaders = |starting_epoch| -> Result<[Arc<dyn DataLoader<Batch>>; 2], TrainError> {
+            let training = LoaderConfig {
+                starting_epoch,
+                augmentation: config.augmentation,
+                drop_last: true,
+                ..LoaderConfig::training(config.batch_size, config.seed)
+            };
+            Ok([
+                Arc::new(ImageLoader::new(train, training, &device)?),
+                Arc::new(ImageLoader::new(validation, LoaderConfig::validation(config.batch_size), &device)?),
+            ])
+        };
+        run(&self, model, loaders)
+    }
+
+    fn all_settings(&self) -> Value {
+        let mut config = serde_json::to_value(&self.config).expect("plain data serialises");
+        if let Some(config) = config.as_object_mut() {
+            // Neither changes a result: more epochs may be asked for, memory may be another.
+            config.remove("epochs");
+            config.remove("cache_bytes");
+        }
+        let transforms: Vec<Value> = self.transforms.iter().map(|transform| transform.describe()).collect();
+        json!({ "config": config, "transforms": transforms, "run": self.settings })
+    }
+
+    /// The history to go on from, with the epochs that are done.
+    fn start(&self, folder: &Folder, settings: &Value) -> Result<History, TrainError> {
+        let Some(state) = folder.state()? else { return Ok(History::default()) };
+        let done = folder.last_whole(&state.history).unwrap_or(0);
+        if !self.resume {
+            if done > 0 && done < state.epochs {
+                let directory = folder.path().to_path_buf();
+                return Err(TrainError::Unfinished { directory, epoch: done, epochs: state.epochs });
+            }
+            folder.clear()?;
+            return Ok(History::default());
+        }
+        if let Some((setting, found, expected)) = first_difference("", &state.settings, settings) {
+            let directory = folder.path().to_path_buf();
+            return Err(TrainError::OtherSettings { directory, setting, expected, found });
+        }
+        let mut history = state.history;
+        history.truncate(done);
+        Ok(history)
+    }
+}
+
+fn run<C>(
+    trainer: &Trainer,
+    model: C,
+    loaders: impl FnOnce(
+        usize,
+    )
+        -> Result<[Arc<dyn DataLoader<Batch>>; 2], TrainError>,
+) -> Result<Trained<C>, TrainError>
+where
+    C: Classifier + Module + ModuleDisplay + 'static,
+{
+    trainer.config.check()?;
+    trainer.transforms.iter().try_for_each(|transform| transform.check())?;
+    let temporary;
+    let directory = match &trainer.directory {
+        Some(directory) => directory.as_path(),
+        None => {
+            temporary = tempfile::tempdir().map_err(|error| TrainError::File {
+                path: std::env::temp_dir(),
+                expected: "a folder for temporary files",
+                found: error.to_string(),
+            })?;
+            temporary.path()
+        }
+    };
+    let folder = Folder::create(directory)?;
+    let settings = trainer.all_settings();
+    let history = trainer.start(&folder, &settings)?;
+    let (done, epochs) = (history.epochs.len(), trainer.config.epochs);
+    let [train, validation] = loaders(done + 1)?;
+    folder.write_state(&State { settings: settings.clone(), epochs, history: history.clone() })?;
+
+    let device =
+        model.devices().first().expect("a module with at least one parameter").clone().autodiff();
+    let shared = Arc::new(Shared {
+        transforms: trainer.transforms.clone(),
+        recorder: Mutex::new(Recorder::new(history)),
+        interrupter: trainer.interrupter.clone(),
+        error: Mutex::new(None),
+    });
+    // Clones of a module share running statistics; `valid` gives this run its own.
+    let learnable = Learnable::new(model.valid().train().fork(&device), shared.clone());
+    if done < epochs {
+        let plain = !trainer.dashboard || !std::io::IsTerminal::is_terminal(&std::io::stdout());
+        let label = trainer.label.clone();
+        let strategy = LastAndBest {
+            folder: folder.clone(),
+            settings,
+            epochs,
+            shared: shared.clone(),
+            on_epoch: Box::new(move |record, history| {
+                if plain {
+                    eprintln!("{}", epoch_line(&label, record, history, record.epoch - done, epochs));
+                }
+            }),
+        };
+        let [model, optimizer, scheduler] = folder.checkpointers();
+        let mut training = SupervisedTraining::new(folder.path(), train, validation)
+            .metrics((AccuracyMetric::new(), LossMetric::new()))
+            .with_custom_checkpointers(model, optimizer, scheduler)
+            .with_checkpointing_strategy(strategy)
+            .with_interrupter(trainer.interrupter.clone())
+            .with_application_logger(None)
+            .with_training_strategy(TrainingStrategy::Default(ExecutionStrategy::single(device)))
+            .num_epochs(epochs)
+            .label(&trainer.label);
+        if done > 0 {
+            training = training.checkpoint(done);
+        }
+        if plain {
+            let renderer: Box<dyn MetricsRenderer> =
+                Box::new(PlainProgress::new(&trainer.label, done + 1, epochs));
+            training = training.renderer(renderer);
+        }
+        let adam = AdamConfig::new()
+            .with_beta_1(trainer.config.beta_1 as f32)
+            .with_beta_2(trainer.config.beta_2 as f32)
+            .with_epsilon(trainer.config.epsilon as f32)
+            .init();
+        let result = training.launch(Learner::new(learnable.clone(), adam, trainer.config.learning_rate));
+        if let Some(error) = shared.error.lock().expect("no panic while storing an error").take() {
+            return Err(error);
+        }
+        if let Some(error) = result.error {
+            return Err(TrainError::Backend(error.to_string()));
+        }
+    }
+    let history = shared.recorder.lock().expect("no panic while recording").history.clone();
+    if history.epochs.len() < epochs {
+        return Err(TrainError::Interrupted { epoch: history.epochs.len(), epochs });
+    }
+    let best_epoch = history.best().expect("at least one epoch").epoch;
+    let record = folder.load_model(best_epoch)?;
+    let model = learnable.load_record(record).model.valid();
+    Ok(Trained { model, best_epoch, history })
+}
+
+/// The first place where two settings differ: its path, the old and the new value.
+fn first_difference(path: &str, old: &Value, new: &Value) -> Option<(String, String, String)> {
+    match (old, new) {
+        (Value::Object(old), Value::Object(new)) => old.keys().chain(new.keys()).find_map(|key| {
+            let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+            let value = |map: &serde_json::Map<String, Value>| map.get(key).cloned().unwrap_or(Value::Null);
+            first_difference(&path, &value(old), &value(new))
+        }),
+        _ => (old != new).then(|| (path.to_string(), old.to_string(), new.to_string())),
+    }
+}

@@ -1,0 +1,232 @@
+//! Training: what it learns, what it leaves on disk, and that an interrupted run ends as one that was not.
+#![cfg(feature = "train")]
+
+use std::path::Path;
+use std::sync::Arc;
+
+use burn::module::Module;
+use burn::train::Interrupter;
+use histoguard::data::{Batch, ImageSet, Sample, Source, Split};
+use histoguard::defense::{DefenseError, GaussianNoise, TrainTransform};
+use histoguard::prelude::*;
+use histoguard::train::{TrainError, Trained, Trainer, TrainingConfig};
+use image::{Rgb, RgbImage};
+
+type Model = Normalized<DenseNet>;
+
+/// Squares in two shades, a little different from image to image.
+fn shades() -> ImageSet {
+    let samples = (0..40).map(|i| {
+        let (label, step) = (i % 2, (i / 2) as u8);
+        let shade = if label == 0 { 60 + step } else { 180 - step };
+        let image = RgbImage::from_fn(40, 36, |x, y| Rgb([shade, shade, shade.wrapping_add((x * y % 7) as u8)]));
+        Sample::new(Source::Memory(Arc::new(image)), label, format!("square {i}"))
+    });
+    ImageSet::new("squares", vec!["dark".into(), "light".into()], samples.collect()).unwrap()
+}
+
+fn split() -> Split {
+    Split::by_image(&shades(), [0.6, 0.2, 0.2], 1).unwrap()
+}
+
+fn config(epochs: usize) -> TrainingConfig {
+    TrainingConfig { epochs, batch_size: 8, image_size: 32, learning_rate: 3e-3, ..TrainingConfig::paper() }
+}
+
+fn model() -> Model {
+    let net = DenseNetConfig::densenet121(2)
+        .with_growth_rate(4)
+        .with_block_config(vec![1, 1])
+        .with_num_init_features(8)
+        .with_bn_size(2);
+    Normalized::new(net.init_seeded(&Device::default(), 3), Normalization::IMAGENET)
+}
+
+fn fit(trainer: Trainer) -> Result<Trained<Model>, TrainError> {
+    let split = split();
+    trainer.fit(model(), &split.train, &split.validation)
+}
+
+fn trainer(epochs: usize, directory: &Path) -> Trainer {
+    Trainer::new(config(epochs)).transform(GaussianNoise::new(0.05)).directory(directory)
+}
+
+/// Every weight and running statistic.
+fn bits(model: &Model) -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    histoguard::weights::save_safetensors(&model.network, &path).unwrap();
+    std::fs::read(path).unwrap()
+}
+
+fn checkpoints(directory: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(directory.join("checkpoints")).unwrap();
+    let mut names: Vec<String> = entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// Stops the run at one batch of one epoch, as Ctrl-C would.
+#[derive(Debug)]
+struct StopAt {
+    epoch: usize,
+    interrupter: Handle,
+}
+
+#[derive(Clone)]
+struct Handle(Interrupter);
+
+impl std::fmt::Debug for Handle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Handle")
+    }
+}
+
+impl TrainTransform for StopAt {
+    fn name(&self) -> &'static str {
+        "stop"
+    }
+
+    fn check(&self) -> Result<(), DefenseError> {
+        Ok(())
+    }
+
+    fn describe(&self) -> serde_json::Value {
+        serde_json::Value::Null
+    }
+
+    fn apply(&self, _: &dyn Classifier, batch: Batch) -> Result<Batch, DefenseError> {
+        if batch.epoch == self.epoch {
+            self.interrupter.0.stop(None);
+        }
+        Ok(batch)
+    }
+}
+
+fn stopping(trainer: Trainer, epoch: usize) -> Trainer {
+    let interrupter = Interrupter::new();
+    let stop = StopAt { epoch, interrupter: Handle(interrupter.clone()) };
+    trainer.transform(stop).interrupter(interrupter)
+}
+
+#[test]
+fn learns_what_can_be_learned() {
+    let folder = tempfile::tempdir().unwrap();
+    let trained = fit(trainer(8, folder.path())).unwrap();
+    let history = &trained.history.epochs;
+    assert_eq!(history.iter().map(|record| record.epoch).collect::<Vec<_>>(), (1..=8).collect::<Vec<_>>());
+    let best = history[trained.best_epoch - 1];
+    assert_eq!(best.validation_accuracy, 1.0, "{history:?}");
+    assert!(history[7].train_loss < 0.7 * history[0].train_loss, "{history:?}");
+
+    // The model that comes back is the one of the best epoch, in evaluation mode.
+    let victim = Frozen::new(trained.model);
+    let test = histoguard::data::Prepared::new(split().validation, 32).unwrap();
+    let report = histoguard::evaluate::Evaluation::new(&victim).run(&test).unwrap();
+    assert_eq!(report.clean.accuracy.hits, test.images().len());
+}
+
+#[test]
+fn a_seed_fixes_the_result_and_another_changes_it() {
+    let run = |seed| {
+        let config = TrainingConfig { seed, ..config(2) };
+        let split = split();
+        Trainer::new(config).fit(model(), &split.train, &split.validation).unwrap()
+    };
+    let (first, again, other) = (run(0), run(0), run(1));
+    assert!(bits(&first.model) == bits(&again.model), "same seed, other weights");
+    assert_eq!(first.history.epochs, again.history.epochs);
+    assert!(bits(&first.model) != bits(&other.model), "the seed has no effect");
+}
+
+#[test]
+fn a_resumed_run_ends_as_one_that_was_not_interrupted() {
+    let [whole, cut] = [0, 1].map(|_| tempfile::tempdir().unwrap());
+    let straight = fit(stopping(trainer(5, whole.path()), 99)).unwrap();
+
+    let error = fit(stopping(trainer(5, cut.path()), 4)).unwrap_err();
+    assert!(matches!(error, TrainError::Interrupted { epoch: 3, epochs: 5 }), "{error}");
+    let resumed = fit(stopping(trainer(5, cut.path()), 99).resume(true)).unwrap();
+    assert_eq!(straight.history.epochs, resumed.history.epochs);
+    assert_eq!(straight.best_epoch, resumed.best_epoch);
+    assert!(bits(&straight.model) == bits(&resumed.model), "the resumed run has other weights");
+    assert_eq!(checkpoints(whole.path()), checkpoints(cut.path()));
+
+    // A finished run is handed back as it is.
+    let again = fit(stopping(trainer(5, cut.path()), 1).resume(true)).unwrap();
+    assert!(bits(&again.model) == bits(&resumed.model));
+}
+
+#[test]
+fn a_kill_at_any_moment_leaves_a_whole_checkpoint() {
+    let whole = tempfile::tempdir().unwrap();
+    let straight = fit(trainer(4, whole.path())).unwrap();
+    // What a kill can leave of the last epoch: any of its three parts missing, and a file half written.
+    for part in ["model", "optimizer", "scheduler"] {
+        let cut = tempfile::tempdir().unwrap();
+        fit(trainer(4, cut.path())).unwrap();
+        std::fs::remove_file(cut.path().join(format!("checkpoints/{part}-4.bpk"))).unwrap();
+        std::fs::write(cut.path().join("checkpoints/.partial-x"), b"half").unwrap();
+        let resumed = fit(trainer(4, cut.path()).resume(true)).unwrap();
+        assert!(bits(&straight.model) == bits(&resumed.model), "without {part}-4");
+        assert_eq!(straight.history.epochs, resumed.history.epochs);
+    }
+}
+
+#[test]
+fn keeps_the_last_two_and_the_best() {
+    let folder = tempfile::tempdir().unwrap();
+    let trained = fit(trainer(6, folder.path())).unwrap();
+    let names = checkpoints(folder.path());
+    for epoch in [5, 6, trained.best_epoch] {
+        for part in ["model", "optimizer", "scheduler"] {
+            assert!(names.contains(&format!("{part}-{epoch}.bpk")), "{names:?}");
+        }
+    }
+    // One more may be there: the best of all epochs but the last.
+    assert!(names.len() <= 12, "{names:?}");
+}
+
+#[test]
+fn an_unfinished_run_is_never_overwritten() {
+    let folder = tempfile::tempdir().unwrap();
+    fit(stopping(trainer(5, folder.path()), 3)).unwrap_err();
+    let before = checkpoints(folder.path());
+    let error = fit(trainer(5, folder.path())).unwrap_err();
+    assert!(matches!(error, TrainError::Unfinished { epoch: 2, epochs: 5, .. }), "{error}");
+    assert_eq!(before, checkpoints(folder.path()));
+
+    let error = fit(Trainer::new(config(5)).transform(GaussianNoise::new(0.2)).directory(folder.path()).resume(true));
+    let error = error.unwrap_err();
+    let named = matches!(&error, TrainError::OtherSettings { setting, .. } if setting == "transforms");
+    assert!(named, "{error}");
+    assert_eq!(before, checkpoints(folder.path()));
+}
+
+#[test]
+fn bad_settings_are_refused_before_anything_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = folder.path().join("run");
+    let bad = TrainingConfig { learning_rate: -1.0, ..config(2) };
+    let error = fit(Trainer::new(bad).directory(&directory)).unwrap_err();
+    assert!(matches!(error, TrainError::Setting { setting: "learning_rate", .. }), "{error}");
+    let error = fit(trainer(2, &directory).transform(GaussianNoise::new(f64::NAN))).unwrap_err();
+    assert!(matches!(error, TrainError::Defense(_)), "{error}");
+    assert!(!directory.exists());
+}
+
+#[test]
+fn a_loss_that_is_not_finite_ends_the_run() {
+    let diverging = TrainingConfig { learning_rate: 1e30, ..config(3) };
+    let error = fit(Trainer::new(diverging)).unwrap_err();
+    assert!(matches!(error, TrainError::Diverged { loss, .. } if !loss.is_finite()), "{error}");
+}
+
+#[test]
+fn the_callers_model_is_left_alone() {
+    let model = model();
+    let before = bits(&model);
+    let split = split();
+    Trainer::new(config(1)).fit(model.clone(), &split.train, &split.validation).unwrap();
+    assert!(before == bits(&model.valid()), "training changed a clone's running statistics");
+}
