@@ -11,10 +11,21 @@ use histoguard::weights;
 const TOLERANCE: f64 = 1e-4;
 
 #[test]
-fn evaluation_logits_and_input_gradients_equal_pytorch() {
+fn evaluation_equals_pytorch_with_and_without_kernels() {
+    evaluation(true);
+    evaluation(false);
+}
+
+#[test]
+fn a_training_step_equals_pytorch_with_and_without_kernels() {
+    training_step(true);
+    training_step(false);
+}
+
+fn evaluation(kernels: bool) {
     let device = Device::default();
-    let net =
-        weights::load(golden::config().init(&device), golden::path("densenet_tiny.safetensors")).unwrap();
+    let net = golden::config().init(&device).with_kernels(kernels);
+    let net = weights::load(net, golden::path("densenet_tiny.safetensors")).unwrap();
     let expected = golden::tensors("densenet_tiny_expected.safetensors");
     let images = golden::tensor::<4>(&expected["images"], &device);
     let labels: Vec<usize> = expected["labels"].1.iter().map(|&label| label as usize).collect();
@@ -26,11 +37,10 @@ fn evaluation_logits_and_input_gradients_equal_pytorch() {
     golden::assert_close("without autodiff", victim.logits(images), &expected["eval.logits"].1, TOLERANCE);
 }
 
-#[test]
-fn a_training_step_equals_pytorch() {
+fn training_step(kernels: bool) {
     let device = Device::default().autodiff();
-    let net =
-        weights::load(golden::config().init(&device), golden::path("densenet_tiny.safetensors")).unwrap();
+    let net = golden::config().init(&device).with_kernels(kernels);
+    let net = weights::load(net, golden::path("densenet_tiny.safetensors")).unwrap();
     let expected = golden::tensors("densenet_tiny_expected.safetensors");
     let images = golden::tensor::<4>(&expected["images"], &device).require_grad();
     let labels = Tensor::<1, Int>::from_data([2, 0, 1], &device);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::nn::loss::CrossEntropyLossConfig;
-use burn::optim::{AdamConfig, GradientsParams, Optimizer};
+use burn::optim::{AdamConfig, GradientsParams};
 use burn::tensor::{Gradients, Int, Tensor, TensorData};
 use histoguard::prelude::*;
 use histoguard::weights;
@@ -237,7 +237,7 @@ fn an_image_gives_the_same_bits_in_any_batch() {
     let victim = Frozen::new(net);
     let images = random([9, 3, height, width], 0.0..1.0, 6, &device);
     let run = |from: usize, to: usize| {
-        let part = images.clone().slice([from..to]);
+        let part = images.clone().narrow(0, from, to - from);
         let found = victim.input_gradient(part, |logits| logits.powi_scalar(2).sum_dim(1).reshape([-1]));
         (numbers(found.logits), numbers(found.gradient))
     };

@@ -47,9 +47,8 @@ pub(super) fn running(norm: &BatchNorm) -> (Tensor<1>, Tensor<1>) {
 pub(super) fn update(norm: &BatchNorm, mean: Tensor<1>, variance: Tensor<1>) {
     let (old_mean, old_variance) = running(norm);
     let moved = |old: Tensor<1>, new: Tensor<1>| {
-        let new = new.without_autodiff().to_device(&old.device().without_autodiff());
-        let moved = old.clone().without_autodiff() * (1.0 - norm.momentum) + new * norm.momentum;
-        if old.is_autodiff() { moved.autodiff() } else { moved }
+        let new = new.to_device(&old.device());
+        (old * (1.0 - norm.momentum) + new * norm.momentum).detach()
     };
     norm.running_mean.update(moved(old_mean, mean));
     norm.running_var.update(moved(old_variance, variance));

@@ -11,6 +11,7 @@ use burn::tensor::{Device, Tensor};
 use super::dense_block::{DenseBlock, DenseLayer};
 use super::init::Init;
 use super::packed_cache::PackedCache;
+use super::parts::Part;
 use super::transition::Transition;
 use super::{batch_norm, fused};
 use crate::classifier::Classifier;
@@ -30,12 +31,11 @@ use crate::classifier::Classifier;
 /// Huang, Liu, van der Maaten & Weinberger, "Densely Connected Convolutional Networks", CVPR 2017.
 ///
 /// ```
-/// use burn::module::Module;
 /// use burn::tensor::Device;
 /// use histoguard::model::DenseNetConfig;
 ///
 /// let net = DenseNetConfig::densenet121(2).init(&Device::default());
-/// assert_eq!(net.num_params() - net.num_buffers(), 6_955_906);
+/// assert_eq!(net.num_weights(), 6_955_906);
 /// ```
 #[derive(Config, Debug, PartialEq)]
 pub struct DenseNetConfig {
@@ -157,6 +157,9 @@ impl DenseNetConfig {
 }
 
 /// A DenseNet, made by [`DenseNetConfig`].
+///
+/// Clones share their running statistics, as burn's batch norms do: train one of them and the statistics of the others
+/// move too. What [`weights::load`](crate::weights::load), `valid` and `train` return has its own.
 #[derive(Module, Debug)]
 pub struct DenseNet {
     /// Everything up to the last batch norm.
@@ -216,9 +219,12 @@ impl DenseNet {
 
     /// Whether the crate's own CPU kernels may compute this network; they may unless told otherwise.
     ///
-    /// They do so on the `flex` backend in single precision, and give the numbers of burn's operations up to
-    /// rounding, several times as fast. `HISTOGUARD_KERNELS=off` in the environment switches them off for a whole
-    /// program. Other backends, and dropout in training, use burn's operations in any case.
+    /// They do so on the `flex` backend in single precision and give the numbers of burn's operations up to rounding,
+    /// several times as fast; in evaluation mode an image's logits and gradient have the same bits in any batch. Other
+    /// backends, and dropout in training, use burn's operations in any case.
+    ///
+    /// For a whole program, `HISTOGUARD_KERNELS=off` in the environment switches the kernels off, and
+    /// `HISTOGUARD_SIMD=avx2` or `portable` keeps them from using the widest instructions of the machine.
     pub fn with_kernels(mut self, kernels: bool) -> Self {
         self.kernels = kernels;
         self
@@ -234,9 +240,13 @@ impl DenseNet {
         self.features.conv0.weight.lazy_shape()[1]
     }
 
-    /// How many of [`num_params`](Module::num_params) are running statistics, which are not trained.
-    pub fn num_buffers(&self) -> usize {
-        self.features.norms().map(|norm| 2 * norm.gamma.lazy_shape()[0]).sum()
+    /// The number of weights, as published: [`num_params`](Module::num_params) without the running statistics.
+    pub fn num_weights(&self) -> usize {
+        let features = self.features.parts().into_iter().map(|part| match part {
+            Part::Conv(conv) => conv.num_params(),
+            Part::Norm(norm) => norm.gamma.num_params() + norm.beta.num_params(),
+        });
+        features.sum::<usize>() + self.classifier.num_params()
     }
 }
 
@@ -291,21 +301,20 @@ impl Features {
 mod tests {
     use super::*;
 
-    fn trained_parameters(config: DenseNetConfig) -> usize {
-        let net = config.init(&Device::default());
-        net.num_params() - net.num_buffers()
+    fn weights(config: DenseNetConfig) -> usize {
+        config.init(&Device::default()).num_weights()
     }
 
     #[test]
     fn parameter_counts_are_the_published_ones() {
         // torchvision's `num_params` metadata of the weights of each network.
-        assert_eq!(trained_parameters(DenseNetConfig::densenet121(1000)), 7_978_856);
-        assert_eq!(trained_parameters(DenseNetConfig::densenet169(1000)), 14_149_480);
-        assert_eq!(trained_parameters(DenseNetConfig::densenet201(1000)), 20_013_928);
-        assert_eq!(trained_parameters(DenseNetConfig::densenet161(1000)), 28_681_000);
+        assert_eq!(weights(DenseNetConfig::densenet121(1000)), 7_978_856);
+        assert_eq!(weights(DenseNetConfig::densenet169(1000)), 14_149_480);
+        assert_eq!(weights(DenseNetConfig::densenet201(1000)), 20_013_928);
+        assert_eq!(weights(DenseNetConfig::densenet161(1000)), 28_681_000);
         // The paper's network, and TorchXRayVision's.
-        assert_eq!(trained_parameters(DenseNetConfig::densenet121(2)), 6_955_906);
-        assert_eq!(trained_parameters(DenseNetConfig::densenet121(18).with_in_channels(1)), 6_966_034);
+        assert_eq!(weights(DenseNetConfig::densenet121(2)), 6_955_906);
+        assert_eq!(weights(DenseNetConfig::densenet121(18).with_in_channels(1)), 6_966_034);
     }
 
     #[test]

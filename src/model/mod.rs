@@ -10,7 +10,7 @@ mod fused;
 mod fused;
 mod init;
 #[cfg(feature = "flex")]
-#[allow(unsafe_code, unreachable_pub, dead_code, unused_imports)]
+#[allow(unsafe_code)]
 mod kernels;
 #[cfg(feature = "flex")]
 mod linear;
@@ -23,5 +23,6 @@ mod transition;
 
 pub use dense_block::{DenseBlock, DenseLayer};
 pub use densenet::{DenseNet, DenseNetConfig, Features};
+pub use fused::release_memory;
 pub use normalized::Normalized;
 pub use transition::Transition;

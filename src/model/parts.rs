@@ -33,12 +33,4 @@ impl Features {
         parts.push(Norm(&self.norm5));
         parts
     }
-
-    /// Batch norms in the same order.
-    pub(super) fn norms(&self) -> impl Iterator<Item = &BatchNorm> {
-        self.parts().into_iter().filter_map(|part| match part {
-            Part::Norm(norm) => Some(norm),
-            Part::Conv(_) => None,
-        })
-    }
 }

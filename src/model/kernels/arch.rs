@@ -13,7 +13,7 @@ use super::simd::LANES;
 /// | `in_channels` | 3 | 1 and up |
 /// | `bn_eps` | 1e-5 | above 0 |
 #[derive(Clone, Debug, PartialEq)]
-pub struct Arch {
+pub(crate) struct Arch {
     /// Channels that each layer adds.
     pub growth_rate: usize,
     /// Layers of each dense block.
@@ -30,7 +30,7 @@ pub struct Arch {
 
 /// A named tensor inside a flat vector.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Slot {
+pub(crate) struct Slot {
     /// torchvision's name, such as `features.denseblock1.denselayer1.norm1.weight`.
     pub name: String,
     /// Index of the first element.
@@ -41,19 +41,15 @@ pub struct Slot {
 
 impl Slot {
     /// Number of elements.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.shape.iter().product()
-    }
-
-    /// Whether the tensor has no element (it never has none).
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 }
 
 impl Arch {
     /// DenseNet-121 for RGB images.
-    pub fn densenet121() -> Self {
+    #[cfg(test)]
+    pub(crate) fn densenet121() -> Self {
         Arch {
             growth_rate: 32,
             block_config: vec![6, 12, 24, 16],
@@ -65,32 +61,23 @@ impl Arch {
     }
 
     /// Channels of the pooled features.
-    pub fn features(&self) -> usize {
+    #[cfg(test)]
+    pub(crate) fn features(&self) -> usize {
         self.plan().norm5.channels
     }
 
     /// The parameters in the flat vector, in the order of torchvision's `named_parameters()`, without the classifier.
-    pub fn parameters(&self) -> Vec<Slot> {
+    pub(crate) fn parameters(&self) -> Vec<Slot> {
         self.plan().parameters
     }
 
     /// The running statistics in their flat vector: mean, then variance, of every norm in module order.
-    pub fn statistics(&self) -> Vec<Slot> {
+    pub(crate) fn statistics(&self) -> Vec<Slot> {
         self.plan().statistics
     }
 
-    /// Length of the flat parameter vector.
-    pub fn num_parameters(&self) -> usize {
-        self.plan().num_parameters
-    }
-
-    /// Length of the flat statistics vector.
-    pub fn num_statistics(&self) -> usize {
-        self.plan().num_statistics
-    }
-
     /// Whether images of this size leave at least one pixel to the last block.
-    pub fn supports(&self, height: usize, width: usize) -> bool {
+    pub(crate) fn supports(&self, height: usize, width: usize) -> bool {
         let [h, w] = [height, width].map(|side| {
             let side = if side >= 1 { stem_size(side).1 } else { 0 };
             side >> (self.block_config.len() - 1)
@@ -303,7 +290,7 @@ mod tests {
     fn densenet121_has_the_published_number_of_parameters() {
         let arch = Arch::densenet121();
         assert_eq!(arch.features(), 1024);
-        assert_eq!(arch.num_parameters() + 1024 * 1000 + 1000, 7_978_856);
+        assert_eq!(arch.plan().num_parameters + 1024 * 1000 + 1000, 7_978_856);
         assert_eq!(arch.parameters()[3].name, "features.denseblock1.denselayer1.norm1.weight");
     }
 

@@ -23,7 +23,7 @@ fn pool() -> MutexGuard<'static, Pool> {
 }
 
 /// Frees the working memory that the kernels keep for their next call.
-pub fn release_memory() {
+pub(crate) fn release_memory() {
     let mut pool = pool();
     pool.free.clear();
     pool.pooled = 0;

@@ -14,7 +14,7 @@ use super::tile::{Conv, Epilogue, convolve};
 /// A network's weights with its running statistics folded in, packed for the kernels.
 ///
 /// Made once for a frozen network and used by any number of threads.
-pub struct Packed {
+pub(crate) struct Packed {
     pub(super) plan: Plan,
     pub(super) level: Level,
     pub(super) stem: Weights,
@@ -31,7 +31,7 @@ pub(super) struct PackedBlock {
 pub(super) struct PackedLayer {
     pub norm1: Affine,
     pub conv1: Weights,
-    pub shift2: Vec<f32>,
+    pub norm2: Affine,
     pub conv2: Weights,
 }
 
@@ -46,7 +46,7 @@ impl Packed {
     /// # Panics
     ///
     /// If a vector's length is not the architecture's.
-    pub fn new(arch: &Arch, params: &[f32], stats: &[f32]) -> Packed {
+    pub(crate) fn new(arch: &Arch, params: &[f32], stats: &[f32]) -> Packed {
         Self::with_level(arch, params, stats, Level::current())
     }
 
@@ -55,7 +55,7 @@ impl Packed {
     /// # Panics
     ///
     /// As [`Packed::new`], and if the machine cannot run the level.
-    pub fn with_level(arch: &Arch, params: &[f32], stats: &[f32], level: Level) -> Packed {
+    pub(crate) fn with_level(arch: &Arch, params: &[f32], stats: &[f32], level: Level) -> Packed {
         assert!(level.is_available(), "{level:?} is not available on this machine");
         let plan = arch.plan();
         assert_eq!(params.len(), plan.num_parameters, "length of the parameters");
@@ -65,17 +65,17 @@ impl Packed {
         let blocks = plan.blocks.iter().map(|block| {
             let pack_layer = |layer: &Layer| {
                 let (norm1, norm2) = (affine(&layer.norm1), affine(&layer.norm2));
-                let folded = Folded { out: Some(&norm2.scale), inp_backward: Some(&norm1.scale) };
+                let folded = Folded { out: Some(&norm2.scale), inp: Some(&norm1.scale) };
                 PackedLayer {
                     conv1: Weights::pack(params, &layer.conv1, &identity, &block.lanes, folded),
                     conv2: Weights::pack(params, &layer.conv2, &identity, &identity, Folded::default()),
                     norm1: norm1.spread(&block.lanes),
-                    shift2: norm2.spread(&identity).shift,
+                    norm2: norm2.spread(&identity),
                 }
             };
             let transition = block.transition.as_ref().map(|transition| {
                 let norm = affine(&transition.norm);
-                let folded = Folded { out: None, inp_backward: Some(&norm.scale) };
+                let folded = Folded { out: None, inp: Some(&norm.scale) };
                 let weights = Weights::pack(params, &transition.conv, &identity, &block.lanes, folded);
                 (norm.spread(&block.lanes), weights)
             });
@@ -103,7 +103,7 @@ impl Packed {
     /// # Panics
     ///
     /// If the shapes do not fit, or the architecture does not support the size.
-    pub fn forward(&self, images: &[f32], shape: [usize; 3]) -> Vec<f32> {
+    pub(crate) fn forward(&self, images: &[f32], shape: [usize; 3]) -> Vec<f32> {
         let mut pooled = vec![0.0; shape[0] * self.plan.norm5.channels];
         let (size, parts) = self.check(images.len(), shape);
         let work =
@@ -118,7 +118,7 @@ impl Packed {
     /// # Panics
     ///
     /// As [`Packed::forward`].
-    pub fn forward_saving(&self, images: &[f32], shape: [usize; 3]) -> (Vec<f32>, EvalState) {
+    pub(crate) fn forward_saving(&self, images: &[f32], shape: [usize; 3]) -> (Vec<f32>, EvalState) {
         let mut pooled = vec![0.0; shape[0] * self.plan.norm5.channels];
         let (size, parts) = self.check(images.len(), shape);
         let work = |(image, pooled): (&[f32], &mut [f32])| {
@@ -169,7 +169,7 @@ impl Packed {
             let scratch = Buffer::new(parts * widest * LANES);
             for (j, layer) in packed.layers.iter().enumerate() {
                 let masks = state.map(|s| s.layer(i, j));
-                split(parts, pixels, CHUNK, |part, from, to| {
+                split(parts, pixels, MAX_PIXELS, |part, from, to| {
                     let kernel = Bottleneck {
                         norm: NormRelu {
                             x: x.ptr(),
@@ -183,8 +183,9 @@ impl Packed {
                         scratch: scratch.ptr().at(part * widest * LANES),
                         out_planes: plan.mid_planes,
                         range: (from, to),
-                        then: ShiftRelu {
-                            shift: &layer.shift2,
+                        then: NormReluRows {
+                            scale: &layer.norm2.scale,
+                            shift: &layer.norm2.shift,
                             y: mid.ptr().at(halo.lead()),
                             halo,
                             masks: masks.map(|(_, m)| (m, pixels)),
@@ -193,7 +194,7 @@ impl Packed {
                     // SAFETY: the buffers have these sizes, and the parts write different pixels.
                     unsafe { dispatch(self.level, kernel) }
                 });
-                split(parts, halo.stream(), CHUNK, |_, from, to| {
+                split(parts, halo.stream(), MAX_PIXELS, |_, from, to| {
                     let kernel = Conv3 {
                         x: mid.ptr(),
                         halo,
@@ -212,7 +213,7 @@ impl Packed {
             }
             if let Some((norm, weights)) = &packed.transition {
                 let next = features(i + 1);
-                self.transition(i, halo, norm, weights, &x, &next, state);
+                self.transition(i, halo, norm, weights, &x, &next, state, parts);
                 x = next;
             }
         }
@@ -263,29 +264,33 @@ impl Packed {
         x: &Buffer,
         y: &Buffer,
         state: Option<&ImageState>,
+        parts: usize,
     ) {
         let block = &self.plan.blocks[i];
         let pixels_out = (halo.height / 2) * (halo.width / 2);
         let pooled = Buffer::new((block.planes * pixels_out + MAX_PIXELS) * LANES);
-        let kernel = Transition {
-            pool: NormPool {
-                norm: NormRelu {
-                    x: x.ptr(),
-                    plane: halo.height * halo.width * LANES,
-                    planes: block.planes,
-                    scale: &norm.scale,
-                    shift: &norm.shift,
-                    masks: state.map(|s| (s.transition(i), halo.height * halo.width)),
+        split(parts, pixels_out, MAX_PIXELS, |_, from, to| {
+            let kernel = Transition {
+                pool: NormPool {
+                    norm: NormRelu {
+                        x: x.ptr(),
+                        plane: halo.height * halo.width * LANES,
+                        planes: block.planes,
+                        scale: &norm.scale,
+                        shift: &norm.shift,
+                        masks: state.map(|s| (s.transition(i), halo.height * halo.width)),
+                    },
+                    halo,
+                    y: pooled.ptr(),
                 },
-                halo,
-                y: pooled.ptr(),
-            },
-            weights: &weights.forward,
-            out_planes: self.plan.blocks[i + 1].first_planes,
-            y: y.ptr(),
-        };
-        // SAFETY: the buffers have these sizes.
-        unsafe { dispatch(self.level, kernel) }
+                weights: &weights.forward,
+                out_planes: self.plan.blocks[i + 1].first_planes,
+                range: (from, to),
+                y: y.ptr(),
+            };
+            // SAFETY: the buffers have these sizes, and the parts write different pixels.
+            unsafe { dispatch(self.level, kernel) }
+        });
     }
 
     /// norm5, ReLU and the global average.
@@ -408,17 +413,19 @@ impl<E: Epilogue> Kernel for Conv3<'_, E> {
     }
 }
 
-/// Adds the shift, applies ReLU and writes the rows of a haloed plane.
-struct ShiftRelu<'a> {
+/// Norm and ReLU, to the rows of a haloed plane.
+struct NormReluRows<'a> {
+    scale: &'a [f32],
     shift: &'a [f32],
     y: Ptr,
     halo: Halo,
     masks: Option<(Ptr, usize)>,
 }
 
-impl Epilogue for ShiftRelu<'_> {
+impl Epilogue for NormReluRows<'_> {
     #[inline(always)]
     unsafe fn tile<S: Simd>(&mut self, plane: usize, px: usize, count: usize, tile: *const f32) {
+        let scale = self.scale[plane * LANES..][..LANES].as_ptr();
         let shift = self.shift[plane * LANES..][..LANES].as_ptr();
         let (mut row, mut column) = (px / self.halo.width, px % self.halo.width);
         for p in 0..count {
@@ -427,7 +434,8 @@ impl Epilogue for ShiftRelu<'_> {
                 let y = self.y.0.add(plane * self.halo.plane() + (row * self.halo.row() + column) * LANES);
                 let mut bits = 0;
                 for v in (0..LANES).step_by(S::WIDTH) {
-                    let r = S::relu(S::add(S::load(tile.add(p * LANES + v)), S::load(shift.add(v))));
+                    let x = S::load(tile.add(p * LANES + v));
+                    let r = S::relu(S::mul_add(x, S::load(scale.add(v)), S::load(shift.add(v))));
                     S::store(y.add(v), r);
                     bits |= S::active(r) << v;
                 }
@@ -451,34 +459,41 @@ pub(super) struct NormPool<'a> {
 }
 
 impl NormPool<'_> {
+    /// Pixels `from..to` of the output.
+    ///
     /// # Safety
     ///
     /// As for [`Simd`].
     #[inline(always)]
-    pub(super) unsafe fn run<S: Simd>(&self) {
+    pub(super) unsafe fn run<S: Simd>(&self, from: usize, to: usize) {
         let (width, out_width) = (self.halo.width, self.halo.width / 2);
-        let out_height = self.halo.height / 2;
+        let pixels = out_width * (self.halo.height / 2);
         for plane in 0..self.norm.planes {
-            for v in (0..LANES).step_by(S::WIDTH) {
-                // SAFETY: the caller's contract; four pixels of the input lie under each of the output.
-                unsafe {
-                    let scale = S::load(self.norm.scale[plane * LANES..][..LANES].as_ptr().add(v));
-                    let shift = S::load(self.norm.shift[plane * LANES..][..LANES].as_ptr().add(v));
-                    for (r, c) in (0..out_height).flat_map(|r| (0..out_width).map(move |c| (r, c))) {
-                        let first = 2 * r * width + 2 * c;
+            let scale = self.norm.scale[plane * LANES..][..LANES].as_ptr();
+            let shift = self.norm.shift[plane * LANES..][..LANES].as_ptr();
+            for out in from..to {
+                let first = out / out_width * 2 * width + out % out_width * 2;
+                let under = [first, first + 1, first + width, first + width + 1];
+                let mut bits = [0; 4];
+                for v in (0..LANES).step_by(S::WIDTH) {
+                    // SAFETY: the caller's contract; four pixels of the input lie under each of the output.
+                    unsafe {
+                        let (scale, shift) = (S::load(scale.add(v)), S::load(shift.add(v)));
                         let mut sum = S::splat(0.0);
-                        for px in [first, first + 1, first + width, first + width + 1] {
+                        for (px, bits) in under.iter().zip(&mut bits) {
                             let x = S::load(self.norm.x.0.add(plane * self.norm.plane + px * LANES + v));
                             let r = S::relu(S::mul_add(x, scale, shift));
                             sum = S::add(sum, r);
-                            if let Some((masks, mask_plane)) = self.norm.masks {
-                                let bits = masks.bits().add(plane * mask_plane + px);
-                                let before = if v == 0 { 0 } else { *bits };
-                                *bits = before | S::active(r) << v;
-                            }
+                            *bits |= S::active(r) << v;
                         }
-                        let to = self.y.0.add(((plane * out_height + r) * out_width + c) * LANES + v);
+                        let to = self.y.0.add((plane * pixels + out) * LANES + v);
                         S::store(to, S::mul(sum, S::splat(0.25)));
+                    }
+                }
+                if let Some((masks, mask_plane)) = self.norm.masks {
+                    for (px, bits) in under.iter().zip(bits) {
+                        // SAFETY: as above.
+                        unsafe { *masks.bits().add(plane * mask_plane + px) = bits };
                     }
                 }
             }
@@ -491,6 +506,8 @@ pub(super) struct Transition<'a> {
     pub pool: NormPool<'a>,
     pub weights: &'a Buffer,
     pub out_planes: usize,
+    /// Of the output's pixels.
+    pub range: (usize, usize),
     pub y: Ptr,
 }
 
@@ -509,8 +526,13 @@ impl Kernel for Transition<'_> {
         };
         // SAFETY: the caller's contract; the pooled buffer has room for a tile behind its end.
         unsafe {
-            self.pool.run::<S>();
-            convolve::<S, _, LANES>(&conv, 0, pixels, &mut Store { y: self.y, plane: pixels * LANES });
+            self.pool.run::<S>(self.range.0, self.range.1);
+            convolve::<S, _, LANES>(
+                &conv,
+                self.range.0,
+                self.range.1,
+                &mut Store { y: self.y, plane: pixels * LANES },
+            );
         }
     }
 }

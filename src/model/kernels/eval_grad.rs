@@ -11,7 +11,7 @@ use super::stem::{StemBack, StemSize, unpool};
 use super::tile::{Conv, Epilogue, convolve};
 
 /// What a forward pass leaves for [`Packed::backward`]: about 2 MB an image of 224 x 224 on DenseNet-121.
-pub struct EvalState {
+pub(crate) struct EvalState {
     pub(super) size: StemSize,
     pub(super) images: Vec<ImageState>,
 }
@@ -71,7 +71,7 @@ impl Packed {
     /// # Panics
     ///
     /// If `grad` does not fit the state.
-    pub fn backward(&self, state: &EvalState, grad: &[f32]) -> Vec<f32> {
+    pub(crate) fn backward(&self, state: &EvalState, grad: &[f32]) -> Vec<f32> {
         let (size, n) = (state.size, state.images.len());
         let features = self.plan.norm5.channels;
         assert_eq!(grad.len(), n * features, "gradient of {n} x {features} pooled features");
@@ -112,7 +112,7 @@ impl Packed {
                     &g[planes * pixels * LANES..][..plan.growth_planes * pixels * LANES],
                     &mut dy,
                 );
-                split(parts, halo.stream(), CHUNK, |_, from, to| {
+                split(parts, halo.stream(), MAX_PIXELS, |_, from, to| {
                     let kernel = Conv3 {
                         x: dy.ptr(),
                         halo,
@@ -125,7 +125,7 @@ impl Packed {
                     // SAFETY: the buffers have these sizes, and the parts write different pixels.
                     unsafe { dispatch(self.level, kernel) }
                 });
-                split(parts, pixels, CHUNK, |_, from, to| {
+                split(parts, pixels, MAX_PIXELS, |_, from, to| {
                     let kernel = Pointwise {
                         x: dz.ptr(),
                         plane: pixels * LANES,
@@ -142,25 +142,29 @@ impl Packed {
             if i > 0 {
                 let (height, width) = sizes[i - 1];
                 let mut before = gradient(i - 1);
-                // A last odd row or column has no part in the average.
-                before.fill(0.0);
+                if height % 2 == 1 || width % 2 == 1 {
+                    // A last odd row or column has no part in the average.
+                    before.fill(0.0);
+                }
                 let (_, weights) =
                     self.blocks[i - 1].transition.as_ref().expect("a transition between two blocks");
-                let kernel = Pointwise {
-                    x: g.ptr(),
-                    plane: pixels * LANES,
-                    planes: plan.blocks[i].first_planes,
-                    weights: &weights.backward,
-                    out_planes: plan.blocks[i - 1].planes,
-                    range: (0, pixels),
-                    then: KeepSpread {
-                        masks: state.transition(i - 1),
-                        halo: Halo { height, width },
-                        y: before.ptr(),
-                    },
-                };
-                // SAFETY: as above.
-                unsafe { dispatch(self.level, kernel) }
+                split(parts, pixels, MAX_PIXELS, |_, from, to| {
+                    let kernel = Pointwise {
+                        x: g.ptr(),
+                        plane: pixels * LANES,
+                        planes: plan.blocks[i].first_planes,
+                        weights: &weights.backward,
+                        out_planes: plan.blocks[i - 1].planes,
+                        range: (from, to),
+                        then: KeepSpread {
+                            masks: state.transition(i - 1),
+                            halo: Halo { height, width },
+                            y: before.ptr(),
+                        },
+                    };
+                    // SAFETY: as above.
+                    unsafe { dispatch(self.level, kernel) }
+                });
                 g = before;
             }
         }
@@ -169,10 +173,12 @@ impl Packed {
         // SAFETY: the forward pass filled the winners.
         unsafe { unpool(size, d, state.winners.ptr(), &mut conv) };
         let padded = Buffer::zeroed(size.padded());
-        let kernel =
-            StemBack { plan, size, weights: &self.stem.backward, d: conv.ptr(), padded: padded.ptr() };
-        // SAFETY: the buffers have these sizes.
-        unsafe { dispatch(self.level, kernel) };
+        split(parts, size.padded_height(), 2, |_, from, to| {
+            let (weights, rows) = (&self.stem.backward, (from, to));
+            let kernel = StemBack { plan, size, weights, d: conv.ptr(), padded: padded.ptr(), rows };
+            // SAFETY: the buffers have these sizes, and the parts write different rows.
+            unsafe { dispatch(self.level, kernel) };
+        });
         size.crop(&padded, image);
     }
 

@@ -289,7 +289,7 @@ impl Kernel for PooledWeights<'_> {
     unsafe fn run<S: Simd>(self) {
         let plane = self.pixels * LANES;
         // SAFETY: the caller's contract.
-        unsafe { self.pool.run::<S>() };
+        unsafe { self.pool.run::<S>(0, self.pixels) };
         for from in (0..self.pixels).step_by(CHUNK) {
             let count = CHUNK.min(self.pixels - from);
             for (p, out) in

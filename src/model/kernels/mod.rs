@@ -12,16 +12,18 @@ mod grad_kernels;
 mod pack;
 mod plane;
 mod reduce;
+#[cfg(test)]
+mod reference;
 mod simd;
 mod stem;
+#[cfg(test)]
+mod tests;
 mod tile;
 mod train;
 mod train_grad;
 
-pub use arch::{Arch, Slot};
-pub use buffer::release_memory;
-pub use eval::Packed;
-pub use eval_grad::EvalState;
-pub use simd::Level;
-pub use train::{NormStatistics, TrainState};
-pub use train_grad::Gradients;
+pub(super) use arch::Arch;
+pub(super) use buffer::release_memory;
+pub(super) use eval::Packed;
+pub(super) use eval_grad::EvalState;
+pub(super) use train::{NormStatistics, TrainState};

@@ -45,11 +45,12 @@ pub(super) struct Weights {
     pub backward: Buffer,
 }
 
-/// Factors that are folded into a convolution: of its outputs (both directions) and of its inputs (backward only).
+/// Factors of a convolution's outputs and inputs that are folded into its backward weights. The forward ones stay as they
+/// are: a rounded product there is a rounding error of every activation.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Folded<'a> {
     pub out: Option<&'a [f32]>,
-    pub inp_backward: Option<&'a [f32]>,
+    pub inp: Option<&'a [f32]>,
 }
 
 impl Weights {
@@ -76,9 +77,9 @@ impl Weights {
             let (op, ip) = (lo / LANES, li / LANES);
             let (lo, li) = (lo % LANES, li % LANES);
             let scale = folded.out.map_or(1.0, |s| s[o]);
-            let back = folded.inp_backward.map_or(1.0, |s| s[i]);
+            let back = folded.inp.map_or(1.0, |s| s[i]);
             for (t, &w) in kernel.iter().enumerate() {
-                forward[(((op * in_planes + ip) * taps + t) * LANES + li) * LANES + lo] = w * scale;
+                forward[(((op * in_planes + ip) * taps + t) * LANES + li) * LANES + lo] = w;
                 backward[(((ip * out_planes + op) * taps + taps - 1 - t) * LANES + lo) * LANES + li] =
                     w * scale * back;
             }

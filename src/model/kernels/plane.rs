@@ -50,17 +50,6 @@ impl Halo {
             }
         }
     }
-    /// Calls `run(stream pixel, dense pixel, count)` for the rows that the dense pixels `px..px + count` cross.
-    #[inline(always)]
-    pub(super) fn rows(self, px: usize, count: usize, mut run: impl FnMut(usize, usize, usize)) {
-        let (mut row, mut column, mut done) = (px / self.width, px % self.width, 0);
-        while done < count {
-            let length = (self.width - column).min(count - done);
-            run(row * self.row() + column, px + done, length);
-            done += length;
-            (row, column) = (row + 1, 0);
-        }
-    }
 }
 
 /// `y = relu(x * scale + shift)` on pixels `from..to` of every plane, with a bit where the gradient passes.

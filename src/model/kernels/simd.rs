@@ -7,7 +7,7 @@ pub(super) const LANES: usize = 32;
 
 /// An instruction level of the kernels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Level {
+pub(crate) enum Level {
     /// 16-lane vectors (x86-64 with AVX-512F).
     Avx512,
     /// 8-lane vectors with fused multiply-add (x86-64 with AVX2 and FMA).
@@ -18,7 +18,7 @@ pub enum Level {
 
 impl Level {
     /// The levels that this machine can run, the fastest first.
-    pub fn available() -> Vec<Level> {
+    pub(crate) fn available() -> Vec<Level> {
         [Level::Avx512, Level::Avx2, Level::Portable]
             .into_iter()
             .filter(|level| level.is_available())
@@ -26,7 +26,7 @@ impl Level {
     }
 
     /// Whether this machine can run the level.
-    pub fn is_available(self) -> bool {
+    pub(crate) fn is_available(self) -> bool {
         match self {
             #[cfg(target_arch = "x86_64")]
             Level::Avx512 => is_x86_feature_detected!("avx512f") && Level::Avx2.is_available(),
@@ -38,24 +38,18 @@ impl Level {
         }
     }
 
-    /// The fastest level, or the one that `HISTOGUARD_SIMD` (`avx512`, `avx2`, `portable`) names. Read once a process.
-    ///
-    /// # Panics
-    ///
-    /// If the variable names an unknown level, or one that this machine cannot run.
-    pub fn current() -> Level {
+    /// The fastest level, or the one that `HISTOGUARD_SIMD` (`avx512`, `avx2`, `portable`) names if this machine can
+    /// run it. Read once a process.
+    pub(crate) fn current() -> Level {
         static CURRENT: OnceLock<Level> = OnceLock::new();
         *CURRENT.get_or_init(|| {
-            let Ok(name) = std::env::var("HISTOGUARD_SIMD") else { return Level::available()[0] };
-            let level = match name.as_str() {
-                "avx512" => Level::Avx512,
-                "avx2" => Level::Avx2,
-                "portable" => Level::Portable,
-                "" => Level::available()[0],
-                _ => panic!("HISTOGUARD_SIMD is '{name}'; expected avx512, avx2 or portable"),
+            let named = match std::env::var("HISTOGUARD_SIMD").as_deref() {
+                Ok("avx512") => Some(Level::Avx512),
+                Ok("avx2") => Some(Level::Avx2),
+                Ok("portable") => Some(Level::Portable),
+                _ => None,
             };
-            assert!(level.is_available(), "HISTOGUARD_SIMD is '{name}', which this machine cannot run");
-            level
+            named.filter(|level| level.is_available()).unwrap_or_else(|| Level::available()[0])
         })
     }
 }
@@ -76,6 +70,9 @@ pub(super) trait Simd: Copy {
     /// Channels of a weight gradient's register tile (times two vectors); divides [`LANES`], at most 8.
     const ROWS: usize;
 
+    /// Asks for the cache line of an address, which need not be valid.
+    #[inline(always)]
+    unsafe fn prefetch(_: *const f32) {}
     unsafe fn load(from: *const f32) -> Self::V;
     unsafe fn store(to: *mut f32, v: Self::V);
     unsafe fn splat(x: f32) -> Self::V;
@@ -219,6 +216,10 @@ mod x86 {
         const PIXELS: usize = 14;
         const ROWS: usize = 8;
 
+        #[inline(always)]
+        unsafe fn prefetch(at: *const f32) {
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+        }
         #[inline(always)]
         unsafe fn load(from: *const f32) -> __m512 {
             unsafe { _mm512_loadu_ps(from) }

@@ -38,8 +38,11 @@ impl StemSize {
     fn padded_width(self) -> usize {
         self.width + 7
     }
+    pub(super) fn padded_height(self) -> usize {
+        self.height + 7
+    }
     fn padded_plane(self) -> usize {
-        (self.height + 7) * self.padded_width()
+        self.padded_height() * self.padded_width()
     }
     /// Floats of a padded image, with what a tile may read behind its end.
     pub(super) fn padded(self) -> usize {
@@ -210,20 +213,27 @@ pub(super) struct StemBack<'a> {
     pub d: Ptr,
     /// Zeroed by the caller.
     pub padded: Ptr,
+    /// Rows of the padded image that are computed: the others' gradient is left alone.
+    pub rows: (usize, usize),
 }
 
 struct AddColumns<'a> {
     taps: &'a [isize],
     /// The padded image, from the row's first pixel.
     image: Ptr,
+    /// Kernel rows that are wanted.
+    rows: std::ops::Range<usize>,
 }
 
 impl Epilogue for AddColumns<'_> {
     #[inline(always)]
     unsafe fn tile<S: Simd>(&mut self, plane: usize, px: usize, count: usize, tile: *const f32) {
         for (group, &tap) in self.taps.iter().enumerate().skip(plane * 4).take(4) {
+            if !self.rows.contains(&(group % 7)) {
+                continue;
+            }
             for p in 0..count {
-                // SAFETY: seven floats lie in the padded image's row, the eighth adds zero behind it.
+                // SAFETY: eight floats lie in the padded image's row; the last adds zero.
                 unsafe {
                     let from = &*tile.add(p * LANES + group % 4 * 8).cast::<[f32; 8]>();
                     let to = &mut *self.image.0.offset(tap).add(2 * (px + p)).cast::<[f32; 8]>();
@@ -251,17 +261,16 @@ impl Kernel for StemBack<'_> {
             out_planes: (taps.len() * 8).div_ceil(LANES),
         };
         for row in 0..size.conv_height {
+            // Whoever computes an image's row adds the same terms in the same order.
+            let rows = self.rows.0.saturating_sub(2 * row)..self.rows.1.saturating_sub(2 * row).min(7);
+            if rows.is_empty() {
+                continue;
+            }
             let x = self.d.at(row * size.conv_width * LANES).0;
             let image = self.padded.at(2 * row * size.padded_width());
+            let mut add = AddColumns { taps: &taps, image, rows };
             // SAFETY: the gradient's buffer has room for a tile behind its end, the padded image for eight floats.
-            unsafe {
-                convolve::<S, _, LANES>(
-                    &Conv { x, ..conv },
-                    0,
-                    size.conv_width,
-                    &mut AddColumns { taps: &taps, image },
-                )
-            }
+            unsafe { convolve::<S, _, LANES>(&Conv { x, ..conv }, 0, size.conv_width, &mut add) }
         }
     }
 }

@@ -12,7 +12,7 @@ use super::stem::{StemConv, StemPool, StemSize};
 
 /// Which statistics the norms use.
 #[derive(Clone, Copy, Debug)]
-pub enum NormStatistics<'a> {
+pub(crate) enum NormStatistics<'a> {
     /// Those of the batch: training mode.
     Batch,
     /// The given running statistics, as constants: evaluation mode with weight gradients.
@@ -29,7 +29,7 @@ pub(super) struct NormState {
 }
 
 /// A forward pass with weight gradients: activations, statistics and packed weights.
-pub struct TrainState {
+pub(crate) struct TrainState {
     pub(super) plan: Plan,
     pub(super) level: Level,
     pub(super) frozen: bool,
@@ -167,7 +167,7 @@ impl TrainState {
     /// # Panics
     ///
     /// If the lengths do not fit the architecture, the batch is empty or the images are too small.
-    pub fn forward(
+    pub(crate) fn forward(
         arch: &Arch,
         params: &[f32],
         statistics: NormStatistics,
@@ -182,7 +182,7 @@ impl TrainState {
     /// # Panics
     ///
     /// As [`TrainState::forward`], and if the machine cannot run the level.
-    pub fn forward_at(
+    pub(crate) fn forward_at(
         arch: &Arch,
         params: &[f32],
         statistics: NormStatistics,
@@ -281,22 +281,8 @@ impl TrainState {
     }
 
     /// Mean and unbiased variance of the batch, in the order of [`Arch::statistics`]; the given ones if frozen.
-    pub fn statistics(&self) -> &[f32] {
+    pub(crate) fn statistics(&self) -> &[f32] {
         &self.statistics
-    }
-
-    /// Moves running statistics towards the batch's: `running += momentum * (batch - running)`. Frozen ones stay.
-    ///
-    /// # Panics
-    ///
-    /// If the length is not that of the architecture's statistics.
-    pub fn update_running(&self, running: &mut [f32], momentum: f32) {
-        assert_eq!(running.len(), self.statistics.len(), "length of the running statistics");
-        if !self.frozen {
-            for (running, batch) in running.iter_mut().zip(&self.statistics) {
-                *running = (1.0 - momentum) * *running + momentum * batch;
-            }
-        }
     }
 }
 
@@ -463,6 +449,7 @@ impl Batch<'_> {
                 pool: NormPool { norm: norm.relu(x, pixels * LANES, block.planes), halo, y: pooled.ptr() },
                 weights: &conv.forward,
                 out_planes: next.first_planes,
+                range: (0, pixels_out),
                 y: y.ptr().at(image * stride),
             };
             // SAFETY: as above.

@@ -17,7 +17,7 @@ use super::train::{NormHalo, NormState, TrainState};
 
 /// Gradients of a loss.
 #[derive(Clone, Debug)]
-pub struct Gradients {
+pub(crate) struct Gradients {
     /// In the order of [`Arch::parameters`](super::Arch::parameters).
     pub params: Vec<f32>,
     /// `[n, in_channels, height, width]`, if asked for.
@@ -94,7 +94,7 @@ impl TrainState {
     /// # Panics
     ///
     /// If `grad` does not fit the batch.
-    pub fn backward(&self, grad: &[f32], wants_images: bool) -> Gradients {
+    pub(crate) fn backward(&self, grad: &[f32], wants_images: bool) -> Gradients {
         let plan = &self.plan;
         assert_eq!(
             grad.len(),
@@ -420,7 +420,8 @@ impl TrainState {
                     if wants_images {
                         let padded = Buffer::zeroed(size.padded());
                         let weights = &self.stem.backward;
-                        dispatch(self.level, StemBack { plan, size, weights, d, padded: padded.ptr() });
+                        let rows = (0, size.padded_height());
+                        dispatch(self.level, StemBack { plan, size, weights, d, padded: padded.ptr(), rows });
                         let first = gradients.len();
                         gradients.resize(first + size.image(), 0.0);
                         size.crop(&padded, &mut gradients[first..]);

@@ -1,0 +1,302 @@
+//! The kernels against the float64 reference, at every instruction level.
+
+use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
+
+use super::reference::{Random, Reference, distance, double, weights};
+use super::simd::Level;
+use super::train_grad::Gradients;
+use super::{Arch, NormStatistics, Packed, TrainState};
+
+fn tiny() -> impl Strategy<Value = (Arch, [usize; 3])> {
+    let sizes = (1usize..=4, 29usize..=50, 29usize..=50);
+    let blocks = prop::collection::vec(1usize..=3, 1..=3);
+    (1usize..=40, blocks, 2usize..=70, 1usize..=4, 1usize..=4, sizes).prop_map(
+        |(growth_rate, block_config, num_init_features, bn_size, in_channels, (n, h, w))| {
+            let arch =
+                Arch { growth_rate, block_config, num_init_features, bn_size, in_channels, bn_eps: 1e-5 };
+            (arch, [n, h, w])
+        },
+    )
+}
+
+struct Case {
+    arch: Arch,
+    shape: [usize; 3],
+    params: Vec<f32>,
+    stats: Vec<f32>,
+    images: Vec<f32>,
+    grad: Vec<f32>,
+}
+
+impl Case {
+    fn new(arch: Arch, shape: [usize; 3], seed: u64) -> Self {
+        let mut random = Random(seed);
+        let (params, stats) = weights(&arch, &mut random);
+        let images = random.vector(shape.iter().product::<usize>() * arch.in_channels, -1.0, 1.0);
+        let grad = random.vector(shape[0] * arch.features(), -1.0, 1.0);
+        Case { arch, shape, params, stats, images, grad }
+    }
+
+    fn reference(&self, batch: bool) -> Reference {
+        let (params, stats, images) = (double(&self.params), double(&self.stats), double(&self.images));
+        let mut net = Reference::new(&self.arch, &params, &stats, batch, &images, self.shape);
+        net.backward(&double(&self.grad));
+        net
+    }
+
+    fn train(&self, statistics: NormStatistics, level: Level) -> (Vec<f32>, TrainState) {
+        TrainState::forward_at(&self.arch, &self.params, statistics, &self.images, self.shape, level)
+    }
+
+    /// Each tensor's gradient within 1e-4 of its own size, or of a tenth of the largest's: what stands before a batch norm
+    /// hardly matters to the loss, and its gradient is all cancellation.
+    fn check_params(&self, ours: &[f32], reference: &[f64]) {
+        let size = |v: &[f64]| v.iter().map(|v| v * v).sum::<f64>().sqrt();
+        let slots = self.arch.parameters();
+        let largest = slots.iter().map(|s| size(&reference[s.offset..][..s.len()])).fold(0.0, f64::max);
+        for slot in slots {
+            let (ours, reference) =
+                (&ours[slot.offset..][..slot.len()], &reference[slot.offset..][..slot.len()]);
+            let difference: Vec<f64> = ours.iter().zip(reference).map(|(&a, b)| f64::from(a) - b).collect();
+            let (error, bound) = (size(&difference), 1e-4 * size(reference).max(0.1 * largest));
+            assert!(error <= bound, "{}: off by {error}, {bound} allowed, of {}", slot.name, size(reference));
+        }
+    }
+}
+
+fn check(what: &str, ours: &[f32], reference: &[f64], level: Level) {
+    let distance = distance(ours, reference);
+    assert!(distance <= 1e-4, "{what} at {level:?}: {distance}");
+}
+
+/// Whether no ReLU or pool is so near a tie that float32 may decide otherwise.
+const MARGIN: f64 = 3e-6;
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 32, max_global_rejects: 400, rng_seed: RngSeed::Fixed(1), ..ProptestConfig::default() })]
+
+    #[test]
+    fn evaluation_equals_the_reference((arch, shape) in tiny(), seed: u64) {
+        let case = Case::new(arch, shape, seed);
+        let reference = case.reference(false);
+        prop_assume!(reference.margin > MARGIN);
+        for level in Level::available() {
+            let packed = Packed::with_level(&case.arch, &case.params, &case.stats, level);
+            let (pooled, state) = packed.forward_saving(&case.images, shape);
+            check("pooled", &pooled, &reference.pooled, level);
+            prop_assert_eq!(&pooled, &packed.forward(&case.images, shape));
+            check("image gradient", &packed.backward(&state, &case.grad), &reference.image_grad, level);
+        }
+    }
+
+    #[test]
+    fn frozen_norms_equal_the_reference((arch, shape) in tiny(), seed: u64) {
+        let case = Case::new(arch, shape, seed);
+        let reference = case.reference(false);
+        prop_assume!(reference.margin > MARGIN);
+        for level in Level::available() {
+            let (pooled, state) = case.train(NormStatistics::Frozen(&case.stats), level);
+            check("pooled", &pooled, &reference.pooled, level);
+            prop_assert_eq!(state.statistics(), &case.stats[..]);
+            let gradients = state.backward(&case.grad, true);
+            case.check_params(&gradients.params, &reference.param_grad);
+            check("image gradient", &gradients.images.unwrap(), &reference.image_grad, level);
+        }
+    }
+
+    #[test]
+    fn training_equals_the_reference((arch, shape) in tiny(), seed: u64) {
+        let side = |side: usize| (side.div_ceil(2)).div_ceil(2) >> (arch.block_config.len() - 1);
+        // Over a handful of values a variance is near zero, and its gradient is all cancellation.
+        prop_assume!(shape[0] * side(shape[1]) * side(shape[2]) >= 16);
+        let case = Case::new(arch, shape, seed);
+        let reference = case.reference(true);
+        prop_assume!(reference.margin > MARGIN);
+        for level in Level::available() {
+            let (pooled, state) = case.train(NormStatistics::Batch, level);
+            check("pooled", &pooled, &reference.pooled, level);
+            check("statistics", state.statistics(), &reference.statistics, level);
+            let gradients = state.backward(&case.grad, true);
+            case.check_params(&gradients.params, &reference.param_grad);
+            check("image gradient", &gradients.images.unwrap(), &reference.image_grad, level);
+        }
+    }
+}
+
+fn arch() -> Arch {
+    Arch {
+        growth_rate: 12,
+        block_config: vec![2, 3],
+        num_init_features: 40,
+        bn_size: 4,
+        in_channels: 3,
+        bn_eps: 1e-5,
+    }
+}
+
+#[test]
+fn the_reference_agrees_with_finite_differences() {
+    let case = Case::new(arch(), [2, 33, 29], 5);
+    for batch in [false, true] {
+        let reference = case.reference(batch);
+        let (params, stats, images) = (double(&case.params), double(&case.stats), double(&case.images));
+        let mut random = Random(9);
+        let (dp, di) = (
+            double(&random.vector(params.len(), -1.0, 1.0)),
+            double(&random.vector(images.len(), -1.0, 1.0)),
+        );
+        let loss = |step: f64| {
+            let moved = |at: &[f64], by: &[f64]| -> Vec<f64> {
+                at.iter().zip(by).map(|(a, b)| a + step * b).collect()
+            };
+            let net = Reference::new(
+                &case.arch,
+                &moved(&params, &dp),
+                &stats,
+                batch,
+                &moved(&images, &di),
+                case.shape,
+            );
+            net.pooled.iter().zip(&case.grad).map(|(p, &g)| p * f64::from(g)).sum::<f64>()
+        };
+        let numeric = (loss(1e-8) - loss(-1e-8)) / 2e-8;
+        let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+        let analytic = dot(&reference.param_grad, &dp) + dot(&reference.image_grad, &di);
+        assert!(
+            (numeric - analytic).abs() < 1e-5 * analytic.abs(),
+            "{numeric} against {analytic}, batch {batch}"
+        );
+    }
+}
+
+/// Pooled features and image gradient of some images of a batch.
+fn evaluate(packed: &Packed, images: &[f32], grad: &[f32], shape: [usize; 3]) -> (Vec<f32>, Vec<f32>) {
+    let (pooled, state) = packed.forward_saving(images, shape);
+    (pooled, packed.backward(&state, grad))
+}
+
+fn threads(count: usize) -> rayon::ThreadPool {
+    rayon::ThreadPoolBuilder::new().num_threads(count).build().unwrap()
+}
+
+#[test]
+fn an_image_gives_the_same_bits_in_any_batch_and_on_any_number_of_threads() {
+    let case = Case::new(arch(), [33, 45, 61], 3);
+    let (image, features) = (3 * 45 * 61, case.arch.features());
+    for level in Level::available() {
+        let packed = Packed::with_level(&case.arch, &case.params, &case.stats, level);
+        let (pooled, gradient) = evaluate(&packed, &case.images, &case.grad, case.shape);
+        for count in [1, 2, 3, 4] {
+            for (first, n) in [(0, 1), (32, 1), (7, 2), (5, 3), (0, 33)] {
+                let images = &case.images[first * image..][..n * image];
+                let grad = &case.grad[first * features..][..n * features];
+                let alone = threads(count).install(|| evaluate(&packed, images, grad, [n, 45, 61]));
+                assert!(
+                    alone.0 == pooled[first * features..][..n * features],
+                    "{level:?}, {count} threads, {n} images"
+                );
+                assert!(
+                    alone.1 == gradient[first * image..][..n * image],
+                    "{level:?}, {count} threads, {n} images"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn training_gives_the_same_bits_on_any_number_of_threads() {
+    let case = Case::new(arch(), [19, 37, 33], 4);
+    let step = || {
+        let (pooled, state) = case.train(NormStatistics::Batch, Level::current());
+        let Gradients { params, images } = state.backward(&case.grad, true);
+        (pooled, params, images, state.statistics().to_vec())
+    };
+    let expected = step();
+    for count in [1, 2, 3, 4] {
+        assert!(threads(count).install(step) == expected, "{count} threads");
+    }
+}
+
+#[test]
+fn gradients_of_images_are_optional_and_change_nothing_else() {
+    let case = Case::new(arch(), [3, 37, 33], 4);
+    let (_, state) = case.train(NormStatistics::Batch, Level::current());
+    let without = state.backward(&case.grad, false);
+    assert!(without.images.is_none());
+    assert_eq!(without.params, state.backward(&case.grad, true).params);
+}
+
+#[test]
+fn nan_and_infinity_stay_in_their_image() {
+    let case = Case::new(arch(), [3, 45, 61], 6);
+    let (image, features) = (3 * 45 * 61, case.arch.features());
+    for level in Level::available() {
+        for count in [1, 4] {
+            threads(count).install(|| {
+                let packed = Packed::with_level(&case.arch, &case.params, &case.stats, level);
+                let (pooled, gradient) = evaluate(&packed, &case.images, &case.grad, case.shape);
+                for poison in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+                    let mut images = case.images.clone();
+                    images[image + 1234] = poison;
+                    let (poisoned, poisoned_gradient) = evaluate(&packed, &images, &case.grad, case.shape);
+                    for i in [0, 2] {
+                        assert!(poisoned[i * features..][..features] == pooled[i * features..][..features]);
+                        assert!(poisoned_gradient[i * image..][..image] == gradient[i * image..][..image]);
+                    }
+                    assert!(
+                        poisoned[features..2 * features].iter().any(|v| !v.is_finite()),
+                        "{poison} vanished"
+                    );
+                    // Buffers that saw it are recycled.
+                    assert!(
+                        evaluate(&packed, &case.images, &case.grad, case.shape)
+                            == (pooled.clone(), gradient.clone())
+                    );
+                    let (frozen, _) = case.train(NormStatistics::Frozen(&case.stats), level);
+                    assert!(frozen.iter().all(|v| v.is_finite()));
+                }
+            });
+        }
+    }
+}
+
+#[test]
+fn nan_in_a_training_batch_does_not_reach_the_next() {
+    let mut case = Case::new(arch(), [3, 45, 61], 6);
+    let step = |case: &Case| {
+        let (pooled, state) = case.train(NormStatistics::Batch, Level::current());
+        (pooled, state.backward(&case.grad, true).params)
+    };
+    let expected = step(&case);
+    let pixel = std::mem::replace(&mut case.images[99], f32::NAN);
+    assert!(step(&case).0.iter().any(|v| v.is_nan()));
+    case.images[99] = pixel;
+    assert!(step(&case) == expected);
+}
+
+#[test]
+fn concurrent_and_nested_callers_do_not_disturb_each_other() {
+    let case = Case::new(arch(), [4, 37, 41], 8);
+    let packed = Packed::new(&case.arch, &case.params, &case.stats);
+    let both = || {
+        let eval = evaluate(&packed, &case.images, &case.grad, case.shape);
+        let (_, state) = case.train(NormStatistics::Batch, Level::current());
+        (eval, state.backward(&case.grad, false).params)
+    };
+    let expected = both();
+    std::thread::scope(|scope| {
+        let callers: Vec<_> = (0..4).map(|_| scope.spawn(|| (0..5).all(|_| both() == expected))).collect();
+        assert!(callers.into_iter().all(|caller| caller.join().unwrap()));
+    });
+    use rayon::prelude::*;
+    assert!((0..8).into_par_iter().all(|_| both() == expected));
+}
+
+#[test]
+#[should_panic(expected = "too small")]
+fn too_small_images_are_refused() {
+    let case = Case::new(Arch { block_config: vec![1, 1, 1, 1], ..arch() }, [1, 28, 28], 1);
+    case.train(NormStatistics::Batch, Level::current());
+}
