@@ -53,7 +53,7 @@ fn training(criterion: &mut Criterion) {
                 let net = model.take().expect("put back after every step");
                 let loss = loss.forward(net.logits(images.clone()), labels.clone());
                 let gradients = GradientsParams::from_grads(loss.backward(), &net);
-                model = Some(adam.step(1e-3f64.into(), net, gradients));
+                model = Some(adam.step(1e-3, net, gradients));
             });
         });
     }

@@ -37,10 +37,11 @@ pub mod classifier;
 pub mod data;
 pub mod defense;
 pub mod evaluate;
+mod file;
 pub mod model;
 pub mod pixels;
+mod random;
 pub mod report;
-mod rng;
 #[cfg(feature = "train")]
 pub mod train;
 pub mod weights;
@@ -49,7 +50,15 @@ pub mod weights;
 pub mod prelude {
     pub use crate::attack::{Attack, AttackError, Fgsm, Goal, Norm};
     pub use crate::classifier::{Classifier, Frozen};
+    pub use crate::data::{
+        Batch, BreakHis, FolderSet, ImageSet, LabeledImages, Prepared, Split, SyntheticTissue,
+    };
+    pub use crate::defense::{GaussianNoise, TrainTransform};
+    pub use crate::evaluate::{Evaluation, Robustness};
     pub use crate::model::{DenseNet, DenseNetConfig, Normalized};
     pub use crate::pixels::{Epsilon, Normalization};
+    #[cfg(feature = "train")]
+    pub use crate::train::{Trained, Trainer, TrainingConfig, train};
+    pub use crate::weights;
     pub use burn::tensor::{Device, Int, Tensor};
 }

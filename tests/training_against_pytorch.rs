@@ -35,10 +35,17 @@ fn load(folder: &Path, config: DenseNetConfig) -> (Golden, [ImageSet; 2], DenseN
     let file = SafeTensors::deserialize(&bytes).unwrap();
     let size = 3 * golden.side * golden.side;
     let side = golden.side as u32;
-    let samples: Vec<Sample> = file.tensor("images").unwrap().data().chunks_exact(size).enumerate().map(|(i, pixels)| {
-        let image = RgbImage::from_raw(side, side, pixels.to_vec()).unwrap();
-        Sample::new(Source::Memory(Arc::new(image)), i % 2, i.to_string())
-    }).collect();
+    let samples: Vec<Sample> = file
+        .tensor("images")
+        .unwrap()
+        .data()
+        .chunks_exact(size)
+        .enumerate()
+        .map(|(i, pixels)| {
+            let image = RgbImage::from_raw(side, side, pixels.to_vec()).unwrap();
+            Sample::new(Source::Memory(Arc::new(image)), i % 2, i.to_string())
+        })
+        .collect();
     let (train, validation): (Vec<usize>, Vec<usize>) = (0..samples.len()).partition(|&i| i < golden.train);
     let set = ImageSet::new("golden", vec!["dark".into(), "bright".into()], samples).unwrap();
 
@@ -79,7 +86,11 @@ fn losses_follow_pytorch_step_by_step() {
     for (ours, theirs) in history.iter().zip(&golden.history) {
         let near = |a: f64, b: f64| (a - b).abs() <= 1e-4 * b;
         assert!(near(ours.train_loss, theirs.train_loss), "{ours:?}, PyTorch {}", theirs.train_loss);
-        assert!(near(ours.validation_loss, theirs.validation_loss), "{ours:?}, PyTorch {}", theirs.validation_loss);
+        assert!(
+            near(ours.validation_loss, theirs.validation_loss),
+            "{ours:?}, PyTorch {}",
+            theirs.validation_loss
+        );
         assert_eq!(ours.train_accuracy, theirs.train_accuracy, "{ours:?}");
         assert_eq!(ours.validation_accuracy, theirs.validation_accuracy, "{ours:?}");
     }

@@ -63,7 +63,7 @@ pub fn write(
     report.write(folder)?;
 
     let (image, noisy) = noisy_image(&original.test, sigma, options.seed)?;
-    NoisePanel::new(image, noisy, format!("Gaussian noise, sigma {sigma}"))
+    NoisePanel::new(image, noisy, format!("sigma {sigma}"))
         .synthetic(synthetic)
         .save(&folder.join("figure4_noise.png"))?;
     let histories =

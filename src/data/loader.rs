@@ -15,8 +15,8 @@ use rand::seq::SliceRandom;
 use rayon::prelude::*;
 
 use super::prepared::assemble;
-use super::random::{Purpose, generator};
 use super::{Augmentation, Batch, DataError, LabeledImages, OnError, Prepared, Skipped};
+use crate::random::{Purpose, generator};
 
 /// How an [`ImageLoader`] goes through its images.
 ///

@@ -11,7 +11,6 @@ mod loader;
 pub mod png;
 mod policy;
 mod prepared;
-mod random;
 mod sample;
 mod set;
 mod split;

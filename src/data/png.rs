@@ -1,12 +1,12 @@
 //! Pictures out: 8-bit PNG files, whole or not at all.
 
-use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use burn::tensor::Tensor;
 use image::{ImageFormat, RgbImage};
 
 use super::DataError;
+use crate::file::write_whole;
 
 /// An image `[3, height, width]` with values in \[0,1\] as 8-bit RGB: clipped, rounded to the nearest of 256
 /// grey levels, NaN as black.
@@ -36,16 +36,9 @@ pub fn write(image: &RgbImage, path: &Path) -> Result<(), DataError> {
         expected: "a PNG file that can be written",
         source,
     };
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder).map_err(failed)?;
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
     let mut bytes = std::io::Cursor::new(Vec::new());
     image.write_to(&mut bytes, ImageFormat::Png).map_err(|error| failed(std::io::Error::other(error)))?;
-    let mut writer = BufWriter::new(&mut file);
-    writer.write_all(bytes.get_ref()).and_then(|()| writer.flush()).map_err(failed)?;
-    drop(writer);
-    file.persist(path).map_err(|error| failed(error.error))?;
-    Ok(())
+    write_whole(path, bytes.get_ref()).map_err(failed)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{DefenseError, TrainTransform};
 use crate::classifier::Classifier;
 use crate::data::Batch;
-use crate::rng::{Purpose, image_rng};
+use crate::random::{Purpose, generator};
 
 /// Adds normal noise to every value of every training image, fresh in each epoch: the paper's defence
 /// (section 2.4), made after scaling to \[0,1\].
@@ -80,7 +80,11 @@ impl GaussianNoise {
         let size = dims[1..].iter().product::<usize>();
         let mut noise = vec![0f32; dims[0] * size];
         noise.par_chunks_mut(size.max(1)).zip(indices).for_each(|(noise, &index)| {
-            fill(noise, self.sigma, &mut image_rng(self.seed, Purpose::Noise, epoch, index));
+            fill(
+                noise,
+                self.sigma,
+                &mut generator(Purpose::TrainingNoise, self.seed, &[epoch as u64, index]),
+            );
         });
         let noisy = images + Tensor::from_data(TensorData::new(noise, dims), &device);
         Ok(if self.clip { noisy.clamp(0.0, 1.0) } else { noisy })

@@ -40,3 +40,9 @@ pub enum ReportError {
     #[error("drawing a figure: {0}")]
     Drawing(String),
 }
+
+impl ReportError {
+    pub(super) fn unwritable(path: &std::path::Path, source: std::io::Error) -> Self {
+        Self::Io { path: path.into(), expected: "a writable file", source }
+    }
+}

@@ -6,7 +6,6 @@
 mod error;
 #[cfg(feature = "figures")]
 pub mod figures;
-mod file;
 mod history;
 mod markdown;
 mod paper;

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::file::write_whole;
 use super::{History, ReportError};
 use crate::evaluate::Robustness;
+use crate::file::write_whole;
 
 /// Everything that one run of the paper's experiment found: the original model, the defence, and what both
 /// were trained and tested on.
@@ -112,11 +112,12 @@ impl PaperReport {
     /// [`ReportError::Io`] if the folder cannot be written to.
     pub fn write(&self, folder: &Path) -> Result<[PathBuf; 2], ReportError> {
         let (json, markdown) = (folder.join("report.json"), folder.join("report.md"));
-        write_whole(&json, |file| {
-            serde_json::to_writer_pretty(&mut *file, &Written { report: self, warnings: self.warnings() })?;
-            file.write_all(b"\n")
-        })?;
-        write_whole(&markdown, |file| file.write_all(self.to_markdown().as_bytes()))?;
+        let mut text = serde_json::to_vec_pretty(&Written { report: self, warnings: self.warnings() })
+            .expect("plain data serialises");
+        text.push(b'\n');
+        for (path, text) in [(&json, text), (&markdown, self.to_markdown().into_bytes())] {
+            write_whole(path, &text).map_err(|source| ReportError::unwritable(path, source))?;
+        }
         Ok([json, markdown])
     }
 

@@ -1,7 +1,6 @@
 //! Checkpoints written so that a kill at any moment leaves a whole one, and which of them to keep.
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,6 +15,7 @@ use serde_json::Value;
 
 use super::learnable::Shared;
 use super::{EpochRecord, History, TrainError};
+use crate::file::write_whole;
 
 const PARTS: [&str; 3] = ["model", "optimizer", "scheduler"];
 
@@ -126,16 +126,6 @@ fn file_error(path: &Path, expected: &'static str) -> impl Fn(std::io::Error) ->
     move |error| TrainError::File { path: path.clone(), expected, found: error.to_string() }
 }
 
-/// Writes beside the file and renames, so that the file is always whole.
-fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let folder = path.parent().expect("a file in a folder");
-    let mut file = tempfile::Builder::new().prefix(".partial-").tempfile_in(folder)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist(path)?;
-    Ok(())
-}
-
 /// One part of the checkpoints.
 #[derive(Debug)]
 pub(super) struct WholeFiles {
@@ -164,13 +154,16 @@ impl<R: Checkpoint> Checkpointer<R> for WholeFiles {
     }
 }
 
+/// Told of every epoch once its checkpoint is decided.
+pub(super) type OnEpoch = Box<dyn FnMut(&EpochRecord, &History) + Send>;
+
 /// Saves every epoch; keeps the last two and the best on validation.
 pub(super) struct LastAndBest {
     pub(super) folder: Folder,
     pub(super) settings: Value,
     pub(super) epochs: usize,
     pub(super) shared: Arc<Shared>,
-    pub(super) on_epoch: Box<dyn FnMut(&EpochRecord, &History) + Send>,
+    pub(super) on_epoch: OnEpoch,
 }
 
 impl CheckpointingStrategy for LastAndBest {

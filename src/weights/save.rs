@@ -1,7 +1,6 @@
 //! Writing a network's weights.
 
 use std::collections::HashMap;
-use std::io::Write;
 use std::path::Path;
 
 use burn::module::Module;
@@ -9,6 +8,8 @@ use burn::store::{BurnToPyTorchAdapter, ModuleSnapshot};
 use burn::tensor::DType;
 use safetensors::Dtype;
 use safetensors::tensor::{TensorView, serialize};
+
+use crate::file::write_whole;
 
 use super::{WeightsError, names};
 
@@ -28,7 +29,7 @@ pub fn save_safetensors<M: Module>(model: &M, path: impl AsRef<Path>) -> Result<
         expected: "tensors to write",
         found,
     })?;
-    write_atomically(path, &bytes).map_err(|source| WeightsError::Io {
+    write_whole(path, &bytes).map_err(|source| WeightsError::Io {
         path: path.into(),
         expected: "a folder to write to",
         source,
@@ -78,20 +79,4 @@ fn dtype(dtype: DType) -> Option<Dtype> {
         DType::U8 => Dtype::U8,
         _ => return None,
     })
-}
-
-fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        // As any new file: the umask takes its share, while a temporary file is private.
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
-    }
-    let mut file = builder.suffix(".tmp").tempfile_in(folder)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
-    Ok(())
 }

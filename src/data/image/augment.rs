@@ -122,7 +122,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::data::random::{Purpose, generator};
+    use crate::random::{Purpose, generator};
 
     /// Fallback cases of torchvision 0.2x `RandomResizedCrop.get_params`: scale above what fits never succeeds
     /// for a strip, so the largest central crop at the nearest ratio is taken. Values by hand.

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::LeakageReport;
 use super::assign::{SIDES, by_group, by_image, check_fractions};
 use super::fold::read_fold_file;
-use crate::data::random::{Purpose, generator};
 use crate::data::{DataError, ImageSet, Sample};
+use crate::random::{Purpose, generator};
 
 /// How images were shared out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,7 +5,7 @@ use rand_distr::{Distribution, StandardNormal};
 use serde::Serialize;
 
 use super::noise::mix;
-use crate::data::random::{Purpose, generator, mix as mix_bits};
+use crate::random::{Purpose, generator, mix as mix_bits};
 
 /// What a drawn image shows. Lengths are in units of the image's shorter side.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]

@@ -10,7 +10,7 @@ use super::TissueParameters;
 use super::appearance::normal;
 use super::canvas::{Canvas, Dyes, Outline};
 use super::noise::{Noise, mix, smooth_step};
-use crate::data::random::{Purpose, generator};
+use crate::random::{Purpose, generator};
 
 /// Empty slide: lumen, fat and tears.
 const EMPTY: Dyes = Dyes { blue: 0.03, pink: 0.05 };

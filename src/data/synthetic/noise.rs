@@ -1,6 +1,6 @@
 //! Smooth random fields.
 
-use crate::data::random::split_mix;
+use crate::random::split_mix;
 
 /// Value noise: random values on the points of a grid, smoothly interpolated, in \[0,1\].
 #[derive(Clone, Copy, Debug)]

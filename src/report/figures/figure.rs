@@ -4,8 +4,8 @@ use std::path::Path;
 
 use image::{ImageFormat, RgbImage};
 
+use crate::file::write_whole;
 use crate::report::ReportError;
-use crate::report::file::write_whole;
 
 /// A figure that can be drawn and saved.
 pub trait Figure {
@@ -27,6 +27,6 @@ pub trait Figure {
         image
             .write_to(&mut png, ImageFormat::Png)
             .map_err(|error| ReportError::Drawing(error.to_string()))?;
-        write_whole(path, |file| file.write_all(png.get_ref()))
+        write_whole(path, png.get_ref()).map_err(|source| ReportError::unwritable(path, source))
     }
 }

@@ -12,6 +12,7 @@ pub(crate) enum Purpose {
     Slide = 4,
     Tissue = 5,
     Noise = 6,
+    TrainingNoise = 7,
 }
 
 /// A generator of its own for every (purpose, seed, parts); the same on every machine.
