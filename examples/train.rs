@@ -15,7 +15,7 @@ use common::Failure;
 use histoguard::data::{Augmentation, FolderSet, ImageSet, Split};
 use histoguard::defense::GaussianNoise;
 use histoguard::prelude::*;
-use histoguard::train::{TrainError, Trainer, TrainingConfig};
+use histoguard::train::{Schedule, TrainError, Trainer, TrainingConfig};
 use histoguard::weights;
 
 /// Trains a DenseNet-121 on a folder of images, one folder a class.
@@ -39,6 +39,9 @@ struct Options {
     /// Adam's step size.
     #[arg(long, default_value_t = 1e-3)]
     learning_rate: f64,
+    /// Keep the step size instead of taking it down to zero along a cosine.
+    #[arg(long)]
+    constant_rate: bool,
     /// Side of the images in pixels.
     #[arg(long, default_value_t = 224)]
     image_size: usize,
@@ -73,6 +76,7 @@ fn train(options: &Options) -> Result<(), Failure> {
         epochs: options.epochs,
         batch_size: options.batch_size,
         learning_rate: options.learning_rate,
+        schedule: if options.constant_rate { Schedule::Constant } else { Schedule::Cosine },
         image_size: options.image_size,
         augmentation: Some(Augmentation::paper()),
         seed: options.seed,

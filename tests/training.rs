@@ -9,7 +9,7 @@ use burn::train::Interrupter;
 use histoguard::data::{Batch, ImageSet, Sample, Source, Split};
 use histoguard::defense::{DefenseError, GaussianNoise, TrainTransform};
 use histoguard::prelude::*;
-use histoguard::train::{TrainError, Trained, Trainer, TrainingConfig};
+use histoguard::train::{Schedule, TrainError, Trained, Trainer, TrainingConfig};
 use image::{Rgb, RgbImage};
 
 type Model = Normalized<DenseNet>;
@@ -156,6 +156,28 @@ fn a_resumed_run_ends_as_one_that_was_not_interrupted() {
     // A finished run is handed back as it is.
     let again = fit(stopping(trainer(5, cut.path()), 1).resume(true)).unwrap();
     assert!(bits(&again.model) == bits(&resumed.model));
+}
+
+#[test]
+fn the_cosine_survives_a_resume_and_no_change_of_its_length() {
+    let config = TrainingConfig { schedule: Schedule::Cosine, ..config(5) };
+    let [whole, cut] = [0, 1].map(|_| tempfile::tempdir().unwrap());
+    let trainer = |folder: &tempfile::TempDir, stop| {
+        stopping(Trainer::new(config.clone()).directory(folder.path()), stop)
+    };
+    let straight = fit(trainer(&whole, 99)).unwrap();
+    fit(trainer(&cut, 3)).unwrap_err();
+    let resumed = fit(trainer(&cut, 99).resume(true)).unwrap();
+    assert_eq!(straight.history.epochs, resumed.history.epochs);
+    let constant =
+        fit(Trainer::new(TrainingConfig { schedule: Schedule::Constant, ..config.clone() })).unwrap();
+    assert_ne!(straight.history.epochs, constant.history.epochs);
+
+    // The first epochs of a longer cosine are others: it is not the same run.
+    let longer = TrainingConfig { epochs: 7, ..config.clone() };
+    let error = fit(stopping(Trainer::new(longer).directory(cut.path()), 99).resume(true)).unwrap_err();
+    let named = matches!(&error, TrainError::OtherSettings { setting, .. } if setting == "config.epochs");
+    assert!(named, "{error}");
 }
 
 #[test]

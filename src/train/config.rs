@@ -5,15 +5,28 @@ use serde::{Deserialize, Serialize};
 use super::TrainError;
 use crate::data::Augmentation;
 
+/// How the learning rate goes on after the first step.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Schedule {
+    /// The same in every step, as in the paper.
+    #[default]
+    Constant,
+    /// Down to zero over all epochs along half a cosine (Loshchilov & Hutter, ICLR 2017), which spares short
+    /// runs the ups and downs of a last epoch at full rate.
+    Cosine,
+}
+
 /// The settings of a training run; all of them are in the report.
 ///
 /// | field | paper | range |
 /// | --- | --- | --- |
 /// | epochs | 400 | at least 1 |
 /// | batch_size | 32 | at least 1 |
-/// | learning_rate | 0.001 | finite, above 0 |
+/// | learning_rate | 0.001 | finite, above 0; at most 1 with the cosine |
 /// | image_size | 224 | at least 29, what a DenseNet needs |
 /// | augmentation | left open; random resized crops and flips | see [`Augmentation`] |
+/// | schedule | constant | constant, cosine |
 /// | beta_1, beta_2, epsilon | 0.9, 0.999, 1e-8, PyTorch's Adam | \[0,1), \[0,1), above 0 |
 /// | cache_bytes | 2 GiB of decoded images | any |
 ///
@@ -31,6 +44,8 @@ pub struct TrainingConfig {
     pub batch_size: usize,
     /// Adam's step size.
     pub learning_rate: f64,
+    /// How the step size goes on.
+    pub schedule: Schedule,
     /// Adam's decay of the gradient's mean.
     pub beta_1: f64,
     /// Adam's decay of the gradient's mean square.
@@ -54,6 +69,7 @@ impl TrainingConfig {
             epochs: 400,
             batch_size: 32,
             learning_rate: 1e-3,
+            schedule: Schedule::Constant,
             beta_1: 0.9,
             beta_2: 0.999,
             epsilon: 1e-8,
@@ -84,6 +100,13 @@ impl TrainingConfig {
             "a finite number above 0",
             self.learning_rate.to_string(),
         )?;
+        let most = if self.schedule == Schedule::Cosine { 1.0 } else { f64::INFINITY };
+        setting(
+            self.learning_rate <= most,
+            "learning_rate",
+            "at most 1 with the cosine schedule",
+            self.learning_rate.to_string(),
+        )?;
         setting(decay(self.beta_1), "beta_1", "a number in [0,1)", self.beta_1.to_string())?;
         setting(decay(self.beta_2), "beta_2", "a number in [0,1)", self.beta_2.to_string())?;
         setting(positive(self.epsilon), "epsilon", "a finite number above 0", self.epsilon.to_string())?;
@@ -104,6 +127,10 @@ mod tests {
             ("batch_size", TrainingConfig { batch_size: 0, ..paper.clone() }),
             ("learning_rate", TrainingConfig { learning_rate: f64::NAN, ..paper.clone() }),
             ("learning_rate", TrainingConfig { learning_rate: 0.0, ..paper.clone() }),
+            (
+                "learning_rate",
+                TrainingConfig { learning_rate: 1.1, schedule: Schedule::Cosine, ..paper.clone() },
+            ),
             ("beta_1", TrainingConfig { beta_1: 1.0, ..paper.clone() }),
             ("beta_2", TrainingConfig { beta_2: -0.1, ..paper.clone() }),
             ("epsilon", TrainingConfig { epsilon: 0.0, ..paper.clone() }),

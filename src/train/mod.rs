@@ -8,7 +8,7 @@ mod learnable;
 mod progress;
 mod trainer;
 
-pub use config::TrainingConfig;
+pub use config::{Schedule, TrainingConfig};
 pub use error::TrainError;
 pub use history::{EpochRecord, History};
 pub use trainer::{Trained, Trainer, train};

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use burn::data::dataloader::DataLoader;
+use burn::lr_scheduler::cosine::CosineAnnealingLrSchedulerConfig;
+use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::module::{Module, ModuleDisplay};
 use burn::optim::AdamConfig;
 use burn::train::metric::{AccuracyMetric, LossMetric};
@@ -15,7 +17,7 @@ use super::checkpoint::{Folder, LastAndBest, State};
 use super::history::Recorder;
 use super::learnable::{Learnable, Shared};
 use super::progress::{PlainProgress, epoch_line};
-use super::{History, TrainError, TrainingConfig};
+use super::{History, Schedule, TrainError, TrainingConfig};
 use crate::classifier::Classifier;
 use crate::data::{Batch, ImageCache, ImageLoader, ImageSet, LoaderConfig, Prepared, Split};
 use crate::defense::TrainTransform;
@@ -153,9 +155,12 @@ impl Trainer {
     fn all_settings(&self) -> Value {
         let mut config = serde_json::to_value(&self.config).expect("plain data serialises");
         if let Some(config) = config.as_object_mut() {
-            // Neither changes a result: more epochs may be asked for, memory may be another.
-            config.remove("epochs");
+            // Does not change a result.
             config.remove("cache_bytes");
+            // More epochs may be asked for, unless the earlier ones would have been others.
+            if self.config.schedule == Schedule::Constant {
+                config.remove("epochs");
+            }
         }
         let transforms: Vec<Value> = self.transforms.iter().map(|transform| transform.describe()).collect();
         json!({ "config": config, "transforms": transforms, "run": self.settings })
@@ -210,6 +215,14 @@ where
     let history = trainer.start(&folder, &settings)?;
     let (done, epochs) = (history.epochs.len(), trainer.config.epochs);
     let [train, validation] = loaders(done + 1)?;
+    let rate = trainer.config.learning_rate;
+    let schedule: ModuleLrScheduler = match trainer.config.schedule {
+        Schedule::Constant => rate.into(),
+        Schedule::Cosine => {
+            let steps = epochs * train.num_items().div_ceil(trainer.config.batch_size);
+            CosineAnnealingLrSchedulerConfig::new(rate, steps).init().expect("checked with the settings")
+        }
+    };
     folder.write_state(&State { settings: settings.clone(), epochs, history: history.clone() })?;
 
     let device = model.devices().first().expect("a module with at least one parameter").clone().autodiff();
@@ -258,7 +271,7 @@ where
             .with_beta_2(trainer.config.beta_2 as f32)
             .with_epsilon(trainer.config.epsilon as f32)
             .init();
-        let result = training.launch(Learner::new(learnable.clone(), adam, trainer.config.learning_rate));
+        let result = training.launch(Learner::new(learnable.clone(), adam, schedule));
         if let Some(error) = shared.error.lock().expect("no panic while storing an error").take() {
             return Err(error);
         }

@@ -1,0 +1,145 @@
+//! The examples as programs: what they write, what they say, and how they fail.
+#![cfg(all(feature = "train", feature = "figures"))]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use histoguard::data::png;
+use histoguard::report::PaperReport;
+use image::RgbImage;
+use serde_json::Value;
+
+/// A built example; `cargo test` builds them beside the tests.
+fn example(name: &str) -> Command {
+    let test = std::env::current_exe().unwrap();
+    let folder: PathBuf = test.parent().and_then(Path::parent).unwrap().join("examples");
+    let program = folder.join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
+    assert!(program.is_file(), "{} is not there: cargo build --examples makes it", program.display());
+    Command::new(program)
+}
+
+fn run(command: &mut Command) -> Output {
+    command.output().unwrap()
+}
+
+fn succeed(command: &mut Command) -> String {
+    let output = run(command);
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{command:?}\n{error}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Exit code 2 and one line that names `wanted`.
+fn fail(command: &mut Command, wanted: &str) {
+    let output = run(command);
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{command:?}\n{error}");
+    assert!(error.contains(wanted) && !error.contains("panicked"), "{command:?}\n{error}");
+    let lines = error.lines().filter(|line| line.starts_with("error:")).count();
+    assert_eq!(lines, 1, "{error}");
+}
+
+/// The experiment at the smallest size that still goes through all of it.
+fn experiment(out: &Path) -> Command {
+    let mut command = example("reproduce_paper");
+    command.args(["--images", "60", "--epochs", "2", "--image-size", "32", "--batch-size", "16"]);
+    command.args(["--epsilons", "1,8", "--seed", "4", "--out"]).arg(out);
+    command
+}
+
+fn without_times(report: &Path) -> Value {
+    let mut report: Value = serde_json::from_slice(&std::fs::read(report).unwrap()).unwrap();
+    report.as_object_mut().unwrap().remove("timing").expect("the times are under one key");
+    report
+}
+
+#[test]
+fn the_experiment_writes_its_report_and_figures_and_repeats_itself() {
+    let folders = [0, 1].map(|_| tempfile::tempdir().unwrap());
+    let [first, second] = folders.each_ref().map(|folder| folder.path().join("out"));
+    let said = succeed(&mut experiment(&first));
+    for wanted in ["original, all images", "sigma 0.1, malignant only", "synthetic"] {
+        assert!(said.contains(wanted), "{wanted} in\n{said}");
+    }
+    let report = PaperReport::read(&first.join("report.json")).unwrap();
+    assert!(report.data.synthetic);
+    assert_eq!(report.original.history.epochs.len(), 2);
+    assert_eq!(report.defence.robustness.sweep.len(), 3, "0, 1 and 8 grey levels");
+    let markdown = std::fs::read_to_string(first.join("report.md")).unwrap();
+    for wanted in ["Table 1", "Table 2", "Table 3", "10.99 %", "27.47 %", "drawn tissue (synthetic)"] {
+        assert!(markdown.contains(wanted), "{wanted}");
+    }
+    for figure in ["figure4_noise", "figure5_accuracy_over_epochs", "figure_accuracy_over_epsilon"] {
+        image::open(first.join(format!("{figure}.png"))).unwrap();
+    }
+
+    succeed(&mut experiment(&second));
+    assert_eq!(without_times(&first.join("report.json")), without_times(&second.join("report.json")));
+
+    // What is finished is not done again: the same report from the checkpoints alone.
+    let before = without_times(&first.join("report.json"));
+    succeed(experiment(&first).arg("--resume"));
+    assert_eq!(before, without_times(&first.join("report.json")));
+
+    // The model that it saved can be attacked from the command line.
+    let picture = folders[0].path().join("picture.png");
+    png::write(&RgbImage::from_fn(48, 40, |x, y| image::Rgb([200, (x * 5) as u8, (y * 5) as u8])), &picture)
+        .unwrap();
+    let out = folders[0].path().join("attacked");
+    let mut attack = example("attack_image");
+    attack.arg(&picture).arg("--checkpoint").arg(first.join("original.safetensors"));
+    attack.args(["--image-size", "32", "--epsilon", "4", "--out"]).arg(&out);
+    let said = succeed(&mut attack);
+    assert!(said.contains("adversarial from PNG:"), "{said}");
+    let [original, adversarial] =
+        ["original.png", "adversarial.png"].map(|name| image::open(out.join(name)).unwrap().into_rgb8());
+    let largest = original.iter().zip(adversarial.iter()).map(|(a, b)| a.abs_diff(*b)).max();
+    assert_eq!(largest, Some(4), "a whole number of grey levels survives the PNG");
+}
+
+#[test]
+fn train_makes_a_checkpoint_to_start_from() {
+    let folder = tempfile::tempdir().unwrap();
+    for (class, shade) in [("dark", 60), ("light", 190)] {
+        for side in ["train", "val"] {
+            for number in 0..4u8 {
+                let image = RgbImage::from_pixel(36, 36, image::Rgb([shade + number; 3]));
+                let name = format!("{number}.png");
+                png::write(&image, &folder.path().join("set").join(side).join(class).join(name)).unwrap();
+            }
+        }
+    }
+    let checkpoint = folder.path().join("pretrained.safetensors");
+    let mut train = example("train");
+    train.arg("--data").arg(folder.path().join("set")).arg("--out").arg(&checkpoint);
+    let said = succeed(train.args(["--epochs", "1", "--image-size", "32", "--batch-size", "4"]));
+    assert!(said.contains("validation accuracy"), "{said}");
+    let out = folder.path().join("out");
+    succeed(experiment(&out).args(["--epochs", "1", "--images", "60"]).arg("--init").arg(&checkpoint));
+}
+
+#[test]
+fn own_model_runs() {
+    let said = succeed(&mut example("own_model"));
+    assert!(said.contains("of 8 answers changed"), "{said}");
+}
+
+#[test]
+fn wrong_options_and_paths_end_in_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    fail(experiment(&out).args(["--data", "/no/such/folder"]), "/no/such/folder");
+    fail(experiment(&out).args(["--init", "/no/such/file"]), "/no/such/file");
+    fail(experiment(&out).args(["--sigma=-1"]), "--sigma");
+    fail(experiment(&out).args(["--epsilons=-1"]), "--epsilons");
+    fail(experiment(&out).args(["--split", "patient"]), "patient");
+    fail(experiment(&out).args(["--fold-file", "dsfold1.txt"]), "--data");
+    fail(&mut example("train"), "--data");
+    let empty = folder.path().join("empty");
+    std::fs::create_dir(&empty).unwrap();
+    fail(example("train").arg("--data").arg(&empty).arg("--out").arg(&out), "empty");
+    let text = folder.path().join("text.png");
+    std::fs::write(&text, "no image").unwrap();
+    fail(example("attack_image").arg(&text).args(["--checkpoint", "/no/such/file"]), "/no/such/file");
+    assert!(!out.exists(), "nothing is left behind");
+}
