@@ -90,6 +90,13 @@ fn attack(options: &Options) -> Result<(), Failure> {
         )));
     }
 
+    if !(29..=Prepared::MAX_IMAGE_SIZE).contains(&options.image_size) {
+        return Err(Failure::wrong(format!(
+            "--image-size: expected 29 to 4096, found {}",
+            options.image_size
+        )));
+    }
+
     let device = Device::default();
     let net = DenseNetConfig::densenet121(options.classes.len()).init(&device);
     let net = weights::load(net, &options.checkpoint)?;

@@ -6,6 +6,8 @@
 mod common;
 #[path = "common/interrupt.rs"]
 mod interrupt;
+#[path = "common/verify.rs"]
+mod verify;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -48,6 +50,9 @@ struct Options {
     /// Standard deviation of Gaussian training noise on the [0,1] scale.
     #[arg(long)]
     sigma: Option<f64>,
+    /// Leave out images that cannot be read, and count them, instead of stopping.
+    #[arg(long)]
+    skip_damaged: bool,
     /// Seed of everything random.
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -63,7 +68,15 @@ fn main() -> ExitCode {
 
 fn train(options: &Options) -> Result<(), Failure> {
     let (interrupter, _) = interrupt::on_interrupt()?;
+    if options.out.is_dir() || options.out.extension().is_some_and(|extension| extension == "training") {
+        return Err(Failure::wrong(format!(
+            "{}: expected a file name like model.safetensors, found a folder or the ending of its checkpoints",
+            options.out.display()
+        )));
+    }
     let (training, validation) = open(&options.data, options.seed)?;
+    let training = verify::readable(training, options.skip_damaged)?;
+    let validation = verify::readable(validation, options.skip_damaged)?;
     eprintln!("training on {}\nvalidation on {}", training.describe(), validation.describe());
 
     let device = Device::default();
@@ -84,7 +97,7 @@ fn train(options: &Options) -> Result<(), Failure> {
     };
     let mut trainer = Trainer::new(config)
         .directory(options.out.with_extension("training"))
-        .settings(serde_json::json!({ "data": options.data, "init": options.init }))
+        .settings(serde_json::json!({ "data": options.data, "init": options.init, "classes": training.classes(), "images": [training.len(), validation.len()] }))
         .resume(options.resume)
         .interrupter(interrupter)
         .label("train");
@@ -93,6 +106,7 @@ fn train(options: &Options) -> Result<(), Failure> {
     }
     let trained = trainer.fit(model, &training, &validation).map_err(|error| match error {
         TrainError::Interrupted { .. } => interrupt::interrupted(format!("{error} (--resume)")),
+        TrainError::Unfinished { .. } => Failure::wrong(format!("{error} (--resume)")),
         error => error.into(),
     })?;
     weights::save_safetensors(&trained.model.network, &options.out)?;

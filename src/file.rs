@@ -3,6 +3,9 @@
 use std::io::Write;
 use std::path::Path;
 
+/// How the names of files begin that are not whole yet; a kill can leave one.
+pub(crate) const PARTIAL: &str = ".partial-";
+
 /// Writes beside `path`, flushes to the disk and renames; missing folders are made.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -11,7 +14,7 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     // Temporary files are private; this one is to be as readable as any other file of the user's.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut file = builder.prefix(".partial-").tempfile_in(folder)?;
+    let mut file = builder.prefix(PARTIAL).tempfile_in(folder)?;
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
     file.persist(path)?;

@@ -23,6 +23,7 @@
 //! assert_eq!(adversarial.dims(), [1, 3, 64, 64]);
 //! # Ok::<(), histoguard::attack::AttackError>(())
 //! ```
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![warn(missing_docs, unreachable_pub)]
 #![deny(unsafe_code)]
 
@@ -45,6 +46,10 @@ pub mod report;
 #[cfg(feature = "train")]
 pub mod train;
 pub mod weights;
+
+#[cfg(all(doctest, feature = "train"))]
+#[doc = include_str!("../README.md")]
+struct ReadmeExamples;
 
 /// What most programs import.
 pub mod prelude {

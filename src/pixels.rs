@@ -62,8 +62,7 @@ impl std::fmt::Display for Epsilon {
 
 /// Channel means and standard deviations that a network expects, for images in \[0,1\].
 ///
-/// Grey networks take three equal entries' first one: [`channel`](Self::channel) repeats the last
-/// entry for channels past the third.
+/// A grey network takes the first entry; channels past the third take the last one.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Normalization {
     /// Mean of each channel.

@@ -254,3 +254,58 @@ fn the_callers_model_is_left_alone() {
     Trainer::new(config(1)).fit(model.clone(), &split.train, &split.validation).unwrap();
     assert!(before == bits(&model.valid()), "training changed a clone's running statistics");
 }
+
+#[test]
+fn a_damaged_checkpoint_is_passed_over() {
+    let whole = tempfile::tempdir().unwrap();
+    let straight = fit(trainer(4, whole.path())).unwrap();
+    for part in ["model", "optimizer", "scheduler"] {
+        let cut = tempfile::tempdir().unwrap();
+        fit(trainer(4, cut.path())).unwrap();
+        std::fs::write(cut.path().join(format!("checkpoints/{part}-4.bpk")), b"not a checkpoint").unwrap();
+        let resumed = fit(trainer(4, cut.path()).resume(true)).unwrap();
+        assert!(bits(&straight.model) == bits(&resumed.model), "damaged {part}-4");
+    }
+}
+
+#[test]
+fn a_damaged_image_ends_the_run_with_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cut off.png");
+    histoguard::data::png::write(&RgbImage::new(40, 40), &path).unwrap();
+    let bytes = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+    let mut samples = shades().samples().to_vec();
+    samples[7].source = Source::File(path);
+    let set = ImageSet::new("squares", vec!["dark".into(), "light".into()], samples).unwrap();
+    let error = Trainer::new(config(2)).fit(model(), &set, &split().validation).unwrap_err();
+    assert!(matches!(&error, TrainError::Images(message) if message.contains("cut off.png")), "{error}");
+}
+
+#[test]
+fn other_networks_and_fewer_epochs_cannot_be_resumed() {
+    let folder = tempfile::tempdir().unwrap();
+    fit(trainer(3, folder.path())).unwrap();
+    let error = fit(trainer(2, folder.path()).resume(true)).unwrap_err();
+    assert!(matches!(error, TrainError::Setting { setting: "epochs", .. }), "{error}");
+
+    let wider = DenseNetConfig::densenet121(2)
+        .with_growth_rate(8)
+        .with_block_config(vec![1, 1])
+        .with_num_init_features(8)
+        .with_bn_size(2);
+    let wider = Normalized::new(wider.init(&Device::default()), Normalization::IMAGENET);
+    let split = split();
+    let error =
+        trainer(3, folder.path()).resume(true).fit(wider, &split.train, &split.validation).unwrap_err();
+    let named = matches!(&error, TrainError::OtherSettings { setting, .. } if setting == "weights");
+    assert!(named, "{error}");
+}
+
+#[test]
+fn empty_sets_are_refused() {
+    let split = split();
+    let error =
+        Trainer::new(config(1)).fit(model(), &split.train, &split.validation.subset(&[])).unwrap_err();
+    assert!(matches!(error, TrainError::Empty { side: "validation" }), "{error}");
+}

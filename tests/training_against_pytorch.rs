@@ -83,6 +83,7 @@ fn losses_follow_pytorch_step_by_step() {
         .with_bn_size(2);
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     let (golden, history) = train(&folder, config);
+    assert_eq!((history.len(), golden.history.len()), (8, 8));
     for (ours, theirs) in history.iter().zip(&golden.history) {
         let near = |a: f64, b: f64| (a - b).abs() <= 1e-4 * b;
         assert!(near(ours.train_loss, theirs.train_loss), "{ours:?}, PyTorch {}", theirs.train_loss);

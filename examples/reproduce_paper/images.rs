@@ -5,6 +5,7 @@ use histoguard::data::{ImageSet, Split, SyntheticTissue};
 
 use crate::common::Failure;
 use crate::options::{By, Options, Subset};
+use crate::verify::readable;
 
 const FRACTIONS: [f64; 3] = [0.8, 0.1, 0.1];
 
@@ -15,6 +16,11 @@ pub fn open(options: &Options) -> Result<Split, Failure> {
         None => drawn(options)?,
     };
     eprintln!("{}", images.describe());
+    let images = match options.data {
+        // A damaged file is to be known now, not hours into the training.
+        Some(_) => readable(images, options.skip_damaged)?,
+        None => images,
+    };
     let split = match (&options.fold_file, options.split) {
         (Some(path), _) => Split::by_fold_file(&images, path, FRACTIONS[1], options.seed)?,
         (None, By::Image) => Split::by_image(&images, FRACTIONS, options.seed)?,

@@ -10,10 +10,13 @@ mod interrupt;
 mod models;
 mod options;
 mod report;
+#[path = "../common/verify.rs"]
+mod verify;
 
+use std::cell::Cell;
 use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use burn::train::Interrupter;
 use clap::Parser;
@@ -45,19 +48,47 @@ fn experiment(options: &Options) -> Result<(), Failure> {
     let split = images::open(options)?;
     // A checkpoint that does not fit is found now, not after the first training.
     models::start(options, split.train.classes().len())?;
+    prepare_folder(options)?;
     std::fs::create_dir_all(&options.out)
         .map_err(|error| Failure::wrong(format!("{}: expected a folder: {error}", options.out.display())))?;
 
-    let original = run(options, &split, "original", None, &stop)?;
+    let test = Prepared::new(split.test.clone(), options.image_size())?;
+    let original = run(options, &split, &test, "original", None, &stop)?;
     for (position, &sigma) in options.sigma.iter().enumerate() {
         // The first noise is the report's; further ones have their own folders.
         let (name, folder) = match position {
             0 => ("defence".to_string(), options.out.clone()),
             _ => (format!("defence-sigma-{sigma}"), options.out.join(format!("sigma-{sigma}"))),
         };
-        let defence = run(options, &split, &name, Some(sigma), &stop)?;
+        let defence = run(options, &split, &test, &name, Some(sigma), &stop)?;
         let report = report::write(options, &split, [&original, &defence], sigma, started, &folder)?;
         report::print(&report, &folder);
+    }
+    Ok(())
+}
+
+/// An unfinished run is gone on with or left alone; what a finished one left is removed.
+fn prepare_folder(options: &Options) -> Result<(), Failure> {
+    let (report, training) = (options.out.join("report.json"), options.out.join("training"));
+    if options.resume {
+        return Ok(());
+    }
+    if training.exists() && !report.exists() {
+        return Err(Failure::wrong(format!(
+            "{}: expected no unfinished run, found one: go on with --resume, or choose another --out",
+            options.out.display()
+        )));
+    }
+    for result in [std::fs::remove_file(&report), std::fs::remove_dir_all(&training)] {
+        match result {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Failure::wrong(format!(
+                    "{}: cannot be replaced: {error}",
+                    options.out.display()
+                )));
+            }
+            _ => {}
+        }
     }
     Ok(())
 }
@@ -66,13 +97,14 @@ fn experiment(options: &Options) -> Result<(), Failure> {
 fn run(
     options: &Options,
     split: &Split,
+    test: &Prepared,
     name: &str,
     sigma: Option<f64>,
     stop: &Stop,
 ) -> Result<Run, Failure> {
     let trained = models::train(options, split, name, sigma, &stop.interrupter)?;
     let victim = Frozen::new(trained.model);
-    let test = Prepared::new(split.test.clone(), options.image_size())?;
+    let (started, last) = (Instant::now(), Cell::new(Instant::now()));
     let bar = ProgressBar::new(0).with_style(
         ProgressStyle::with_template("{prefix}: attacking, {pos} of {len} image passes, {eta} left")
             .expect("a valid template"),
@@ -85,9 +117,19 @@ fn run(
         .on_progress(|progress| {
             bar.set_length(progress.total as u64);
             bar.set_position(progress.done as u64);
+            // The bar draws on terminals alone.
+            if bar.is_hidden() && last.get().elapsed() >= Duration::from_secs(10) {
+                last.set(Instant::now());
+                let seconds = started.elapsed().as_secs_f64() / progress.done.max(1) as f64;
+                let left = seconds * (progress.total - progress.done) as f64;
+                eprintln!(
+                    "{name}: attacking, {} of {} image passes, {left:.0} s left",
+                    progress.done, progress.total
+                );
+            }
         })
         .cancel_with(stop.flag)
-        .run(&test)
+        .run(test)
         .map_err(|error| match error {
             EvaluationError::Cancelled { .. } => {
                 interrupt::interrupted("stopped; go on with --resume and the same options")
@@ -95,5 +137,11 @@ fn run(
             error => error.into(),
         })?;
     bar.finish_and_clear();
-    Ok(Run { victim, robustness, history: trained.history, best_epoch: trained.best_epoch, test })
+    Ok(Run {
+        victim,
+        robustness,
+        history: trained.history,
+        best_epoch: trained.best_epoch,
+        test: test.clone(),
+    })
 }

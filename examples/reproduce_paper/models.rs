@@ -52,6 +52,7 @@ pub fn train(
         TrainError::Unfinished { .. } => Failure::wrong(format!("{error} (--resume)")),
         error => error.into(),
     })?;
+    histoguard::model::release_memory();
     let path = options.out.join(format!("{name}.safetensors"));
     weights::save_safetensors(&trained.model.network, &path)?;
     eprintln!("{name}: best epoch {} saved to {}", trained.best_epoch, path.display());

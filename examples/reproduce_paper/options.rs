@@ -18,11 +18,14 @@ pub struct Options {
     #[arg(long)]
     pub data: Option<PathBuf>,
     /// Which BreakHis images: the paper's (100X, benign and ductal carcinoma), or all that are found.
-    #[arg(long, value_enum, default_value = "paper")]
+    #[arg(long, value_enum, default_value = "paper", requires = "data")]
     pub subset: Subset,
     /// Number of drawn images, half of them malignant.
-    #[arg(long, default_value_t = 400)]
+    #[arg(long, default_value_t = 400, conflicts_with = "data")]
     pub images: usize,
+    /// Leave out images that cannot be read, and count them, instead of stopping.
+    #[arg(long)]
+    pub skip_damaged: bool,
     /// Checkpoint to start both models from; a classifier of another width is replaced.
     #[arg(long)]
     pub init: Option<PathBuf>,
@@ -48,7 +51,7 @@ pub struct Options {
     #[arg(long, value_enum, default_value = "image")]
     pub split: By,
     /// One of BreakHis's fold files (dsfold1.txt ...), instead of --split.
-    #[arg(long)]
+    #[arg(long, requires = "data", conflicts_with = "split")]
     pub fold_file: Option<PathBuf>,
     /// Seed of everything random.
     #[arg(long, default_value_t = 0)]
@@ -132,8 +135,11 @@ impl Options {
         if self.sigma.is_empty() || self.epsilons.is_empty() {
             return Err(Failure::wrong("--sigma and --epsilons: expected at least one number each"));
         }
-        if self.fold_file.is_some() && self.data.is_none() {
-            return Err(Failure::wrong("--fold-file: expected --data with it: a fold lists BreakHis images"));
+        if self.images < 20 || self.images % 2 == 1 {
+            let found = self.images;
+            return Err(Failure::wrong(format!(
+                "--images: expected an even number of at least 20, found {found}"
+            )));
         }
         Ok(())
     }

@@ -46,6 +46,7 @@ pub fn write(
         versions: Versions::current(),
         configuration: json!({
             "options": options,
+            "device": format!("{:?}", Device::default()),
             "training": options.training(),
             "defence": GaussianNoise::new(sigma).with_seed(options.seed),
             "split": split.record(),
@@ -62,7 +63,7 @@ pub fn write(
     };
     report.write(folder)?;
 
-    let (image, noisy) = noisy_image(&original.test, sigma, options.seed)?;
+    let (image, noisy) = noisy_image(options, split, sigma)?;
     NoisePanel::new(image, noisy, format!("sigma {sigma}"))
         .synthetic(synthetic)
         .save(&folder.join("figure4_noise.png"))?;
@@ -71,9 +72,7 @@ pub fn write(
     AccuracyCurves::new(histories)
         .synthetic(synthetic)
         .save(&folder.join("figure5_accuracy_over_epochs.png"))?;
-    if let Some(panel) = adversarial_panel(original)? {
-        panel.synthetic(synthetic).save(&folder.join("figure6_adversarial_images.png"))?;
-    }
+    adversarial_panel(original)?.synthetic(synthetic).save(&folder.join("figure6_adversarial_images.png"))?;
     let sweeps =
         [&report.original, &report.defence].map(|model| (model.name.clone(), model.robustness.clone()));
     AccuracyOverEpsilon::new(sweeps).save(&folder.join("figure_accuracy_over_epsilon.png"))?;
@@ -90,7 +89,8 @@ pub fn print(report: &PaperReport, folder: &Path) {
 }
 
 fn data(options: &Options, split: &Split) -> DataSummary {
-    let leakage = split.leakage();
+    let shared = split.leakage().slides;
+    let shared = || shared.iter().filter(|slide| slide.train > 0 && slide.test > 0);
     let mut test_slides: Vec<&str> =
         split.test.samples().iter().map(|sample| sample.group.as_str()).collect();
     test_slides.sort_unstable();
@@ -105,14 +105,14 @@ fn data(options: &Options, split: &Split) -> DataSummary {
         notes: split.test.notes().to_vec(),
         classes: split.test.classes().to_vec(),
         split: SplitSummary {
-            method: format!("{:?}", split.record().method).to_lowercase(),
+            method: split.record().method.to_string(),
             train: split.train.class_counts(),
             validation: split.validation.class_counts(),
             test: split.test.class_counts(),
             leakage: Some(Leakage {
                 test_groups: test_slides.len(),
-                shared_groups: leakage.slides.iter().filter(|slide| slide.test > 0).count(),
-                test_images: leakage.test_images_sharing_slide,
+                shared_groups: shared().count(),
+                test_images: shared().map(|slide| slide.test).sum(),
             }),
         },
     }
@@ -134,17 +134,19 @@ fn model(name: &str, run: &Run) -> ModelReport {
     }
 }
 
-/// The first malignant test image without and with the defence's noise.
-fn noisy_image(test: &Prepared, sigma: f64, seed: u64) -> Result<(Tensor<3>, Tensor<3>), Failure> {
-    let malignant = test.classes().len() - 1;
-    let position = (0..test.len()).find(|&position| test.label(position) == malignant).unwrap_or(0);
-    let batch = test.batch(&[position], &Device::default())?;
-    let noisy = GaussianNoise::new(sigma).with_seed(seed).noisy(batch.images.clone(), &batch.indices, 1)?;
+/// The first malignant training image without and with the defence's noise.
+fn noisy_image(options: &Options, split: &Split, sigma: f64) -> Result<(Tensor<3>, Tensor<3>), Failure> {
+    let train = Prepared::new(split.train.clone(), options.image_size())?;
+    let malignant = train.classes().len() - 1;
+    let position = (0..train.len()).find(|&position| train.label(position) == malignant).unwrap_or(0);
+    let batch = train.batch(&[position], &Device::default())?;
+    let noise = GaussianNoise::new(sigma).with_seed(options.seed);
+    let noisy = noise.noisy(batch.images.clone(), &batch.indices, 1)?;
     Ok((batch.images.squeeze_dim(0), noisy.squeeze_dim(0)))
 }
 
-/// Images that the attack turns, malignant ones first; `None` if it turns none at any epsilon.
-fn adversarial_panel(run: &Run) -> Result<Option<AdversarialPanel>, Failure> {
+/// Images that the attack turns, malignant ones first; if it turns none, those it tried.
+fn adversarial_panel(run: &Run) -> Result<AdversarialPanel, Failure> {
     let Run { victim, robustness, test, .. } = run;
     let fooled = |column: usize| -> Vec<usize> {
         let turned = |&position: &usize| {
@@ -156,15 +158,18 @@ fn adversarial_panel(run: &Run) -> Result<Option<AdversarialPanel>, Failure> {
         positions
     };
     let distance = |column: &usize| (robustness.sweep[*column].epsilon.as_pixels() - PANEL_EPSILON).abs();
-    let column = (0..robustness.sweep.len())
+    let nearest = (0..robustness.sweep.len())
         .filter(|&column| !fooled(column).is_empty())
         .min_by(|a, b| distance(a).total_cmp(&distance(b)));
-    let Some(column) = column else { return Ok(None) };
+    let (column, positions) = match nearest {
+        Some(column) => (column, fooled(column)),
+        None => (robustness.sweep.len() - 1, (0..test.len()).collect()),
+    };
     let epsilon = robustness.sweep[column].epsilon;
     let attack = Fgsm::new(epsilon);
 
     let mut examples = Vec::new();
-    for position in fooled(column).into_iter().take(PANEL_IMAGES) {
+    for position in positions.into_iter().take(PANEL_IMAGES) {
         let batch = test.batch(&[position], victim.device())?;
         let goal = Goal::untargeted(batch.labels).with_indices(batch.indices);
         let adversarial = attack.perturb(victim, batch.images.clone(), &goal)?;
@@ -178,10 +183,8 @@ fn adversarial_panel(run: &Run) -> Result<Option<AdversarialPanel>, Failure> {
             adversarial: adversarial.squeeze_dim(0),
         });
     }
-    Ok(Some(AdversarialPanel::new(
-        format!("{} at epsilon {epsilon}, original model", attack.name()),
-        examples,
-    )))
+    let title = format!("{} at epsilon {epsilon}, original model", attack.name());
+    Ok(AdversarialPanel::new(title, examples))
 }
 
 /// The predicted class and its probability; two classes, as in the paper.

@@ -75,11 +75,6 @@ impl Goal {
         }
     }
 
-    /// Whether a prediction is what the attack wanted.
-    pub fn is_reached(&self, position: usize, prediction: usize) -> bool {
-        (self.classes[position] == prediction as i64) == self.targeted
-    }
-
     /// The value that an attack raises, one an image: the cross-entropy of the true class, or minus that of
     /// the target.
     ///

@@ -4,6 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use burn::lr_scheduler::LrSchedulerRecord;
+use burn::optim::OptimizerRecord;
 use burn::store::ModuleRecord;
 use burn::tensor::Bytes;
 use burn::train::checkpoint::{
@@ -15,7 +17,7 @@ use serde_json::Value;
 
 use super::learnable::Shared;
 use super::{EpochRecord, History, TrainError};
-use crate::file::write_whole;
+use crate::file::{PARTIAL, write_whole};
 
 const PARTS: [&str; 3] = ["model", "optimizer", "scheduler"];
 
@@ -36,6 +38,7 @@ impl Folder {
         let folder = Self(path.to_path_buf());
         let checkpoints = folder.checkpoints();
         fs::create_dir_all(&checkpoints).map_err(file_error(&checkpoints, "a folder that can be written"))?;
+        folder.remove(|name| name.starts_with(PARTIAL))?;
         Ok(folder)
     }
 
@@ -76,11 +79,16 @@ impl Folder {
         write_whole(&path, &text).map_err(file_error(&path, "a file that can be written"))
     }
 
-    /// The last epoch that all parts and the history have.
+    /// The last epoch in the history whose checkpoint can be read.
     pub(super) fn last_whole(&self, history: &History) -> Option<usize> {
-        (1..=history.epochs.len())
-            .rev()
-            .find(|&epoch| PARTS.iter().all(|part| self.part(part, epoch).is_file()))
+        (1..=history.epochs.len()).rev().find(|&epoch| self.is_whole(epoch))
+    }
+
+    fn is_whole(&self, epoch: usize) -> bool {
+        let [model, optimizer, scheduler] = PARTS.map(|part| self.part(part, epoch));
+        read::<ModuleRecord>(&model).is_ok()
+            && read::<OptimizerRecord>(&optimizer).is_ok()
+            && read::<LrSchedulerRecord>(&scheduler).is_ok()
     }
 
     /// Epochs with a checkpoint of the model.
@@ -94,30 +102,34 @@ impl Folder {
 
     /// Removes the checkpoints of an earlier training.
     pub(super) fn clear(&self) -> Result<(), TrainError> {
+        self.remove(|name| name.ends_with(".bpk"))
+    }
+
+    fn remove(&self, wanted: impl Fn(&str) -> bool) -> Result<(), TrainError> {
         let checkpoints = self.checkpoints();
-        let error = file_error(&checkpoints, "a folder that can be written");
+        let error = file_error(&checkpoints, "a folder that can be read");
         for entry in fs::read_dir(&checkpoints).map_err(&error)? {
-            let path = entry.map_err(&error)?.path();
-            if path.extension().is_some_and(|extension| extension == "bpk") {
-                fs::remove_file(&path).map_err(file_error(&path, "a checkpoint that can be removed"))?;
+            let entry = entry.map_err(&error)?;
+            if entry.file_name().to_str().is_some_and(&wanted) {
+                let path = entry.path();
+                fs::remove_file(&path).map_err(file_error(&path, "a file that can be removed"))?;
             }
         }
         Ok(())
     }
 
     pub(super) fn load_model(&self, epoch: usize) -> Result<ModuleRecord, TrainError> {
-        // Read whole: burn's own file loading is lazy, and the folder may be gone when the weights are used.
-        let [model, ..] = self.checkpointers();
-        model.restore(epoch).map_err(|error| TrainError::File {
-            path: self.part(PARTS[0], epoch),
+        let path = self.part(PARTS[0], epoch);
+        read(&path).map_err(|error| TrainError::File {
+            path: path.clone(),
             expected: "a checkpoint of the model",
             found: error.to_string(),
         })
     }
 
     /// burn-train's three checkpointers over this folder.
-    pub(super) fn checkpointers(&self) -> [WholeFiles; 3] {
-        PARTS.map(|part| WholeFiles { folder: self.clone(), part })
+    pub(super) fn checkpointers(&self, shared: &Arc<Shared>) -> [WholeFiles; 3] {
+        PARTS.map(|part| WholeFiles { folder: self.clone(), part, shared: shared.clone() })
     }
 }
 
@@ -126,31 +138,52 @@ fn file_error(path: &Path, expected: &'static str) -> impl Fn(std::io::Error) ->
     move |error| TrainError::File { path: path.clone(), expected, found: error.to_string() }
 }
 
+/// Reads whole: burn's own file loading is lazy, and the file may be gone when the weights are used.
+fn read<R: Checkpoint>(path: &Path) -> Result<R, CheckpointerError> {
+    let bytes = fs::read(path).map_err(CheckpointerError::IOError)?;
+    R::checkpoint_from_bytes(Bytes::from_bytes_vec(bytes)).map_err(CheckpointerError::Record)
+}
+
 /// One part of the checkpoints.
-#[derive(Debug)]
 pub(super) struct WholeFiles {
     folder: Folder,
     part: &'static str,
+    shared: Arc<Shared>,
+}
+
+impl WholeFiles {
+    /// Keeps a failure with its path; burn-train's dashboard forgets errors.
+    fn keep(&self, epoch: usize, result: Result<(), CheckpointerError>) -> Result<(), CheckpointerError> {
+        result.inspect_err(|error| {
+            self.shared.fail(TrainError::File {
+                path: self.folder.part(self.part, epoch),
+                expected: "a checkpoint that can be written",
+                found: error.to_string(),
+            });
+        })
+    }
 }
 
 impl<R: Checkpoint> Checkpointer<R> for WholeFiles {
     fn save(&self, epoch: usize, record: R) -> Result<(), CheckpointerError> {
-        let bytes = record.checkpoint_into_bytes().map_err(CheckpointerError::Record)?;
-        write_whole(&self.folder.part(self.part, epoch), &bytes).map_err(CheckpointerError::IOError)
+        let path = self.folder.part(self.part, epoch);
+        let bytes = record.checkpoint_into_bytes().map_err(CheckpointerError::Record);
+        self.keep(
+            epoch,
+            bytes.and_then(|bytes| write_whole(&path, &bytes).map_err(CheckpointerError::IOError)),
+        )
     }
 
     fn delete(&self, epoch: usize) -> Result<(), CheckpointerError> {
+        let gone = |error: &std::io::Error| error.kind() == std::io::ErrorKind::NotFound;
         match fs::remove_file(self.folder.part(self.part, epoch)) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(CheckpointerError::IOError(error))
-            }
+            Err(error) if !gone(&error) => self.keep(epoch, Err(CheckpointerError::IOError(error))),
             _ => Ok(()),
         }
     }
 
     fn restore(&self, epoch: usize) -> Result<R, CheckpointerError> {
-        let bytes = fs::read(self.folder.part(self.part, epoch)).map_err(CheckpointerError::IOError)?;
-        R::checkpoint_from_bytes(Bytes::from_bytes_vec(bytes)).map_err(CheckpointerError::Record)
+        read(&self.folder.part(self.part, epoch))
     }
 }
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::TrainError;
-use crate::data::Augmentation;
+use crate::data::{Augmentation, Prepared};
 
 /// How the learning rate goes on after the first step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,7 +24,7 @@ pub enum Schedule {
 /// | epochs | 400 | at least 1 |
 /// | batch_size | 32 | at least 1 |
 /// | learning_rate | 0.001 | finite, above 0; at most 1 with the cosine |
-/// | image_size | 224 | at least 29, what a DenseNet needs |
+/// | image_size | 224 | 29, what a DenseNet needs, to 4096 |
 /// | augmentation | left open; random resized crops and flips | see [`Augmentation`] |
 /// | schedule | constant | constant, cosine |
 /// | beta_1, beta_2, epsilon | 0.9, 0.999, 1e-8, PyTorch's Adam | \[0,1), \[0,1), above 0 |
@@ -84,7 +84,7 @@ impl TrainingConfig {
     ///
     /// # Errors
     ///
-    /// [`TrainError::Setting`] naming the first one.
+    /// [`TrainError::Setting`] naming the first one, [`TrainError::Data`] for one of the augmentation.
     pub fn check(&self) -> Result<(), TrainError> {
         let setting = |ok: bool, setting, expected, found: String| match ok {
             true => Ok(()),
@@ -110,7 +110,13 @@ impl TrainingConfig {
         setting(decay(self.beta_1), "beta_1", "a number in [0,1)", self.beta_1.to_string())?;
         setting(decay(self.beta_2), "beta_2", "a number in [0,1)", self.beta_2.to_string())?;
         setting(positive(self.epsilon), "epsilon", "a finite number above 0", self.epsilon.to_string())?;
-        setting(self.image_size >= 29, "image_size", "at least 29 pixels", self.image_size.to_string())
+        setting(
+            (29..=Prepared::MAX_IMAGE_SIZE).contains(&self.image_size),
+            "image_size",
+            "29 to 4096 pixels",
+            self.image_size.to_string(),
+        )?;
+        Ok(self.augmentation.map_or(Ok(()), |augmentation| augmentation.validate())?)
     }
 }
 

@@ -69,9 +69,7 @@ pub enum TrainError {
         epochs: usize,
     },
     /// The loss became NaN or infinite.
-    #[error(
-        "the training loss in epoch {epoch} is {loss}: expected a finite number; try a lower learning rate"
-    )]
+    #[error("the loss in epoch {epoch} is {loss}: expected a finite number; try a lower learning rate")]
     Diverged {
         /// The epoch, from 1.
         epoch: usize,
@@ -81,9 +79,18 @@ pub enum TrainError {
     /// The images could not be used.
     #[error(transparent)]
     Data(#[from] DataError),
+    /// An image could not be loaded while training; burn's loaders hand on the message alone.
+    #[error("{0}")]
+    Images(String),
     /// A defence could not be applied.
     #[error(transparent)]
     Defense(#[from] DefenseError),
+    /// A set without images.
+    #[error("{side} images: expected at least one, found none")]
+    Empty {
+        /// `training` or `validation`.
+        side: &'static str,
+    },
     /// burn-train stopped.
     #[error("training stopped: {0}")]
     Backend(String),

@@ -60,14 +60,12 @@ impl<C: Module + Classifier> Learnable<C> {
             labels.clone().inner().into_data().convert::<i64>().try_into_vec().expect("i64 after conversion");
         let predicted = predictions(output.clone().inner());
         let right = predicted.iter().zip(&wanted).filter(|(p, w)| **p as i64 == **w).count();
-        self.context.0.recorder.lock().expect("no panic while recording").add(
-            epoch.is_some(),
-            mean,
-            right,
-            wanted.len(),
-        );
-        if let (Some(epoch), false) = (epoch, mean.is_finite()) {
-            self.context.0.fail(TrainError::Diverged { epoch, loss: mean });
+        let mut recorder = self.context.0.recorder.lock().expect("no panic while recording");
+        recorder.add(epoch.is_some(), mean, right, wanted.len());
+        let current = recorder.history.epochs.len() + 1;
+        drop(recorder);
+        if !mean.is_finite() {
+            self.context.0.fail(TrainError::Diverged { epoch: current, loss: mean });
         }
         ClassificationOutput::new(loss, output, labels)
     }

@@ -5,8 +5,10 @@ mod config;
 mod error;
 mod history;
 mod learnable;
+mod no_log;
 mod progress;
 mod trainer;
+mod watched;
 
 pub use config::{Schedule, TrainingConfig};
 pub use error::TrainError;

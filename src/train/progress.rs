@@ -19,13 +19,24 @@ pub(super) struct PlainProgress {
     epochs: usize,
     split: String,
     images: usize,
+    training_images: usize,
+    started: Instant,
     last: Instant,
 }
 
 impl PlainProgress {
     pub(super) fn new(label: &str, first_epoch: usize, epochs: usize) -> Self {
-        let (label, split) = (label.to_string(), String::new());
-        Self { label, epoch: first_epoch, epochs, split, images: 0, last: Instant::now() }
+        let (label, split, now) = (label.to_string(), String::new(), Instant::now());
+        Self {
+            label,
+            epoch: first_epoch,
+            epochs,
+            split,
+            images: 0,
+            training_images: 0,
+            started: now,
+            last: now,
+        }
     }
 }
 
@@ -71,13 +82,22 @@ impl TrainingProgressLogger for PlainProgress {
 
     fn start_split(&mut self, split: &str, total_items: usize) {
         (self.split, self.images) = (split.to_string(), total_items);
+        self.started = Instant::now();
+        if split == "train" {
+            self.training_images = total_items;
+        }
     }
 
     fn update_split(&mut self, items_processed: usize) {
         if self.last.elapsed() >= PAUSE {
             self.last = Instant::now();
-            let Self { label, epoch, epochs, split, images, .. } = self;
-            eprintln!("{label}: epoch {epoch}/{epochs}, {split} {items_processed}/{images} images");
+            let Self { label, epoch, epochs, split, images, training_images, started, .. } = self;
+            let seconds_an_image = started.elapsed().as_secs_f64() / items_processed.max(1) as f64;
+            let later = epochs.saturating_sub(*epoch) * *training_images;
+            let left = duration(seconds_an_image * (images.saturating_sub(items_processed) + later) as f64);
+            eprintln!(
+                "{label}: epoch {epoch}/{epochs}, {split} {items_processed}/{images} images, {left} left"
+            );
         }
     }
 

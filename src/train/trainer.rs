@@ -16,7 +16,9 @@ use serde_json::{Value, json};
 use super::checkpoint::{Folder, LastAndBest, State};
 use super::history::Recorder;
 use super::learnable::{Learnable, Shared};
+use super::no_log::NoLog;
 use super::progress::{PlainProgress, epoch_line};
+use super::watched::Watched;
 use super::{History, Schedule, TrainError, TrainingConfig};
 use crate::classifier::Classifier;
 use crate::data::{Batch, ImageCache, ImageLoader, ImageSet, LoaderConfig, Prepared, Split};
@@ -123,15 +125,21 @@ impl Trainer {
     ///
     /// # Errors
     ///
-    /// [`TrainError::Setting`] and [`TrainError::Defense`] before any work; [`TrainError::Unfinished`] and
-    /// [`TrainError::OtherSettings`] about the directory; [`TrainError::Data`] for images that cannot be
-    /// loaded; [`TrainError::Interrupted`] and [`TrainError::Diverged`] while training, which leave the
-    /// last whole checkpoint to resume from.
+    /// [`TrainError::Setting`], [`TrainError::Data`], [`TrainError::Empty`] and [`TrainError::Defense`] before
+    /// any work; [`TrainError::Unfinished`] and [`TrainError::OtherSettings`] about the directory;
+    /// [`TrainError::Images`], [`TrainError::File`], [`TrainError::Interrupted`] and [`TrainError::Diverged`]
+    /// while training, which leave the last whole checkpoint to resume from.
     pub fn fit<C>(self, model: C, train: &ImageSet, validation: &ImageSet) -> Result<Trained<C>, TrainError>
     where
         C: Classifier + Module + ModuleDisplay + 'static,
     {
         self.config.check()?;
+        self.transforms.iter().try_for_each(|transform| transform.check())?;
+        for (side, images) in [("training", train), ("validation", validation)] {
+            if images.is_empty() {
+                return Err(TrainError::Empty { side });
+            }
+        }
         let (size, cache) = (self.config.image_size, ImageCache::new(self.config.cache_bytes));
         let train = Prepared::new(train.clone(), size)?.with_cache(cache.clone());
         let validation = Prepared::new(validation.clone(), size)?.with_cache(cache);
@@ -152,7 +160,7 @@ impl Trainer {
         run(&self, model, loaders)
     }
 
-    fn all_settings(&self) -> Value {
+    fn all_settings(&self, weights: usize) -> Value {
         let mut config = serde_json::to_value(&self.config).expect("plain data serialises");
         if let Some(config) = config.as_object_mut() {
             // Does not change a result.
@@ -163,7 +171,7 @@ impl Trainer {
             }
         }
         let transforms: Vec<Value> = self.transforms.iter().map(|transform| transform.describe()).collect();
-        json!({ "config": config, "transforms": transforms, "run": self.settings })
+        json!({ "config": config, "transforms": transforms, "weights": weights, "run": self.settings })
     }
 
     /// The history to go on from, with the epochs that are done.
@@ -182,6 +190,13 @@ impl Trainer {
             let directory = folder.path().to_path_buf();
             return Err(TrainError::OtherSettings { directory, setting, expected, found });
         }
+        if done > self.config.epochs {
+            return Err(TrainError::Setting {
+                setting: "epochs",
+                expected: "at least the epochs that are done",
+                found: format!("{} with {done} done", self.config.epochs),
+            });
+        }
         let mut history = state.history;
         history.truncate(done);
         Ok(history)
@@ -196,8 +211,6 @@ fn run<C>(
 where
     C: Classifier + Module + ModuleDisplay + 'static,
 {
-    trainer.config.check()?;
-    trainer.transforms.iter().try_for_each(|transform| transform.check())?;
     let temporary;
     let directory = match &trainer.directory {
         Some(directory) => directory.as_path(),
@@ -211,7 +224,7 @@ where
         }
     };
     let folder = Folder::create(directory)?;
-    let settings = trainer.all_settings();
+    let settings = trainer.all_settings(Module::num_params(&model));
     let history = trainer.start(&folder, &settings)?;
     let (done, epochs) = (history.epochs.len(), trainer.config.epochs);
     let [train, validation] = loaders(done + 1)?;
@@ -248,12 +261,15 @@ where
                 }
             }),
         };
-        let [model, optimizer, scheduler] = folder.checkpointers();
+        let [model, optimizer, scheduler] = folder.checkpointers(&shared);
+        let [train, validation] =
+            [train, validation].map(|loader| Arc::new(Watched { loader, shared: shared.clone() }));
         let mut training = SupervisedTraining::new(folder.path(), train, validation)
             .metrics((AccuracyMetric::new(), LossMetric::new()))
             .with_custom_checkpointers(model, optimizer, scheduler)
             .with_checkpointing_strategy(strategy)
             .with_interrupter(trainer.interrupter.clone())
+            .with_metric_logger(NoLog)
             .with_application_logger(None)
             .with_training_strategy(TrainingStrategy::Default(ExecutionStrategy::single(device)))
             .num_epochs(epochs)
@@ -285,7 +301,12 @@ where
     }
     let best_epoch = history.best().expect("at least one epoch").epoch;
     let record = folder.load_model(best_epoch)?;
-    let model = learnable.load_record(record).model.valid();
+    let loaded = learnable.try_load_record(record).map_err(|error| TrainError::File {
+        path: folder.path().to_path_buf(),
+        expected: "a checkpoint of this network",
+        found: error.to_string(),
+    })?;
+    let model = loaded.model.valid();
     Ok(Trained { model, best_epoch, history })
 }
 

@@ -1,6 +1,7 @@
 //! Training, validation and test images.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,17 @@ pub enum SplitMethod {
     Stem,
     /// By a fold file of BreakHis's authors.
     FoldFile,
+}
+
+impl fmt::Display for SplitMethod {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Image => "by image",
+            Self::Slide => "by slide",
+            Self::Stem => "by slide stem",
+            Self::FoldFile => "by fold file",
+        })
+    }
 }
 
 /// How a split was made and what came of it, for reports.
