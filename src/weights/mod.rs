@@ -1,7 +1,7 @@
 //! Reading and writing checkpoints.
 //!
 //! [`save_safetensors`] writes torchvision's names, so that `load_state_dict(load_file(path))` works in
-//! Python. [`load`] and [`load_features`] read safetensors and PyTorch's `.pth`, whichever the file holds:
+//! Python. [`load()`] and [`load_features`] read safetensors and PyTorch's `.pth`, whichever the file holds:
 //! they look inside, not at its name.
 
 mod checkpoint;
