@@ -69,7 +69,12 @@ fn the_experiment_writes_its_report_and_figures_and_repeats_itself() {
     for wanted in ["Table 1", "Table 2", "Table 3", "10.99 %", "27.47 %", "drawn tissue (synthetic)"] {
         assert!(markdown.contains(wanted), "{wanted}");
     }
-    for figure in ["figure4_noise", "figure5_accuracy_over_epochs", "figure_accuracy_over_epsilon"] {
+    for figure in [
+        "figure4_noise",
+        "figure5_accuracy_over_epochs",
+        "figure6_adversarial_images",
+        "figure_accuracy_over_epsilon",
+    ] {
         image::open(first.join(format!("{figure}.png"))).unwrap();
     }
 
@@ -115,7 +120,7 @@ fn train_makes_a_checkpoint_to_start_from() {
     let said = succeed(train.args(["--epochs", "1", "--image-size", "32", "--batch-size", "4"]));
     assert!(said.contains("validation accuracy"), "{said}");
     let out = folder.path().join("out");
-    succeed(experiment(&out).args(["--epochs", "1", "--images", "60"]).arg("--init").arg(&checkpoint));
+    succeed(experiment(&out).arg("--init").arg(&checkpoint));
 }
 
 #[test]
@@ -125,10 +130,27 @@ fn own_model_runs() {
 }
 
 #[test]
+fn an_unfinished_run_is_not_overwritten() {
+    let folder = tempfile::tempdir().unwrap();
+    // What a kill leaves: training begun, no report yet.
+    std::fs::create_dir_all(folder.path().join("training/original/checkpoints")).unwrap();
+    fail(&mut experiment(folder.path()), "--resume");
+    succeed(experiment(folder.path()).arg("--resume"));
+}
+
+#[test]
 fn wrong_options_and_paths_end_in_one_line() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out");
-    fail(experiment(&out).args(["--data", "/no/such/folder"]), "/no/such/folder");
+    let on_data = |folder: &Path| {
+        let mut command = example("reproduce_paper");
+        command.arg("--data").arg(folder).arg("--out").arg(&out);
+        command
+    };
+    fail(&mut on_data(Path::new("/no/such/folder")), "/no/such/folder");
+    fail(on_data(folder.path()).args(["--images", "60"]), "--images");
+    fail(on_data(folder.path()).args(["--split", "slide", "--fold-file", "dsfold1.txt"]), "--fold-file");
+    fail(experiment(&out).args(["--subset", "all"]), "--data");
     fail(experiment(&out).args(["--init", "/no/such/file"]), "/no/such/file");
     fail(experiment(&out).args(["--sigma=-1"]), "--sigma");
     fail(experiment(&out).args(["--epsilons=-1"]), "--epsilons");
@@ -141,5 +163,9 @@ fn wrong_options_and_paths_end_in_one_line() {
     let text = folder.path().join("text.png");
     std::fs::write(&text, "no image").unwrap();
     fail(example("attack_image").arg(&text).args(["--checkpoint", "/no/such/file"]), "/no/such/file");
+    fail(
+        example("attack_image").arg(&text).args(["--checkpoint", "x", "--image-size", "28"]),
+        "--image-size",
+    );
     assert!(!out.exists(), "nothing is left behind");
 }

@@ -23,9 +23,9 @@ pub fn open(options: &Options) -> Result<Split, Failure> {
     };
     let split = match (&options.fold_file, options.split) {
         (Some(path), _) => Split::by_fold_file(&images, path, FRACTIONS[1], options.seed)?,
-        (None, By::Image) => Split::by_image(&images, FRACTIONS, options.seed)?,
-        (None, By::Slide) => Split::by_slide(&images, FRACTIONS, options.seed)?,
-        (None, By::Stem) => Split::by_stem(&images, FRACTIONS, options.seed)?,
+        (None, None | Some(By::Image)) => Split::by_image(&images, FRACTIONS, options.seed)?,
+        (None, Some(By::Slide)) => Split::by_slide(&images, FRACTIONS, options.seed)?,
+        (None, Some(By::Stem)) => Split::by_stem(&images, FRACTIONS, options.seed)?,
     };
     eprintln!(
         "training / validation / test: {} / {} / {} images; {}",
@@ -44,8 +44,8 @@ fn breakhis(options: &Options) -> Result<ImageSet, Failure> {
         eprintln!("{slide}");
     }
     Ok(match options.subset {
-        Subset::Paper => breakhis.paper_subset(),
-        Subset::All => breakhis.all(),
+        None | Some(Subset::Paper) => breakhis.paper_subset(),
+        Some(Subset::All) => breakhis.all(),
     })
 }
 

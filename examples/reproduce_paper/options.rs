@@ -17,9 +17,9 @@ pub struct Options {
     /// The BreakHis folder; without it, drawn tissue takes its place.
     #[arg(long)]
     pub data: Option<PathBuf>,
-    /// Which BreakHis images: the paper's (100X, benign and ductal carcinoma), or all that are found.
-    #[arg(long, value_enum, default_value = "paper", requires = "data")]
-    pub subset: Subset,
+    /// Which BreakHis images: the paper's (100X, benign and ductal carcinoma), or all found [default: paper].
+    #[arg(long, value_enum)]
+    pub subset: Option<Subset>,
     /// Number of drawn images, half of them malignant.
     #[arg(long, default_value_t = 400, conflicts_with = "data")]
     pub images: usize,
@@ -47,11 +47,11 @@ pub struct Options {
     /// FGSM budgets in grey levels (of 255).
     #[arg(long, value_delimiter = ',', default_value = "0,0.5,1,2,4,8,16")]
     pub epsilons: Vec<f64>,
-    /// What stays on one side of the split.
-    #[arg(long, value_enum, default_value = "image")]
-    pub split: By,
+    /// What stays on one side of the split [default: image, as in the paper].
+    #[arg(long, value_enum)]
+    pub split: Option<By>,
     /// One of BreakHis's fold files (dsfold1.txt ...), instead of --split.
-    #[arg(long, requires = "data", conflicts_with = "split")]
+    #[arg(long, conflicts_with = "split")]
     pub fold_file: Option<PathBuf>,
     /// Seed of everything random.
     #[arg(long, default_value_t = 0)]
@@ -134,6 +134,12 @@ impl Options {
         }
         if self.sigma.is_empty() || self.epsilons.is_empty() {
             return Err(Failure::wrong("--sigma and --epsilons: expected at least one number each"));
+        }
+        let breakhis_only = [("--subset", self.subset.is_some()), ("--fold-file", self.fold_file.is_some())];
+        if let Some((option, _)) = breakhis_only.iter().find(|(_, given)| *given && self.data.is_none()) {
+            return Err(Failure::wrong(format!(
+                "{option}: expected --data with it: it chooses BreakHis images"
+            )));
         }
         if self.images < 20 || self.images % 2 == 1 {
             let found = self.images;

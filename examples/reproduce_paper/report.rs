@@ -98,8 +98,10 @@ fn data(options: &Options, split: &Split) -> DataSummary {
     DataSummary {
         description: match (&options.data, options.subset) {
             (None, _) => "drawn tissue (synthetic)".to_string(),
-            (Some(_), Subset::Paper) => "BreakHis 100X, all benign subtypes and ductal carcinoma".to_string(),
-            (Some(_), Subset::All) => "BreakHis, all images found".to_string(),
+            (Some(_), None | Some(Subset::Paper)) => {
+                "BreakHis 100X, all benign subtypes and ductal carcinoma".to_string()
+            }
+            (Some(_), Some(Subset::All)) => "BreakHis, all images found".to_string(),
         },
         synthetic: split.test.is_synthetic(),
         notes: split.test.notes().to_vec(),
