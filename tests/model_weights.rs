@@ -206,7 +206,6 @@ fn damaged_files_are_errors_that_name_the_path() {
     }
     let error = weights::load(fresh(), folder.path().join("absent.pth")).unwrap_err();
     assert!(matches!(error, WeightsError::Io { .. }) && error.to_string().contains("absent.pth"), "{error}");
-    let error = weights::save_safetensors(&fresh(), folder.path().join("absent").join("net.safetensors"))
-        .unwrap_err();
+    let error = weights::save_safetensors(&fresh(), file.join("below a file.safetensors")).unwrap_err();
     assert!(matches!(error, WeightsError::Io { .. }), "{error}");
 }
