@@ -133,7 +133,7 @@ fn attack(options: &Options) -> Result<(), Failure> {
     println!(
         "{} {norm} at epsilon {}, true class {}",
         attack.name(),
-        attack.epsilon(),
+        Epsilon::pixels(options.epsilon),
         options.classes[label]
     );
     say("original:", &before);

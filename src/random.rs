@@ -5,6 +5,7 @@ use rand::rngs::Xoshiro256PlusPlus;
 
 /// What a generator is for, so that equal seeds do not give equal numbers for different purposes.
 #[derive(Clone, Copy, Debug)]
+#[allow(dead_code)]
 pub(crate) enum Purpose {
     Split = 1,
     Shuffle = 2,
@@ -13,6 +14,16 @@ pub(crate) enum Purpose {
     Tissue = 5,
     Noise = 6,
     TrainingNoise = 7,
+    Start = 8,
+    Restart = 9,
+    AttackNoise = 10,
+    InputDiversity = 11,
+    VarianceTuning = 12,
+    Square = 13,
+    HopSkipJump = 14,
+    Fab = 15,
+    Bootstrap = 16,
+    Check = 17,
 }
 
 /// A generator of its own for every (purpose, seed, parts); the same on every machine.

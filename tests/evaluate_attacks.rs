@@ -129,8 +129,8 @@ impl Attack for Cheat {
         self.norm
     }
 
-    fn epsilon(&self) -> Epsilon {
-        self.epsilon
+    fn epsilon(&self) -> Option<Epsilon> {
+        Some(self.epsilon)
     }
 
     fn with_epsilon(&self, epsilon: Epsilon) -> Box<dyn Attack> {

@@ -90,8 +90,8 @@ impl Attack for Towards {
         Norm::Linf
     }
 
-    fn epsilon(&self) -> Epsilon {
-        self.0
+    fn epsilon(&self) -> Option<Epsilon> {
+        Some(self.0)
     }
 
     fn with_epsilon(&self, epsilon: Epsilon) -> Box<dyn Attack> {

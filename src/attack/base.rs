@@ -1,11 +1,11 @@
 //! The trait that every attack implements, and the checks that all of them share.
 
-use std::fmt::Debug;
+use std::fmt::{Debug, Display};
 
 use burn::tensor::Tensor;
 
 use super::{AttackError, Goal, Norm};
-use crate::classifier::Frozen;
+use crate::classifier::{Frozen, Step};
 use crate::pixels::Epsilon;
 
 /// A recipe that turns images into adversarial images: object-safe, stateless, owning no model.
@@ -16,10 +16,11 @@ pub trait Attack: Debug + Send + Sync {
     /// The norm in which [`epsilon`](Self::epsilon) bounds the perturbation.
     fn norm(&self) -> Norm;
 
-    /// The bound on the perturbation of an image.
-    fn epsilon(&self) -> Epsilon;
+    /// The bound on the perturbation of an image; `None` if the attack looks for the smallest one instead.
+    fn epsilon(&self) -> Option<Epsilon>;
 
-    /// The same attack with another bound, for sweeps over epsilon.
+    /// The same attack with another bound, for sweeps over epsilon. An attack that looks for the smallest
+    /// perturbation then leaves the images as they are for which it finds none within the bound.
     fn with_epsilon(&self, epsilon: Epsilon) -> Box<dyn Attack>;
 
     /// Adversarial versions of `images`, within the bound and within \[0,1\].
@@ -33,7 +34,8 @@ pub trait Attack: Debug + Send + Sync {
     ///
     /// # Errors
     ///
-    /// [`AttackError`] on a bad parameter, label or image, before any work.
+    /// [`AttackError`] on a bad parameter, label or image, before any work; [`AttackError::Stopped`] if a stop
+    /// was asked for through [`Frozen::watch`].
     fn perturb(&self, victim: &Frozen, images: Tensor<4>, goal: &Goal) -> Result<Tensor<4>, AttackError>;
 }
 
@@ -42,17 +44,40 @@ pub(crate) fn check(
     victim: &Frozen,
     images: &Tensor<4>,
     goal: &Goal,
-    epsilon: Epsilon,
+    epsilon: impl Into<Option<Epsilon>>,
 ) -> Result<(), AttackError> {
-    if !epsilon.is_valid() {
-        return Err(AttackError::Parameter {
-            parameter: "epsilon",
-            expected: "a finite number of at least 0",
-            found: epsilon.value().to_string(),
-        });
+    if let Some(epsilon) = epsilon.into() {
+        check_parameter(epsilon.is_valid(), "epsilon", "a finite number of at least 0", epsilon.value())?;
     }
     goal.check(images.dims()[0], victim.num_classes())?;
     check_range(images)
+}
+
+/// The check of one parameter: an error that names it unless `ok`.
+pub(crate) fn check_parameter(
+    ok: bool,
+    parameter: &'static str,
+    expected: &'static str,
+    found: impl Display,
+) -> Result<(), AttackError> {
+    match ok {
+        true => Ok(()),
+        false => Err(AttackError::Parameter { parameter, expected, found: found.to_string() }),
+    }
+}
+
+/// Before step `done` of `total` of an attack on a batch: reports it, and fails if a stop was asked for.
+pub(crate) fn step(
+    victim: &Frozen,
+    attack: &'static str,
+    done: usize,
+    total: usize,
+) -> Result<(), AttackError> {
+    victim.watch().report(Step { attack, done, total });
+    match victim.watch().is_stopped() {
+        true => Err(AttackError::Stopped),
+        false => Ok(()),
+    }
 }
 
 fn check_range(images: &Tensor<4>) -> Result<(), AttackError> {

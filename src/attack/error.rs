@@ -55,4 +55,7 @@ pub enum AttackError {
         /// The first value found outside.
         value: f32,
     },
+    /// A stop was asked for through [`Watch::stop`](crate::classifier::Watch::stop).
+    #[error("stopped on request")]
+    Stopped,
 }

@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 
-use super::base::{check, finite_or_zero};
+use super::base::{check, finite_or_zero, step};
 use super::{Attack, AttackError, Goal, Norm};
 use crate::classifier::Frozen;
 use crate::pixels::Epsilon;
@@ -61,8 +61,8 @@ impl Attack for Fgsm {
         self.norm
     }
 
-    fn epsilon(&self) -> Epsilon {
-        self.epsilon
+    fn epsilon(&self) -> Option<Epsilon> {
+        Some(self.epsilon)
     }
 
     fn with_epsilon(&self, epsilon: Epsilon) -> Box<dyn Attack> {
@@ -75,8 +75,9 @@ impl Attack for Fgsm {
         if self.epsilon == Epsilon::ZERO || images.dims()[0] == 0 {
             return Ok(images);
         }
+        step(victim, self.name(), 0, 1)?;
         let gradient = victim.input_gradient(images.clone(), |logits| goal.objective(logits)).gradient;
-        let step = self.norm.unit_step(finite_or_zero(gradient)) * self.epsilon.value();
-        Ok((images + step).clamp(0.0, 1.0))
+        let change = self.norm.unit_step(finite_or_zero(gradient)) * self.epsilon.value();
+        Ok((images + change).clamp(0.0, 1.0))
     }
 }

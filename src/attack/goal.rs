@@ -3,6 +3,7 @@
 use burn::tensor::{Int, Tensor, activation::log_softmax};
 
 use super::AttackError;
+use crate::classifier::predictions;
 
 /// What an attack aims for, one class an image.
 ///
@@ -90,6 +91,49 @@ impl Goal {
         if self.targeted { log_likelihood } else { log_likelihood.neg() }
     }
 
+    /// How far the logits are past the decision boundary, one value an image: positive once the goal is
+    /// reached, and not flattened by a saturated softmax.
+    ///
+    /// Untargeted the largest other logit minus that of the true class, targeted the target's minus the
+    /// largest other one (Carlini & Wagner, S&P 2017, f6 without its clamp, negated).
+    ///
+    /// # Shapes
+    ///
+    /// - `logits`: `[batch, classes]`, at least two classes
+    /// - output: `[batch]`
+    pub fn margin(&self, logits: Tensor<2>) -> Tensor<1> {
+        let device = logits.device();
+        let [batch, classes] = logits.dims();
+        let own = Tensor::<1, Int>::from_data(self.classes.as_slice(), &device).reshape([batch, 1]);
+        let chosen: Tensor<2> = logits.clone().gather(1, own.clone());
+        let is_own = own.repeat_dim(1, classes).equal(
+            Tensor::<1, Int>::arange(0..classes as i64, &device).reshape([1, classes]).repeat_dim(0, batch),
+        );
+        let other = logits.mask_fill(is_own, f32::NEG_INFINITY).max_dim(1);
+        let margin = (other - chosen).reshape([batch]);
+        if self.targeted { margin.neg() } else { margin }
+    }
+
+    /// Whether each image's logits reach the goal: not the true class, or the target. As everywhere the
+    /// lower class wins a tie; a NaN logit is no class, so that it is away from the true one and not the
+    /// target.
+    ///
+    /// # Shapes
+    ///
+    /// - `logits`: `[batch, classes]`
+    pub fn reached(&self, logits: Tensor<2>) -> Vec<bool> {
+        let [_, classes] = logits.dims();
+        let values: Vec<f32> =
+            logits.clone().into_data().convert::<f32>().try_into_vec().expect("f32 after conversion");
+        let nan = values.chunks(classes.max(1)).map(|row| row.iter().any(|l| l.is_nan()));
+        predictions(logits)
+            .into_iter()
+            .zip(nan)
+            .zip(&self.classes)
+            .map(|((found, nan), &class)| (found as i64 == class && !nan) == self.targeted)
+            .collect()
+    }
+
     pub(crate) fn check(&self, images: usize, classes: usize) -> Result<(), AttackError> {
         let count = |labels: usize| match labels == images {
             true => Ok(()),
@@ -165,6 +209,22 @@ mod tests {
             assert!((f64::from(untargeted[i]) - expected[i]).abs() < 1e-6);
             assert!((f64::from(targeted[i]) + expected[i]).abs() < 1e-6);
         }
+    }
+
+    #[test]
+    fn margin_is_positive_where_the_goal_is_reached() {
+        let logits = Tensor::<2>::from_floats(
+            [[0.0, 1.0, 3.0], [2.0, -1.0, 0.5], [1.0, 1.0, 0.0], [f32::NAN, 1.0, 0.0]],
+            &Device::default(),
+        );
+        let away = Goal::untargeted([2, 1, 0, 1]);
+        let towards = Goal::targeted([2, 1, 0, 1]);
+        let margins: Vec<f32> = away.margin(logits.clone()).into_data().try_into_vec().unwrap();
+        assert_eq!(margins[..3], [-2.0, 3.0, 0.0]);
+        let margins: Vec<f32> = towards.margin(logits.clone()).into_data().try_into_vec().unwrap();
+        assert_eq!(margins[..3], [2.0, -3.0, 0.0]);
+        assert_eq!(away.reached(logits.clone()), [false, true, false, true]);
+        assert_eq!(towards.reached(logits), [true, false, true, false]);
     }
 
     #[test]

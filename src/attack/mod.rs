@@ -5,6 +5,7 @@ mod error;
 mod fgsm;
 mod goal;
 mod norm;
+mod rows;
 
 pub use base::Attack;
 pub use error::AttackError;

@@ -28,11 +28,11 @@ pub(crate) fn enforce(original: &[f32], adversarial: &mut [f32], norm: Norm, eps
         }
         *pixel = pixel.clamp(0.0, 1.0);
     }
-    let change: Vec<f64> =
+    let mut change: Vec<f64> =
         adversarial.iter().zip(original).map(|(&a, &o)| f64::from(a) - f64::from(o)).collect();
-    if size(&change, norm) > epsilon * (1.0 + ROUNDING) + TINY {
+    if norm.measure_values(&change) > epsilon * (1.0 + ROUNDING) + TINY {
         violations.over_budget = true;
-        let change = project(change, norm, epsilon);
+        norm.project_values(&mut change, epsilon);
         // Towards the original, which lies in [0,1]: the box is kept.
         for ((pixel, &before), change) in adversarial.iter_mut().zip(original).zip(change) {
             *pixel = ((f64::from(before) + change) as f32).clamp(0.0, 1.0);
@@ -41,55 +41,10 @@ pub(crate) fn enforce(original: &[f32], adversarial: &mut [f32], norm: Norm, eps
     violations
 }
 
-fn size(change: &[f64], norm: Norm) -> f64 {
-    match norm {
-        Norm::Linf => change.iter().fold(0.0, |most, d| d.abs().max(most)),
-        Norm::L2 => change.iter().map(|d| d * d).sum::<f64>().sqrt(),
-        Norm::L1 => change.iter().map(|d| d.abs()).sum(),
-    }
-}
-
-/// The nearest point of the ball, in the Euclidean sense.
-fn project(mut change: Vec<f64>, norm: Norm, epsilon: f64) -> Vec<f64> {
-    match norm {
-        Norm::Linf => change.iter_mut().for_each(|d| *d = d.clamp(-epsilon, epsilon)),
-        Norm::L2 => {
-            let scale = epsilon / size(&change, norm);
-            change.iter_mut().for_each(|d| *d *= scale);
-        }
-        // Duchi et al., "Efficient projections onto the l1-ball", ICML 2008, figure 1.
-        Norm::L1 => {
-            let mut sizes: Vec<f64> = change.iter().map(|d| d.abs()).collect();
-            sizes.sort_by(|a, b| b.total_cmp(a));
-            let (mut sum, mut threshold) = (0.0, 0.0);
-            for (i, size) in sizes.iter().enumerate() {
-                sum += size;
-                let candidate = (sum - epsilon) / (i + 1) as f64;
-                if *size < candidate {
-                    break;
-                }
-                threshold = candidate;
-            }
-            change.iter_mut().for_each(|d| *d = d.signum() * (d.abs() - threshold).max(0.0));
-        }
-    }
-    change
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
-
-    #[test]
-    fn projections_by_hand() {
-        assert_eq!(project(vec![0.3, -0.1], Norm::Linf, 0.2), [0.2, -0.1]);
-        let l2 = project(vec![3.0, -4.0], Norm::L2, 1.0);
-        assert!((l2[0] - 0.6).abs() < 1e-15 && (l2[1] + 0.8).abs() < 1e-15);
-        // Threshold 0.5: (3 + 1.5 - 3.5) / 2; the third entry vanishes.
-        assert_eq!(project(vec![3.0, -1.5, 0.25], Norm::L1, 3.5), [2.5, -1.0, 0.0]);
-        assert_eq!(project(vec![3.0, 0.0], Norm::L1, 0.0), [0.0, 0.0]);
-    }
 
     proptest! {
         #[test]
@@ -98,12 +53,12 @@ mod tests {
             epsilon in 0f64..2.0,
         ) {
             let (original, wild): (Vec<f32>, Vec<f32>) = pixels.into_iter().unzip();
-            for norm in [Norm::Linf, Norm::L2, Norm::L1] {
+            for norm in [Norm::Linf, Norm::L2, Norm::L1, Norm::L0] {
                 let mut kept = wild.clone();
                 enforce(&original, &mut kept, norm, epsilon);
                 let change: Vec<f64> =
                     kept.iter().zip(&original).map(|(&a, &o)| f64::from(a) - f64::from(o)).collect();
-                prop_assert!(size(&change, norm) <= epsilon * (1.0 + ROUNDING) + TINY + 1e-6, "{norm}");
+                prop_assert!(norm.measure_values(&change) <= epsilon * (1.0 + ROUNDING) + TINY + 1e-6, "{norm}");
                 prop_assert!(kept.iter().all(|p| (0.0..=1.0).contains(p)));
                 let mut again = kept.clone();
                 enforce(&original, &mut again, norm, epsilon);

@@ -130,13 +130,13 @@ impl<'a> Evaluation<'a> {
             self.attack.as_ref().map(|attack| (attack.name().to_string(), attack.norm())),
             data.classes().to_vec(),
             data.is_synthetic(),
-            &sweep.iter().map(|attack| attack.epsilon()).collect::<Vec<_>>(),
+            &sweep.iter().map(|(epsilon, _)| *epsilon).collect::<Vec<_>>(),
             records,
         ))
     }
 
     /// The attack at every epsilon, after all checks that need no image.
-    fn sweep(&self, data: &dyn LabeledImages) -> Result<Vec<Box<dyn Attack>>, EvaluationError> {
+    fn sweep(&self, data: &dyn LabeledImages) -> Result<Vec<AtEpsilon>, EvaluationError> {
         if self.batch_size == 0 {
             let (parameter, expected) = ("batch size", "at least 1");
             return Err(EvaluationError::Parameter { parameter, expected, found: "0".into() });
@@ -153,7 +153,10 @@ impl<'a> Evaluation<'a> {
             return Err(DataError::Labels { expected, found: bad.to_string() }.into());
         }
         let Some(attack) = &self.attack else { return Ok(Vec::new()) };
-        let mut epsilons = self.epsilons.clone().unwrap_or_else(|| vec![attack.epsilon()]);
+        let Some(mut epsilons) = self.epsilons.clone().or(attack.epsilon().map(|own| vec![own])) else {
+            let (parameter, found) = ("epsilons", format!("none, and {} has none of its own", attack.name()));
+            return Err(EvaluationError::Parameter { parameter, expected: "at least one", found });
+        };
         if let Some(bad) = epsilons.iter().find(|e| !e.is_valid()) {
             let (parameter, expected) = ("epsilon", "a finite number of at least 0");
             return Err(EvaluationError::Parameter { parameter, expected, found: bad.value().to_string() });
@@ -161,14 +164,14 @@ impl<'a> Evaluation<'a> {
         epsilons.iter_mut().for_each(|e| *e = readable(*e));
         epsilons.sort_by(|a, b| a.value().total_cmp(&b.value()));
         epsilons.dedup();
-        Ok(epsilons.into_iter().map(|e| attack.with_epsilon(e)).collect())
+        Ok(epsilons.into_iter().map(|e| (e, attack.with_epsilon(e))).collect())
     }
 
     fn run_batch(
         &self,
         data: &dyn LabeledImages,
         positions: &[usize],
-        sweep: &[Box<dyn Attack>],
+        sweep: &[AtEpsilon],
         passes: &Passes<'_, 'a>,
     ) -> Result<Vec<ImageRecord>, EvaluationError> {
         passes.check()?;
@@ -192,14 +195,14 @@ impl<'a> Evaluation<'a> {
             (0..records.len()).filter(|&i| records[i].clean.is(records[i].label)).collect();
         let targets = Targets::new(batch.images, &right, &records, &batch.indices);
         if let Some(targets) = &targets
-            && sweep.iter().any(|attack| attack.epsilon() != Epsilon::ZERO)
+            && sweep.iter().any(|(epsilon, _)| *epsilon != Epsilon::ZERO)
         {
             passes.check()?;
             for (&i, state) in right.iter().zip(targets.gradient_states(self.victim)) {
                 records[i].gradient = state;
             }
         }
-        for attack in sweep {
+        for (epsilon, attack) in sweep {
             for record in &mut records {
                 record.attacks.push(AttackRecord {
                     outcome: record.clean,
@@ -211,7 +214,7 @@ impl<'a> Evaluation<'a> {
             }
             if let Some(targets) = &targets {
                 passes.check()?;
-                let attacked = self.attack_batch(attack.as_ref(), targets, &records, &right)?;
+                let attacked = self.attack_batch(attack.as_ref(), *epsilon, targets, &records, &right)?;
                 for (&i, attacked) in right.iter().zip(attacked) {
                     *records[i].attacks.last_mut().expect("pushed above") = attacked;
                 }
@@ -224,6 +227,7 @@ impl<'a> Evaluation<'a> {
     fn attack_batch(
         &self,
         attack: &dyn Attack,
+        epsilon: Epsilon,
         targets: &Targets,
         records: &[ImageRecord],
         right: &[usize],
@@ -234,16 +238,14 @@ impl<'a> Evaluation<'a> {
         let mut pixels = targets.pixels.clone();
         let mut violations = vec![Violations::default(); count];
         let mut outcomes: Vec<Outcome> = right.iter().map(|&i| records[i].clean).collect();
-        if attack.epsilon() != Epsilon::ZERO {
+        if epsilon != Epsilon::ZERO {
             let result = attack.perturb(self.victim, targets.images.clone(), &targets.goal)?;
             expect_shape("the attack's result", &shape, &result.dims())?;
             pixels = to_vec(result);
             violations = pixels
                 .par_chunks_mut(size)
                 .zip(targets.pixels.par_chunks(size))
-                .map(|(adversarial, original)| {
-                    enforce(original, adversarial, attack.norm(), attack.epsilon().value())
-                })
+                .map(|(adversarial, original)| enforce(original, adversarial, attack.norm(), epsilon.value()))
                 .collect();
             let images = Tensor::<1>::from_floats(pixels.as_slice(), self.victim.device()).reshape(shape);
             outcomes = self.classify(images)?;
@@ -288,6 +290,9 @@ impl std::fmt::Debug for Evaluation<'_> {
             .finish_non_exhaustive()
     }
 }
+
+/// An attack with the budget that it runs with.
+type AtEpsilon = (Epsilon, Box<dyn Attack>);
 
 /// The images of a batch that are attacked, on the device and in memory.
 struct Targets {

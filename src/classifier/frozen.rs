@@ -1,24 +1,9 @@
-//! What can be attacked: a network from pixels to logits, frozen by type.
+//! A network in evaluation mode, by type: the only thing that attacks take.
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
-/// A network that maps pixels in \[0,1\] to logits.
-///
-/// Normalisation belongs inside (see [`Normalized`](crate::model::Normalized)), so that budgets are in
-/// pixel units and training, attack and evaluation cannot disagree.
-pub trait Classifier {
-    /// Unnormalised class scores.
-    ///
-    /// # Shapes
-    ///
-    /// - `images`: `[batch, channels, height, width]`, values in \[0,1\]
-    /// - output: `[batch, classes]`
-    fn logits(&self, images: Tensor<4>) -> Tensor<2>;
-
-    /// The number of classes, the width of [`logits`](Self::logits).
-    fn num_classes(&self) -> usize;
-}
+use super::{Classifier, Watch, predictions};
 
 /// A classifier in evaluation mode: batch norm uses running statistics, dropout is off, and nothing in it
 /// can change. Attacks take nothing else.
@@ -36,6 +21,7 @@ pub struct Frozen {
     network: Box<dyn Classifier>,
     device: Device,
     classes: usize,
+    watch: Watch,
 }
 
 impl Frozen {
@@ -48,7 +34,7 @@ impl Frozen {
         let device = model.devices().first().expect("a module with at least one parameter").clone().inner();
         let network = model.valid();
         let classes = network.num_classes();
-        Self { network: Box::new(network), device, classes }
+        Self { network: Box::new(network), device, classes, watch: Watch::default() }
     }
 
     /// Wraps a closure from images `[batch, channels, height, width]` to logits `[batch, classes]`.
@@ -72,7 +58,7 @@ impl Frozen {
         logits: impl Fn(Tensor<4>) -> Tensor<2> + 'static,
     ) -> Self {
         let network = Box::new(Function { logits, classes });
-        Self { network, device: device.clone().inner(), classes }
+        Self { network, device: device.clone().inner(), classes, watch: Watch::default() }
     }
 
     /// Class scores, outside autodiff.
@@ -82,6 +68,7 @@ impl Frozen {
     /// - `images`: `[batch, channels, height, width]`, values in \[0,1\]
     /// - output: `[batch, classes]`
     pub fn logits(&self, images: Tensor<4>) -> Tensor<2> {
+        self.watch.count_forward(images.dims()[0]);
         self.network.logits(images.inner())
     }
 
@@ -105,6 +92,11 @@ impl Frozen {
         &self.device
     }
 
+    /// The handle that counts queries, reports progress and stops attacks, from any thread.
+    pub fn watch(&self) -> &Watch {
+        &self.watch
+    }
+
     /// Logits and the gradient of the summed `loss` with respect to the images.
     ///
     /// `loss` maps logits `[batch, classes]` to one value an image `[batch]`. The values are summed, not
@@ -119,6 +111,7 @@ impl Frozen {
         images: Tensor<4>,
         loss: impl FnOnce(Tensor<2>) -> Tensor<1>,
     ) -> InputGradient {
+        self.watch.count_gradient(images.dims()[0]);
         let images = images.inner().autodiff().require_grad();
         let logits = self.network.logits(images.clone());
         let total = loss(logits.clone()).sum();
@@ -145,19 +138,6 @@ pub struct InputGradient {
     pub logits: Tensor<2>,
     /// Gradient of the summed loss `[batch, channels, height, width]`.
     pub gradient: Tensor<4>,
-}
-
-/// The class with the highest score of each row; the lower class on a tie, and on a row with a NaN the
-/// first class that is not beaten.
-///
-/// # Shapes
-///
-/// - `logits`: `[batch, classes]`
-pub fn predictions(logits: Tensor<2>) -> Vec<usize> {
-    let [_, classes] = logits.dims();
-    let scores: Vec<f32> = logits.into_data().convert::<f32>().try_into_vec().expect("f32 after conversion");
-    let best = |row: &[f32]| (1..row.len()).fold(0, |best, i| if row[i] > row[best] { i } else { best });
-    scores.chunks(classes.max(1)).map(best).collect()
 }
 
 struct Function<F> {

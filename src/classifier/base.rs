@@ -1,0 +1,33 @@
+//! The trait that a network implements to be attacked, and its predictions.
+
+use burn::tensor::Tensor;
+
+/// A network that maps pixels in \[0,1\] to logits.
+///
+/// Normalisation belongs inside (see [`Normalized`](crate::model::Normalized)), so that budgets are in
+/// pixel units and training, attack and evaluation cannot disagree.
+pub trait Classifier {
+    /// Unnormalised class scores.
+    ///
+    /// # Shapes
+    ///
+    /// - `images`: `[batch, channels, height, width]`, values in \[0,1\]
+    /// - output: `[batch, classes]`
+    fn logits(&self, images: Tensor<4>) -> Tensor<2>;
+
+    /// The number of classes, the width of [`logits`](Self::logits).
+    fn num_classes(&self) -> usize;
+}
+
+/// The class with the highest score of each row; the lower class on a tie, and on a row with a NaN the
+/// first class that is not beaten.
+///
+/// # Shapes
+///
+/// - `logits`: `[batch, classes]`
+pub fn predictions(logits: Tensor<2>) -> Vec<usize> {
+    let [_, classes] = logits.dims();
+    let scores: Vec<f32> = logits.into_data().convert::<f32>().try_into_vec().expect("f32 after conversion");
+    let best = |row: &[f32]| (1..row.len()).fold(0, |best, i| if row[i] > row[best] { i } else { best });
+    scores.chunks(classes.max(1)).map(best).collect()
+}

@@ -1,0 +1,9 @@
+//! What can be attacked: a network from pixels to logits, frozen by type.
+
+mod base;
+mod frozen;
+mod watch;
+
+pub use base::{Classifier, predictions};
+pub use frozen::{Frozen, InputGradient};
+pub use watch::{Queries, Step, Watch};
