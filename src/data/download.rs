@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::breakhis::{BreakHis, PaperCoverage};
 use super::error::DataError;
-use crate::download::{DownloadError, Downloader, Remote, UnpackLimits, unpack_checked};
+use crate::download::{DownloadError, Downloader, Remote, UnpackLimits, lock, unpack_checked};
 
 /// Published without length and checksum; other sources speak of 4 GB.
 const URL: &str = "http://www.inf.ufpr.br/vri/databases/BreaKHis_v1.tar.gz";
@@ -38,6 +38,11 @@ const IMAGES: usize = 7_909;
 /// ```
 pub fn download(downloader: &Downloader) -> Result<BreakHis, DataError> {
     let folder = downloader.cache()?.join("BreaKHis_v1");
+    if folder.is_dir() {
+        return open_complete(&folder);
+    }
+    // Nobody is to download again what another process has unpacked and removed.
+    let _lock = lock(&folder.with_extension("download"))?;
     if folder.is_dir() {
         return open_complete(&folder);
     }

@@ -28,8 +28,8 @@ pub struct Progress<'a> {
 /// | offline | no | `HISTOGUARD_OFFLINE=1` |
 /// | mirror | none | `HISTOGUARD_MIRROR` |
 /// | retries | 5 without a new byte | |
-/// | backoff | 1 s, doubled from retry to retry up to 60 s | |
-/// | timeout | 60 s to connect, for the answer and for each of the bytes | |
+/// | backoff | 1 s, doubled from retry to retry, or what the server asks for; at most 60 s | |
+/// | timeout | 60 s to connect, for the answer and between two pieces of the file | |
 /// | progress | not shown | |
 ///
 /// A file has its place in the cache only when it is whole and its length and SHA-256 are the published ones,
@@ -209,7 +209,7 @@ impl std::fmt::Debug for Downloader {
 
 /// The right to make `path`, held until it is dropped or the process ends. The lock's file stays: removing it
 /// would let a third process lock another file of that name.
-pub(super) fn lock(path: &Path) -> Result<File, DownloadError> {
+pub(crate) fn lock(path: &Path) -> Result<File, DownloadError> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let lock = path.with_file_name(format!(".{name}.lock"));
     let failed = |source| DownloadError::Io { path: lock.clone(), expected: "a file to lock", source };

@@ -11,6 +11,7 @@ mod transfer;
 
 pub(crate) use archive::unpack_checked;
 pub use archive::{UnpackLimits, unpack};
+pub(crate) use downloader::lock;
 pub use downloader::{Downloader, Progress};
 pub use error::DownloadError;
 pub use remote::Remote;

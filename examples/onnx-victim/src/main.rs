@@ -11,7 +11,7 @@ use burn::module::Module;
 use histoguard::prelude::*;
 
 /// The module that burn-onnx wrote.
-#[allow(clippy::all, missing_docs)]
+#[allow(warnings, clippy::all)]
 mod victim {
     include!(concat!(env!("OUT_DIR"), "/model/victim.rs"));
 }
@@ -52,7 +52,7 @@ fn main() -> Result<(), AttackError> {
 mod tests {
     use super::*;
 
-    #[allow(clippy::all, missing_docs)]
+    #[allow(warnings, clippy::all)]
     mod densenet_tiny {
         include!(concat!(env!("OUT_DIR"), "/model/densenet_tiny.rs"));
     }
