@@ -37,6 +37,8 @@ pub mod attack;
 pub mod classifier;
 pub mod data;
 pub mod defense;
+#[cfg(feature = "download")]
+pub mod download;
 pub mod evaluate;
 mod file;
 pub mod model;

@@ -98,4 +98,19 @@ pub enum DataError {
         /// What was given.
         found: String,
     },
+    /// A data set that lacks images or has others.
+    #[cfg(feature = "download")]
+    #[error("{path}: expected {expected}, found {found}", path = path.display())]
+    Incomplete {
+        /// The folder.
+        path: PathBuf,
+        /// The published numbers.
+        expected: String,
+        /// The numbers there.
+        found: String,
+    },
+    /// A download or an archive that failed.
+    #[cfg(feature = "download")]
+    #[error(transparent)]
+    Download(#[from] crate::download::DownloadError),
 }

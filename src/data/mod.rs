@@ -3,6 +3,8 @@
 mod batch;
 pub mod breakhis;
 mod cache;
+#[cfg(feature = "download")]
+mod download;
 mod error;
 mod folder;
 mod image;
@@ -21,6 +23,8 @@ pub use self::image::{Augmentation, decode_image, read_image};
 pub use batch::Batch;
 pub use breakhis::BreakHis;
 pub use cache::ImageCache;
+#[cfg(feature = "download")]
+pub use download::{download, unpack};
 pub use error::DataError;
 pub use folder::{FolderOptions, FolderSet};
 pub use labeled::{LabeledImages, TensorSet};

@@ -6,6 +6,7 @@ use burn::nn::conv::Conv2d;
 use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::nn::{BatchNorm, BatchNormConfig, Linear, PaddingConfig2d};
 use burn::tensor::activation::relu;
+use burn::tensor::module::adaptive_avg_pool2d;
 use burn::tensor::{Device, Tensor};
 
 use super::dense_block::{DenseBlock, DenseLayer};
@@ -202,7 +203,7 @@ impl DenseNet {
     ///
     /// Panics on another number of channels and on smaller images.
     pub fn embed(&self, images: Tensor<4>) -> Tensor<2> {
-        let [batch, channels, height, width] = images.dims();
+        let [_, channels, height, width] = images.dims();
         let expected = self.in_channels();
         assert_eq!(channels, expected, "images: expected {expected} channels, found {channels}");
         let least = self.min_image_size();
@@ -214,7 +215,7 @@ impl DenseNet {
             return pooled;
         }
         let features = relu(self.features.forward(images));
-        features.mean_dims(&[2, 3]).reshape([batch as i32, -1])
+        adaptive_avg_pool2d(features, [1, 1]).flatten(1, 3)
     }
 
     /// Whether the crate's own CPU kernels may compute this network; they may unless told otherwise.

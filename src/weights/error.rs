@@ -44,6 +44,15 @@ pub enum WeightsError {
         /// Tensors that do not fit, each with what was expected and what was found.
         mismatched: Tensors,
     },
+    /// The network has no form in ONNX.
+    #[cfg(feature = "onnx")]
+    #[error("{path}: expected a network that ONNX can express, found: {found}", path = path.display())]
+    Export {
+        /// The file.
+        path: PathBuf,
+        /// What burn-onnx said.
+        found: String,
+    },
 }
 
 /// A list of tensors, shown as their number and the first few.

@@ -6,10 +6,18 @@
 
 mod checkpoint;
 mod error;
+#[cfg(feature = "download")]
+mod fetch;
 mod load;
 mod names;
+#[cfg(feature = "onnx")]
+mod onnx;
 mod save;
 
 pub use error::{Tensors, WeightsError};
+#[cfg(feature = "download")]
+pub use fetch::{Pretrained, fetch};
 pub use load::{load, load_features};
+#[cfg(feature = "onnx")]
+pub use onnx::{OnnxImages, save_onnx};
 pub use save::save_safetensors;

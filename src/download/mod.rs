@@ -1,0 +1,17 @@
+//! Files over HTTP: resumed, checked, kept in a cache; and archives that cannot write where they should not.
+//!
+//! [`weights::fetch`](crate::weights::fetch) and [`data::download`](crate::data::download()) use it for
+//! pretrained weights and BreakHis.
+
+mod archive;
+mod downloader;
+mod error;
+mod remote;
+mod transfer;
+
+pub(crate) use archive::unpack_checked;
+pub use archive::{UnpackLimits, unpack};
+pub(crate) use downloader::lock;
+pub use downloader::{Downloader, Progress};
+pub use error::DownloadError;
+pub use remote::Remote;
