@@ -11,7 +11,8 @@ pub fn path(name: &str) -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), "tests", "golden", name].iter().collect()
 }
 
-/// The network of densenet_tiny.py.
+/// The network of densenet_tiny.py, which not every test program is about.
+#[allow(dead_code)]
 pub fn config() -> DenseNetConfig {
     DenseNetConfig::new(3)
         .with_growth_rate(4)
