@@ -1,5 +1,8 @@
 //! The golden data that densenet_tiny.py wrote.
 
+// Every test program uses a part of this.
+#![allow(dead_code)]
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -11,8 +14,7 @@ pub fn path(name: &str) -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), "tests", "golden", name].iter().collect()
 }
 
-/// The network of densenet_tiny.py, which not every test program is about.
-#[allow(dead_code)]
+/// The network of densenet_tiny.py.
 pub fn config() -> DenseNetConfig {
     DenseNetConfig::new(3)
         .with_growth_rate(4)

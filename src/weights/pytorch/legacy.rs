@@ -71,7 +71,7 @@ fn places(
         let key = heap.text(*key).ok_or("a storage without a name")?;
         let size = sizes.get(key).ok_or_else(|| format!("a storage {key} of an unknown type"))?;
         let elements = file.read(place, 8)?.try_into().map(u64::from_le_bytes).expect("eight bytes");
-        let end = (place + 8).checked_add(elements.checked_mul(*size).unwrap_or(u64::MAX));
+        let end = (place + 8).checked_add(elements.saturating_mul(*size));
         let Some(end) = end.filter(|end| *end <= file.length()) else {
             return Err(format!("a storage {key} of {elements} elements, more than the file has"));
         };
