@@ -62,7 +62,7 @@ pub mod prelude {
     };
     pub use crate::defense::{GaussianNoise, TrainTransform};
     pub use crate::evaluate::{Evaluation, Robustness};
-    pub use crate::model::{DenseNet, DenseNetConfig, Normalized};
+    pub use crate::model::{DenseNet, DenseNetConfig, Normalized, Trainable, Transfer};
     pub use crate::pixels::{Epsilon, Normalization};
     #[cfg(feature = "train")]
     pub use crate::train::{Trained, Trainer, TrainingConfig, train};

@@ -180,7 +180,7 @@ fn missing_and_unexpected_tensors_are_named() {
     );
     let larger = golden::config().with_block_config(vec![2, 2]).init(&Device::default());
     let error = weights::load(larger, golden::path("densenet_tiny.pth")).unwrap_err().to_string();
-    assert!(error.contains("missing: 10 (features.denseblock2.denselayer2.conv1.weight"), "{error}");
+    assert!(error.contains("missing: 10 (features.denseblock2.denselayer2.norm1.weight"), "{error}");
 }
 
 #[test]

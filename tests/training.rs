@@ -1,6 +1,7 @@
 //! Training: what it learns, what it leaves on disk, and that an interrupted run ends as one that was not.
 #![cfg(feature = "train")]
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use histoguard::defense::{DefenseError, GaussianNoise, TrainTransform};
 use histoguard::prelude::*;
 use histoguard::train::{Schedule, TrainError, Trained, Trainer, TrainingConfig};
 use image::{Rgb, RgbImage};
+use safetensors::SafeTensors;
 
 type Model = Normalized<DenseNet>;
 
@@ -299,6 +301,47 @@ fn other_networks_and_fewer_epochs_cannot_be_resumed() {
     let error =
         trainer(3, folder.path()).resume(true).fit(wider, &split.train, &split.validation).unwrap_err();
     let named = matches!(&error, TrainError::OtherSettings { setting, .. } if setting == "weights");
+    assert!(named, "{error}");
+}
+
+/// The names of the tensors that two checkpoints have different bits of.
+fn moved(before: &[u8], after: &[u8]) -> BTreeSet<String> {
+    let [before, after] = [before, after].map(|bytes| SafeTensors::deserialize(bytes).unwrap());
+    let names = before
+        .tensors()
+        .into_iter()
+        .filter_map(|(name, tensor)| (tensor.data() != after.tensor(&name).unwrap().data()).then_some(name));
+    names.collect()
+}
+
+#[test]
+fn frozen_parts_keep_every_bit_and_the_others_move() {
+    let split = split();
+    let trained = |trainable| {
+        let model = model().with_trainable(trainable);
+        let trained = Trainer::new(config(2)).fit(model, &split.train, &split.validation).unwrap();
+        moved(&bits(&self::model()), &bits(&trained.model))
+    };
+    let all = trained(Trainable::All);
+    let features = |name: &String| {
+        let before = ["conv0", "norm0", "denseblock1", "transition1"];
+        !before.iter().any(|part| name.starts_with(&format!("features.{part}.")))
+    };
+    let head: BTreeSet<String> = ["classifier.bias", "classifier.weight"].map(String::from).into();
+    assert!(all.contains("features.norm0.running_mean") && all.contains("features.conv0.weight"));
+    assert_eq!(trained(Trainable::HeadOnly), head);
+    assert_eq!(trained(Trainable::LastBlocks(1)), all.into_iter().filter(features).collect());
+}
+
+#[test]
+fn a_run_cannot_be_resumed_with_other_parts_frozen() {
+    let folder = tempfile::tempdir().unwrap();
+    fit(trainer(1, folder.path())).unwrap();
+    let split = split();
+    let model = model().with_trainable(Trainable::HeadOnly);
+    let resumed = trainer(2, folder.path()).resume(true).fit(model, &split.train, &split.validation);
+    let error = resumed.unwrap_err();
+    let named = matches!(&error, TrainError::OtherSettings { setting, .. } if setting == "trainable");
     assert!(named, "{error}");
 }
 

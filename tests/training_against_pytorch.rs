@@ -18,6 +18,8 @@ struct Golden {
     side: usize,
     learning_rate: f64,
     history: Vec<Step>,
+    last_block: Vec<Step>,
+    head: Vec<Step>,
 }
 
 #[derive(Deserialize)]
@@ -58,7 +60,7 @@ fn load(folder: &Path, config: DenseNetConfig) -> (Golden, [ImageSet; 2], DenseN
     (golden, [set.subset(&train), set.subset(&validation)], net)
 }
 
-fn train(folder: &Path, config: DenseNetConfig) -> (Golden, Vec<EpochRecord>) {
+fn train(folder: &Path, config: DenseNetConfig, trainable: Trainable) -> (Golden, Vec<EpochRecord>) {
     let (golden, [train, validation], net) = load(folder, config);
     let settings = TrainingConfig {
         epochs: golden.history.len(),
@@ -69,7 +71,7 @@ fn train(folder: &Path, config: DenseNetConfig) -> (Golden, Vec<EpochRecord>) {
         augmentation: None,
         ..TrainingConfig::paper()
     };
-    let model = Normalized::new(net, Normalization::IMAGENET);
+    let model = Normalized::new(net, Normalization::IMAGENET).with_trainable(trainable);
     let trained = Trainer::new(settings).fit(model, &train, &validation).unwrap();
     (golden, trained.history.epochs)
 }
@@ -82,17 +84,22 @@ fn losses_follow_pytorch_step_by_step() {
         .with_num_init_features(8)
         .with_bn_size(2);
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-    let (golden, history) = train(&folder, config);
-    assert_eq!((history.len(), golden.history.len()), (8, 8));
-    for (ours, theirs) in history.iter().zip(&golden.history) {
-        let near = |a: f64, b: f64| (a - b).abs() <= 1e-4 * b;
-        assert!(near(ours.train_loss, theirs.train_loss), "{ours:?}, PyTorch {}", theirs.train_loss);
-        assert!(
-            near(ours.validation_loss, theirs.validation_loss),
-            "{ours:?}, PyTorch {}",
-            theirs.validation_loss
-        );
-        assert_eq!(ours.train_accuracy, theirs.train_accuracy, "{ours:?}");
-        assert_eq!(ours.validation_accuracy, theirs.validation_accuracy, "{ours:?}");
+    for trainable in [Trainable::All, Trainable::LastBlocks(1), Trainable::HeadOnly] {
+        let (golden, history) = train(&folder, config.clone(), trainable);
+        let expected = match trainable {
+            Trainable::All => golden.history,
+            Trainable::LastBlocks(_) => golden.last_block,
+            Trainable::HeadOnly => golden.head,
+        };
+        assert_eq!((history.len(), expected.len()), (8, 8));
+        for (ours, theirs) in history.iter().zip(&expected) {
+            let near = |a: f64, b: f64| (a - b).abs() <= 1e-4 * b;
+            let loss = theirs.train_loss;
+            assert!(near(ours.train_loss, loss), "{trainable:?}: {ours:?}, PyTorch {loss}");
+            let loss = theirs.validation_loss;
+            assert!(near(ours.validation_loss, loss), "{trainable:?}: {ours:?}, PyTorch {loss}");
+            assert_eq!(ours.train_accuracy, theirs.train_accuracy, "{trainable:?}: {ours:?}");
+            assert_eq!(ours.validation_accuracy, theirs.validation_accuracy, "{trainable:?}: {ours:?}");
+        }
     }
 }

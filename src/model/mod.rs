@@ -19,10 +19,12 @@ mod normalized;
 mod operation;
 mod packed_cache;
 mod parts;
+mod transfer;
 mod transition;
 
 pub use dense_block::{DenseBlock, DenseLayer};
 pub use densenet::{DenseNet, DenseNetConfig, Features};
 pub use fused::release_memory;
 pub use normalized::Normalized;
+pub use transfer::{Trainable, Transfer};
 pub use transition::Transition;

@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex};
 use burn::data::dataloader::DataLoader;
 use burn::lr_scheduler::cosine::CosineAnnealingLrSchedulerConfig;
 use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
-use burn::module::{Module, ModuleDisplay};
+use burn::module::{Module, ModuleDisplay, ModuleVisitor, Param};
 use burn::optim::AdamConfig;
+use burn::tensor::Tensor;
 use burn::train::metric::{AccuracyMetric, LossMetric};
 use burn::train::renderer::MetricsRenderer;
 use burn::train::{ExecutionStrategy, Interrupter, Learner, SupervisedTraining, TrainingStrategy};
@@ -120,6 +121,9 @@ impl Trainer {
 
     /// Trains on the images of `train` and chooses the epoch on those of `validation`.
     ///
+    /// Parts that [`Transfer::with_trainable`](crate::model::Transfer::with_trainable) or burn's `freeze` took out keep
+    /// their weights and running statistics.
+    ///
     /// A finished run in the directory is replaced, or with [`resume`](Self::resume) returned as it is. An
     /// unfinished one is never overwritten.
     ///
@@ -160,7 +164,7 @@ impl Trainer {
         run(&self, model, loaders)
     }
 
-    fn all_settings(&self, weights: usize) -> Value {
+    fn all_settings(&self, weights: usize, trainable: usize) -> Value {
         let mut config = serde_json::to_value(&self.config).expect("plain data serialises");
         if let Some(config) = config.as_object_mut() {
             // Does not change a result.
@@ -171,7 +175,7 @@ impl Trainer {
             }
         }
         let transforms: Vec<Value> = self.transforms.iter().map(|transform| transform.describe()).collect();
-        json!({ "config": config, "transforms": transforms, "weights": weights, "run": self.settings })
+        json!({ "config": config, "transforms": transforms, "weights": weights, "trainable": trainable, "run": self.settings })
     }
 
     /// The history to go on from, with the epochs that are done.
@@ -224,7 +228,12 @@ where
         }
     };
     let folder = Folder::create(directory)?;
-    let settings = trainer.all_settings(Module::num_params(&model));
+    let device = model.devices().first().expect("a module with at least one parameter").clone().autodiff();
+    // Clones of a module share running statistics; `valid` gives this run its own.
+    let model = model.valid().train().fork(&device);
+    let mut trainable = TrainableWeights(0);
+    model.visit(&mut trainable);
+    let settings = trainer.all_settings(Module::num_params(&model), trainable.0);
     let history = trainer.start(&folder, &settings)?;
     let (done, epochs) = (history.epochs.len(), trainer.config.epochs);
     let [train, validation] = loaders(done + 1)?;
@@ -238,15 +247,13 @@ where
     };
     folder.write_state(&State { settings: settings.clone(), epochs, history: history.clone() })?;
 
-    let device = model.devices().first().expect("a module with at least one parameter").clone().autodiff();
     let shared = Arc::new(Shared {
         transforms: trainer.transforms.clone(),
         recorder: Mutex::new(Recorder::new(history)),
         interrupter: trainer.interrupter.clone(),
         error: Mutex::new(None),
     });
-    // Clones of a module share running statistics; `valid` gives this run its own.
-    let learnable = Learnable::new(model.valid().train().fork(&device), shared.clone());
+    let learnable = Learnable::new(model, shared.clone());
     if done < epochs {
         let plain = !trainer.dashboard || !std::io::IsTerminal::is_terminal(&std::io::stdout());
         let label = trainer.label.clone();
@@ -308,6 +315,17 @@ where
     })?;
     let model = loaded.model.valid();
     Ok(Trained { model, best_epoch, history })
+}
+
+/// The number of weights that gradients reach.
+struct TrainableWeights(usize);
+
+impl ModuleVisitor for TrainableWeights {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if param.val().is_require_grad() {
+            self.0 += param.shape().num_elements();
+        }
+    }
 }
 
 /// The first place where two settings differ: its path, the old and the new value.

@@ -2,40 +2,40 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Seek};
 use std::path::Path;
 
-use burn::store::burn_pack::Tensor as StoredTensor;
-use burn::store::{ModuleStore, PytorchStore, SafetensorsStore};
+use super::bytes::FileBytes;
+use super::stored::Stored;
+use super::{WeightsError, burnpack, pytorch, safetensors};
 
-use super::WeightsError;
+const EXPECTED: &str = "a safetensors file, a PyTorch checkpoint or a burnpack";
 
-const EXPECTED: &str = "a safetensors file or a PyTorch checkpoint";
-
-/// Every tensor of a checkpoint by its name in the file; the data is read when it is asked for.
-pub(super) fn read(path: &Path) -> Result<BTreeMap<String, StoredTensor>, WeightsError> {
-    let damaged = |found: String| WeightsError::Format { path: path.into(), expected: EXPECTED, found };
-    let tensors = match is_safetensors(path)? {
-        true => {
-            let mut store = SafetensorsStore::from_file(path);
-            store.get_all_tensors().map_err(|error| damaged(error.to_string()))?.clone()
-        }
-        false => {
-            let mut store = PytorchStore::from_file(path).map_indices_contiguous(false);
-            store.get_all_tensors().map_err(|error| damaged(error.to_string()))?.clone()
-        }
-    };
-    match tensors.is_empty() {
-        true => Err(damaged("a file without tensors".into())),
-        false => Ok(tensors),
-    }
+/// What a file holds.
+pub(super) struct Checkpoint {
+    /// Every tensor by its name in the file.
+    pub(super) tensors: BTreeMap<String, Stored>,
+    /// Whether linear layers have burn's `[inputs, outputs]` and not PyTorch's `[outputs, inputs]`.
+    pub(super) linear_transposed: bool,
 }
 
-/// A safetensors file opens with the length of its header, a little-endian u64, and the header's `{`.
-fn is_safetensors(path: &Path) -> Result<bool, WeightsError> {
+/// Looks inside the file and reads its description of the tensors, not yet their data.
+pub(super) fn read(path: &Path) -> Result<Checkpoint, WeightsError> {
+    let io = |source| WeightsError::Io { path: path.into(), expected: EXPECTED, source };
+    let mut file = File::open(path).map_err(io)?;
     let mut start = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(9).read_to_end(&mut start))
-        .map_err(|source| WeightsError::Io { path: path.into(), expected: EXPECTED, source })?;
-    Ok(start.get(8) == Some(&b'{') && start[5..8] == [0; 3])
+    file.by_ref().take(9).read_to_end(&mut start).and_then(|_| file.rewind()).map_err(io)?;
+    let linear_transposed = burnpack::is_burnpack(&start);
+    let tensors = if linear_transposed {
+        burnpack::read(path)
+    } else if safetensors::is_safetensors(&start) {
+        safetensors::read(FileBytes::new(file).map_err(io)?)
+    } else {
+        pytorch::read(file, &start)
+    };
+    let damaged = |found| WeightsError::Format { path: path.into(), expected: EXPECTED, found };
+    match tensors.map_err(damaged)? {
+        none if none.is_empty() => Err(damaged("a file without tensors".into())),
+        tensors => Ok(Checkpoint { tensors, linear_transposed }),
+    }
 }

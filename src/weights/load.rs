@@ -3,21 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
-use burn::store::burn_pack::Tensor as StoredTensor;
-use burn::store::{Applier, ApplyError, ApplyResult, PathFilter, PyTorchToBurnAdapter, bridge};
-use burn::tensor::{DType, Tensor};
+use burn::module::Module;
+use burn::tensor::TensorData;
 
 use super::error::{Tensors, WeightsError};
+use super::stored::Stored;
+use super::target::{self, Slot};
 use super::{checkpoint, names};
+use crate::model::Transfer;
 
 /// The network with the weights and running statistics of a checkpoint.
 ///
-/// Reads safetensors and PyTorch's zip and legacy formats, whichever the file holds; torchvision's present
-/// names and the old ones of its published files (`norm.1`); names behind `module.`, `model.`, `net.` and
-/// `network.`, and checkpoint dictionaries with a `state_dict`, `model_state_dict` or `model` entry. The
-/// module may be wrapped in a [`Normalized`](crate::model::Normalized). Numbers of half and double precision
-/// become single precision.
+/// Takes every file that [this table](super#files) lists, whichever format and names it has. The module may be
+/// wrapped in a [`Normalized`](crate::model::Normalized). Numbers of half and double precision become single
+/// precision.
 ///
 /// The result shares nothing with clones of `model`, which keep their weights and running statistics.
 ///
@@ -25,7 +24,7 @@ use super::{checkpoint, names};
 ///
 /// [`WeightsError::Io`] and [`WeightsError::Format`] if the file cannot be read, and
 /// [`WeightsError::Mismatch`] unless it has exactly the network's tensors in the network's shapes. For a
-/// file with another classifier, see [`load_features`].
+/// file with another classifier or with one input channel, see [`Load`].
 ///
 /// ```
 /// use burn::tensor::Device;
@@ -44,199 +43,197 @@ use super::{checkpoint, names};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn load<M: Module>(model: M, path: impl AsRef<Path>) -> Result<M, WeightsError> {
-    load_where(model, path.as_ref(), false)
+    load_where(model, path.as_ref(), Fit { own_head: false, grey_to_rgb: false })
 }
 
 /// The network with the features of a checkpoint and its own classifier: for transfer to other classes.
 ///
-/// As [`load`], but for the tensors below `classifier.`: the network keeps its own, and the file may have
-/// any or none.
+/// As [`load`], but the network keeps its own tensors below `classifier.`, and the file may have any or none,
+/// or a classifier of another name.
 ///
 /// # Errors
 ///
 /// As for [`load`].
 pub fn load_features<M: Module>(model: M, path: impl AsRef<Path>) -> Result<M, WeightsError> {
-    load_where(model, path.as_ref(), true)
+    load_where(model, path.as_ref(), Fit { own_head: true, grey_to_rgb: false })
 }
 
-fn load_where<M: Module>(model: M, path: &Path, keep_head: bool) -> Result<M, WeightsError> {
-    let stored = checkpoint::read(path)?;
-    let mut expected = Paths::default();
-    model.visit(&mut expected);
-    let wrapper = "network.".repeat(expected.wrappers());
-    let (tensors, mut unexpected) = canonical(stored, &expected.torch_names());
-
-    let is_head = |name: &str| keep_head && name.starts_with(HEAD);
-    let tensors = tensors
-        .into_iter()
-        .filter(|(name, _)| !is_head(name))
-        .map(|(name, tensor)| single_precision(tensor, format!("{wrapper}{}", names::burn_path(&name))))
-        .collect();
-    let filter = keep_head.then(|| PathFilter::new().with_predicate(|path, _| !is_head_path(path)));
-
-    let mut applier = Applier::new(tensors, filter, Some(Box::new(PyTorchToBurnAdapter)), true);
-    let loaded = unshare(model, keep_head).map(&mut applier);
-    let result = applier.into_result();
-    unexpected.extend(result.unused.iter().map(|path| names::torch_name(path)));
-    mismatch(path, result, unexpected, is_head).map_or(Ok(loaded), Err)
+/// Which classifier a network has after loading.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Head {
+    /// The file's, which must have the network's number of classes.
+    #[default]
+    Keep,
+    /// A new one, drawn from seed 0; the file may have any or none.
+    Fresh {
+        /// Number of classes, at least 1.
+        classes: usize,
+    },
 }
 
-const HEAD: &str = "classifier.";
+/// How a checkpoint is fitted to a network.
+///
+/// ```
+/// use burn::tensor::Device;
+/// use histoguard::prelude::*;
+/// use histoguard::weights::{Head, Load};
+///
+/// // A grey network with 18 classes, such as TorchXRayVision's, as the start of an RGB network with 2.
+/// let folder = tempfile::tempdir()?;
+/// let file = folder.path().join("grey.safetensors");
+/// let config = DenseNetConfig::new(18).with_block_config(vec![1]).with_num_init_features(4);
+/// weights::save_safetensors(&config.clone().with_in_channels(1).init(&Device::default()), &file)?;
+///
+/// let load = Load { head: Head::Fresh { classes: 2 }, grey_to_rgb: true };
+/// let net = load.into_model(config.init(&Device::default()), &file)?;
+/// let model = Normalized::new(net, Normalization::TORCHXRAYVISION);
+/// assert_eq!(model.num_classes(), 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// Which classifier the network has afterwards.
+    pub head: Head,
+    /// Whether a first convolution for grey images may become one for RGB: its weights are repeated for the three
+    /// channels and divided by three, so that it sees the mean of the channels. Files that have three channels
+    /// already stay as they are.
+    pub grey_to_rgb: bool,
+}
 
-fn is_head_path(path: &str) -> bool {
-    names::torch_name(path).starts_with(HEAD)
+impl Load {
+    /// The network with the weights and running statistics of a checkpoint, fitted as these options say.
+    ///
+    /// # Errors
+    ///
+    /// As for [`load`].
+    ///
+    /// # Panics
+    ///
+    /// Panics if a fresh head is to have no classes.
+    pub fn into_model<M: Transfer>(self, model: M, path: impl AsRef<Path>) -> Result<M, WeightsError> {
+        let fit = Fit { own_head: self.head != Head::Keep, grey_to_rgb: self.grey_to_rgb };
+        let model = match self.head {
+            Head::Keep => model,
+            Head::Fresh { classes } => model.with_fresh_classifier(classes, 0),
+        };
+        load_where(model, path.as_ref(), fit)
+    }
+}
+
+/// What a file's tensors may differ in.
+#[derive(Clone, Copy)]
+struct Fit {
+    /// The network keeps its own classifier.
+    own_head: bool,
+    grey_to_rgb: bool,
+}
+
+fn load_where<M: Module>(model: M, path: &Path, fit: Fit) -> Result<M, WeightsError> {
+    let checkpoint = checkpoint::read(path)?;
+    let slots = target::slots(&model);
+    let (mut tensors, mut unexpected) = canonical(checkpoint.tensors, &slots);
+    let (mut missing, mut mismatched, mut matched) = (Vec::new(), Vec::new(), Vec::new());
+    for slot in slots.iter().filter(|slot| !(fit.own_head && slot.is_head())) {
+        let Some(tensor) = tensors.remove(&slot.name) else {
+            missing.push(slot.name.clone());
+            continue;
+        };
+        let (expected, transpose) = match checkpoint.linear_transposed {
+            true => (slot.shape.clone(), false),
+            false => (slot.torch_shape(), slot.is_linear),
+        };
+        let widen = fit.grey_to_rgb && is_grey(&tensor.shape, &expected);
+        if !tensor.is_float() {
+            mismatched.push(format!("{}: expected F32, found {:?}", slot.name, tensor.dtype));
+        } else if tensor.shape != expected && !widen {
+            mismatched.push(format!("{}: expected {expected:?}, found {:?}", slot.name, tensor.shape));
+        } else {
+            matched.push((slot, tensor, transpose, widen));
+        }
+    }
+    let parts = target::parts(&slots);
+    // Where the file's head does not matter, it may have any name that is not a part of the network's.
+    let matters =
+        |name: &String| !fit.own_head || name.split('.').next().is_some_and(|part| parts.contains(part));
+    unexpected.extend(tensors.into_keys().filter(matters));
+    if !(missing.is_empty() && unexpected.is_empty() && mismatched.is_empty()) {
+        let [missing, unexpected, mismatched] = [missing, unexpected, mismatched].map(Tensors);
+        return Err(WeightsError::Mismatch { path: path.into(), missing, unexpected, mismatched });
+    }
+
+    let mut values = BTreeMap::new();
+    for (slot, tensor, transpose, widen) in matched {
+        let found = tensor.values().map_err(|found| WeightsError::Format {
+            path: path.into(),
+            expected: "the data of every tensor",
+            found: format!("{}: {found}", slot.name),
+        })?;
+        let found = match (transpose, widen) {
+            (true, _) => transposed(&found, slot.shape[1]),
+            (_, true) => widened(&found, slot.shape[2] * slot.shape[3]),
+            _ => found,
+        };
+        values.insert(slot.path.clone(), TensorData::new(found, slot.shape.clone()));
+    }
+    Ok(target::filled(model, values))
 }
 
 /// The tensors by torchvision's present names, and the names that two tensors lay claim to.
 fn canonical(
-    mut stored: BTreeMap<String, StoredTensor>,
-    expected: &BTreeSet<String>,
-) -> (BTreeMap<String, StoredTensor>, Vec<String>) {
-    stored.retain(|name, _| !name.ends_with(".num_batches_tracked") && !name.starts_with("optim"));
+    mut stored: BTreeMap<String, Stored>,
+    slots: &[Slot],
+) -> (BTreeMap<String, Stored>, Vec<String>) {
+    let expected: BTreeSet<&str> = slots.iter().map(|slot| slot.name.as_str()).collect();
     while let Some(prefix) = names::PREFIXES.iter().find(|prefix| {
-        let starts = |name: &String| name.starts_with(**prefix);
-        stored.keys().any(starts) && !expected.iter().any(starts)
+        let starts = |name: &str| name.starts_with(**prefix);
+        stored.keys().any(|name| starts(name)) && !expected.iter().any(|name| starts(name))
     }) {
         let strip = |name: String| name.strip_prefix(prefix).map(str::to_string).unwrap_or(name);
         stored = stored.into_iter().map(|(name, tensor)| (strip(name), tensor)).collect();
     }
+    stored.retain(|name, _| !names::is_beside(name));
     let mut tensors = BTreeMap::new();
     let mut twice = Vec::new();
     for (name, tensor) in stored {
-        if tensors.insert(names::modern(&name), tensor).is_some() {
+        let modern = names::modern(&name);
+        let modern = match names::without_sequential(&modern) {
+            Some(plain) if !expected.contains(modern.as_str()) && expected.contains(plain.as_str()) => plain,
+            _ => modern,
+        };
+        if tensors.insert(modern, tensor).is_some() {
             twice.push(name);
         }
     }
     (tensors, twice)
 }
 
-fn single_precision(mut tensor: StoredTensor, name: String) -> StoredTensor {
-    tensor.name = name.clone();
-    match tensor.dtype.is_float() && tensor.dtype != DType::F32 {
-        true => {
-            let shape = tensor.shape.clone();
-            bridge::map_data(tensor, name, DType::F32, shape, |data| data.convert::<f32>())
-        }
-        false => tensor,
-    }
+/// Whether a convolution takes one channel where three are expected.
+fn is_grey(found: &[usize], expected: &[usize]) -> bool {
+    matches!((found, expected), ([a, 1, h, w], [b, 3, y, x]) if (a, h, w) == (b, y, x))
 }
 
-fn mismatch(
-    path: &Path,
-    result: ApplyResult,
-    unexpected: Vec<String>,
-    is_head: impl Fn(&str) -> bool,
-) -> Option<WeightsError> {
-    let missing = result.missing.iter().map(|(path, _)| names::torch_name(path));
-    let missing: Vec<String> = missing.filter(|name| !is_head(name)).collect();
-    let mut mismatched = Vec::new();
-    for error in result.errors {
-        mismatched.push(match error {
-            ApplyError::ShapeMismatch { path, expected, found } => {
-                let [expected, found] = [expected, found].map(|shape| torch_shape(&path, shape.to_vec()));
-                format!("{}: expected {expected:?}, found {found:?}", names::torch_name(&path))
-            }
-            ApplyError::DTypeMismatch { path, expected, found } => {
-                format!("{}: expected {expected:?}, found {found:?}", names::torch_name(&path))
-            }
-            ApplyError::AdapterError { path: tensor, message }
-            | ApplyError::LoadError { path: tensor, message } => {
-                return Some(WeightsError::Format {
-                    path: path.into(),
-                    expected: "the data of every tensor",
-                    found: format!("{}: {message}", names::torch_name(&tensor)),
-                });
-            }
-        });
-    }
-    if missing.is_empty() && unexpected.is_empty() && mismatched.is_empty() {
-        return None;
-    }
-    Some(WeightsError::Mismatch {
-        path: path.into(),
-        missing: Tensors(missing),
-        unexpected: Tensors(unexpected),
-        mismatched: Tensors(mismatched),
-    })
+/// Each output's kernel for one channel as the thirds of it for three channels.
+fn widened(values: &[f32], kernel: usize) -> Vec<f32> {
+    values.chunks_exact(kernel).flat_map(|kernel| [kernel; 3]).flatten().map(|value| value / 3.0).collect()
 }
 
-/// A shape as the file has it: burn keeps the weights of linear layers, the only matrices, transposed.
-fn torch_shape(path: &str, mut shape: Vec<usize>) -> Vec<usize> {
-    if shape.len() == 2 && path.ends_with(".weight") {
-        shape.reverse();
-    }
-    shape
+/// `[outputs, inputs]` as `[inputs, outputs]`.
+fn transposed(values: &[f32], outputs: usize) -> Vec<f32> {
+    let inputs = values.len() / outputs.max(1);
+    (0..values.len()).map(|place| values[place % outputs * inputs + place / outputs]).collect()
 }
 
-/// The module with running statistics of its own; burn shares them between clones.
-fn unshare<M: Module>(model: M, keep_head: bool) -> M {
-    let autodiff = model.devices().first().is_some_and(|device| device.is_autodiff());
-    let own = model.map(&mut Blank { path: Vec::new(), keep_head }).valid();
-    if autodiff { own.train() } else { own }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Zeros in place of initial weights that nobody has drawn yet and that the checkpoint replaces.
-struct Blank {
-    path: Vec<String>,
-    keep_head: bool,
-}
-
-impl ModuleMapper for Blank {
-    fn enter_module(&mut self, name: &str, _container: &str) {
-        self.path.push(name.to_string());
-    }
-
-    fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.path.pop();
-    }
-
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        if param.is_initialized() || self.keep_head && is_head_path(&self.path.join(".")) {
-            return param;
-        }
-        let zeros = Tensor::zeros(param.lazy_shape(), &param.lazy_device());
-        let id = param.id;
-        param.transform_for_load(zeros, id)
-    }
-}
-
-/// The paths of a module's floating-point parameters and running statistics.
-#[derive(Default)]
-struct Paths {
-    stack: Vec<String>,
-    found: Vec<String>,
-}
-
-impl Paths {
-    fn torch_names(&self) -> BTreeSet<String> {
-        self.found.iter().map(|path| names::torch_name(path)).collect()
-    }
-
-    /// How many [`Normalized`](crate::model::Normalized) stand around the network.
-    fn wrappers(&self) -> usize {
-        let mut path = self.found.first().map_or("", String::as_str);
-        let mut wrappers = 0;
-        while let Some(inner) = path.strip_prefix(names::WRAPPER) {
-            (path, wrappers) = (inner, wrappers + 1);
-        }
-        wrappers
-    }
-}
-
-impl ModuleVisitor for Paths {
-    fn enter_module(&mut self, name: &str, container: &str) {
-        if !container.starts_with("Enum:") {
-            self.stack.push(name.to_string());
-        }
-    }
-
-    fn exit_module(&mut self, _name: &str, container: &str) {
-        if !container.starts_with("Enum:") {
-            self.stack.pop();
-        }
-    }
-
-    fn visit_float<const D: usize>(&mut self, _param: &Param<Tensor<D>>) {
-        self.found.push(self.stack.join("."));
+    #[test]
+    fn matrices_are_turned_and_kernels_shared_among_channels() {
+        // [1 2 3; 4 5 6] -> [1 4; 2 5; 3 6]
+        assert_eq!(transposed(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 2), [1.0, 4.0, 2.0, 5.0, 3.0, 6.0]);
+        let wide = widened(&[3.0, 6.0, -9.0, 0.0], 2);
+        assert_eq!(wide, [1.0, 2.0, 1.0, 2.0, 1.0, 2.0, -3.0, 0.0, -3.0, 0.0, -3.0, 0.0]);
+        assert!(is_grey(&[64, 1, 7, 7], &[64, 3, 7, 7]));
+        assert!(!is_grey(&[64, 1, 7, 7], &[32, 3, 7, 7]) && !is_grey(&[64, 3, 7, 7], &[64, 3, 7, 7]));
     }
 }

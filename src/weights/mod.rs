@@ -1,9 +1,25 @@
 //! Reading and writing checkpoints.
 //!
-//! [`save_safetensors`] writes torchvision's names, so that `load_state_dict(load_file(path))` works in
-//! Python. [`load()`] and [`load_features`] read safetensors and PyTorch's `.pth`, whichever the file holds:
-//! they look inside, not at its name.
+//! [`save_safetensors`] writes torchvision's names, so that `load_state_dict(load_file(path))` works in Python.
+//! [`load()`], [`load_features`] and [`Load`] read what people have, by looking inside the file:
+//!
+//! # Files
+//!
+//! | source | form |
+//! | --- | --- |
+//! | torchvision, 121, 161, 169, 201 | state dict, before and since PyTorch 1.6, old names (`norm.1`) and new, with or without `num_batches_tracked` |
+//! | timm, torchvision | safetensors |
+//! | TorchXRayVision | whole pickled module, before and since PyTorch 1.6; thresholds and sigmoid are set aside |
+//! | CheXNet | `state_dict` entry, `module.densenet121.`, `classifier.0.`, old names |
+//! | training checkpoints | `state_dict`, `model_state_dict`, `model` or `net` entry; `module.`, `model.`, `backbone.` before the names; whatever else is in the file is ignored |
+//! | burn | burnpack (`.bpk`), as burn and this crate's training write it |
+//!
+//! Nothing in a pickle is executed. A file that calls more than what tensors and plain data need is refused by
+//! the name of what it calls; damaged and hostile files end in an error, soon and in little memory. Data is read
+//! only when every name and shape fits.
 
+mod burnpack;
+mod bytes;
 mod checkpoint;
 mod error;
 #[cfg(feature = "download")]
@@ -12,12 +28,16 @@ mod load;
 mod names;
 #[cfg(feature = "onnx")]
 mod onnx;
+mod pytorch;
+mod safetensors;
 mod save;
+mod stored;
+mod target;
 
 pub use error::{Tensors, WeightsError};
 #[cfg(feature = "download")]
 pub use fetch::{Pretrained, fetch};
-pub use load::{load, load_features};
+pub use load::{Head, Load, load, load_features};
 #[cfg(feature = "onnx")]
 pub use onnx::{OnnxImages, save_onnx};
 pub use save::save_safetensors;

@@ -23,18 +23,6 @@ pub(super) fn torch_name(path: &str) -> String {
     parts.join(".")
 }
 
-/// torchvision's name as burn's path, but for the leaf, which burn-store's adapter renames by its container.
-pub(super) fn burn_path(name: &str) -> String {
-    let part = |part: &str| {
-        let item = LISTS.iter().find_map(|(list, item)| {
-            let index = part.strip_prefix(item)?.parse::<usize>().ok()?;
-            Some(format!("{list}.{}", index.checked_sub(1)?))
-        });
-        item.unwrap_or_else(|| part.to_string())
-    };
-    name.split('.').map(part).collect::<Vec<_>>().join(".")
-}
-
 /// A name of torchvision's published files in the present form: `denselayer1.norm.1.weight` becomes
 /// `denselayer1.norm1.weight`.
 pub(super) fn modern(name: &str) -> String {
@@ -47,10 +35,33 @@ pub(super) fn modern(name: &str) -> String {
     })
 }
 
-/// The prefixes of names in a file that a training script put before those of the network, and the entries
-/// of a checkpoint dictionary.
-pub(super) const PREFIXES: [&str; 6] =
-    ["state_dict.", "model_state_dict.", "model.", "module.", "net.", WRAPPER];
+/// `classifier.weight` for `classifier.0.weight`, the linear layer of a classifier that ends in a sigmoid.
+pub(super) fn without_sequential(name: &str) -> Option<String> {
+    let (before, after) = name.split_once(".0.")?;
+    Some(format!("{before}.{after}"))
+}
+
+/// Whether a tensor is none of the network's weights: batch norms count batches, TorchXRayVision's modules carry
+/// their thresholds.
+pub(super) fn is_beside(name: &str) -> bool {
+    name.ends_with(".num_batches_tracked") || name == "op_threshs"
+}
+
+/// What training scripts put before the network's names: `DataParallel`, `torch.compile`, and the attribute of
+/// a wrapping module, which CheXNet's calls `densenet121`.
+pub(super) const PREFIXES: [&str; 11] = [
+    "module.",
+    "_orig_mod.",
+    "model.",
+    "net.",
+    WRAPPER,
+    "backbone.",
+    "encoder.",
+    "densenet121.",
+    "densenet161.",
+    "densenet169.",
+    "densenet201.",
+];
 
 /// The path of the network inside a [`Normalized`](crate::model::Normalized).
 pub(super) const WRAPPER: &str = "network.";
@@ -76,7 +87,6 @@ mod tests {
         ] {
             assert_eq!(torch_name(path), name);
             assert_eq!(torch_name(&format!("network.{path}")), name);
-            assert_eq!(burn_path(name), path);
         }
         assert_eq!(torch_name("features.norm5.gamma"), "features.norm5.weight");
         assert_eq!(torch_name("features.norm5.beta"), "features.norm5.bias");
@@ -92,10 +102,5 @@ mod tests {
         {
             assert_eq!(modern(unchanged), unchanged);
         }
-    }
-
-    #[test]
-    fn an_index_of_zero_is_not_a_block() {
-        assert_eq!(burn_path("features.denseblock0.x"), "features.denseblock0.x");
     }
 }

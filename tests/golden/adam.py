@@ -4,9 +4,10 @@
 pip install torch torchvision safetensors; python adam.py
 Versions when last run: torch 2.15, torchvision 0.29.
 
-Every epoch is one step on all training images, so that their order does not matter.
+Every epoch is one step on all training images, so that their order does not matter. `last_block` and `head` are
+the same with everything before the last block, and all but the classifier, frozen.
 """
-import json, os, sys
+import copy, json, os, sys
 import torch, torchvision
 from safetensors.torch import save_file
 
@@ -24,28 +25,45 @@ labels = torch.arange(TRAIN + VALIDATION) % 2
 images = (110 + 30 * labels.view(-1, 1, 1, 1) + 60 * torch.randn(TRAIN + VALIDATION, 3, SIDE, SIDE)).clamp(0, 255).round()
 x = (images.double() / 255 - MEAN) / STD
 
-net = net.double()
-adam = torch.optim.Adam(net.parameters(), lr=1e-3)
 loss_of = lambda z, y: torch.nn.functional.cross_entropy(z, y)
-history = []
-for _ in range(EPOCHS):
-    net.train()
-    adam.zero_grad()
-    logits = net(x[:TRAIN])
-    loss = loss_of(logits, labels[:TRAIN])
-    loss.backward()
-    adam.step()
-    net.eval()
-    with torch.no_grad():
-        validation = net(x[TRAIN:])
-    right = lambda z, y: (z.argmax(1) == y).double().mean().item()
-    history.append(dict(train_loss=loss.item(), train_accuracy=right(logits, labels[:TRAIN]),
-                        validation_loss=loss_of(validation, labels[TRAIN:]).item(), validation_accuracy=right(validation, labels[TRAIN:])))
-    print(history[-1])
+right = lambda z, y: (z.argmax(1) == y).double().mean().item()
+
+
+def train(frozen):
+    """The losses while these parts keep their weights and use their running statistics."""
+    trained = copy.deepcopy(net).double()
+    frozen = [part for name, part in trained.named_modules() if name in frozen]
+    for part in frozen:
+        part.requires_grad_(False)
+    adam = torch.optim.Adam([p for p in trained.parameters() if p.requires_grad], lr=1e-3)
+    history = []
+    for _ in range(EPOCHS):
+        trained.train()
+        for part in frozen:
+            part.eval()
+        adam.zero_grad()
+        logits = trained(x[:TRAIN])
+        loss = loss_of(logits, labels[:TRAIN])
+        loss.backward()
+        adam.step()
+        trained.eval()
+        with torch.no_grad():
+            validation = trained(x[TRAIN:])
+        history.append(dict(train_loss=loss.item(), train_accuracy=right(logits, labels[:TRAIN]),
+                            validation_loss=loss_of(validation, labels[TRAIN:]).item(), validation_accuracy=right(validation, labels[TRAIN:])))
+        print(history[-1])
+    return history
+
+
+histories = dict(
+    history=train([]),
+    last_block=train(["features.conv0", "features.norm0", "features.denseblock1", "features.transition1"]),
+    head=train(["features"]),
+)
 
 tensors = {f"net.{k}": v.float().contiguous() for k, v in weights.items()}
 tensors["images"] = images.to(torch.uint8).permute(0, 2, 3, 1).contiguous()
 save_file(tensors, os.path.join(HERE, "adam.safetensors"))
 with open(os.path.join(HERE, "adam.json"), "w") as file:
-    json.dump(dict(train=TRAIN, side=SIDE, learning_rate=1e-3, history=history), file, indent=1)
+    json.dump(dict(train=TRAIN, side=SIDE, learning_rate=1e-3) | histories, file, indent=1)
     file.write("\n")

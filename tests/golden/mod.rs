@@ -1,5 +1,8 @@
 //! The golden data that densenet_tiny.py wrote.
 
+// Every test program uses a part of this.
+#![allow(dead_code)]
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 

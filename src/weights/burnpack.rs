@@ -1,0 +1,28 @@
+//! Tensors of burn's own format.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use burn::store::burn_pack::Reader;
+
+use super::names;
+use super::stored::Stored;
+
+/// How a file of burn's begins.
+const MAGIC: &[u8] = b"NRUB";
+
+pub(super) fn is_burnpack(start: &[u8]) -> bool {
+    start.starts_with(MAGIC)
+}
+
+/// Every tensor under torchvision's name, its shape as burn has it.
+pub(super) fn read(path: &Path) -> Result<BTreeMap<String, Stored>, String> {
+    let reader = Reader::from_file_exact(path).map_err(|error| error.to_string())?;
+    let tensors = reader.into_tensors().map_err(|error| error.to_string())?;
+    let stored = tensors.into_iter().map(|tensor| {
+        let (name, dtype, shape) = (names::torch_name(&tensor.name), tensor.dtype, tensor.shape.to_vec());
+        let read = move || tensor.to_bytes().map(|bytes| bytes.to_vec()).map_err(|error| error.to_string());
+        (name, Stored::new(dtype, shape, read))
+    });
+    Ok(stored.collect())
+}

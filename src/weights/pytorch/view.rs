@@ -1,0 +1,107 @@
+//! Tensors as views of storages.
+
+use std::sync::Arc;
+
+use super::super::stored::Stored;
+use super::heap::{Heap, Id, Storage, Value};
+
+/// The most dimensions of a tensor.
+const MAX_RANK: usize = 8;
+
+/// The bytes of a file's storages.
+pub(super) trait Storages {
+    /// `length` bytes of a storage, from byte `start` on.
+    fn read(&self, key: &str, start: u64, length: u64) -> Result<Vec<u8>, String>;
+}
+
+/// A tensor: some elements of a storage, in the order of its strides.
+#[derive(Clone)]
+pub(super) struct View {
+    storage: Storage,
+    shape: Vec<usize>,
+    /// Steps between neighbours along each dimension, in elements.
+    strides: Vec<u64>,
+    /// The first element and the one after the last, in the storage of the file.
+    elements: std::ops::Range<u64>,
+}
+
+impl View {
+    /// A tensor as `torch._utils._rebuild_tensor_v2` takes it; it lies within its storage.
+    pub(super) fn new(heap: &Heap, storage: Id, offset: Id, shape: Id, strides: Id) -> Result<Self, String> {
+        let Value::Storage(storage) = heap.get(storage) else {
+            return Err(format!("a tensor in {} where a storage belongs", heap.get(storage).kind()));
+        };
+        for dimensions in [shape, strides] {
+            if heap.items(dimensions).is_some_and(|items| items.len() > MAX_RANK) {
+                return Err(format!("a tensor of more than {MAX_RANK} dimensions"));
+            }
+        }
+        let (offset, shape, strides) = (heap.count(offset)?, heap.counts(shape)?, heap.counts(strides)?);
+        if shape.len() != strides.len() {
+            return Err(format!("{} dimensions and {} strides", shape.len(), strides.len()));
+        }
+        let beyond = || format!("a tensor beyond its storage {} of {} elements", storage.key, storage.length);
+        let total = shape.iter().try_fold(1u64, |total, side| total.checked_mul(*side)).ok_or_else(beyond)?;
+        let span = match total {
+            0 => Some(0),
+            _ => shape
+                .iter()
+                .zip(&strides)
+                .try_fold(1u64, |span, (side, stride)| span.checked_add((side - 1).checked_mul(*stride)?)),
+        };
+        let first = storage.start.checked_add(offset).ok_or_else(beyond)?;
+        let last = span.and_then(|span| first.checked_add(span)).ok_or_else(beyond)?;
+        if last > storage.start.saturating_add(storage.length) {
+            return Err(beyond());
+        }
+        let sides = shape.into_iter().map(|side| usize::try_from(side).map_err(|error| error.to_string()));
+        Ok(Self {
+            storage: Storage::clone(storage),
+            shape: sides.collect::<Result<_, _>>()?,
+            strides,
+            elements: first..last,
+        })
+    }
+
+    pub(super) fn stored(self, storages: Arc<dyn Storages>) -> Stored {
+        let (dtype, shape) = (self.storage.dtype, self.shape.clone());
+        Stored::new(dtype, shape, move || {
+            let size = self.storage.dtype.size() as u64;
+            let [start, end] =
+                [self.elements.start, self.elements.end].map(|element| element.checked_mul(size));
+            let (Some(start), Some(end)) = (start, end) else {
+                return Err(format!("a storage of {} elements", self.storage.length));
+            };
+            let bytes = storages.read(&self.storage.key, start, end - start)?;
+            Ok(if self.is_contiguous() { bytes } else { self.gather(&bytes, size as usize) })
+        })
+    }
+
+    fn is_contiguous(&self) -> bool {
+        let mut expected = 1;
+        self.shape.iter().zip(&self.strides).rev().all(|(&side, &stride)| {
+            let fits = side == 1 || stride == expected;
+            expected = u64::saturating_mul(expected, side as u64);
+            fits
+        })
+    }
+
+    /// The elements in row-major order.
+    fn gather(&self, bytes: &[u8], size: usize) -> Vec<u8> {
+        let total = self.shape.iter().product::<usize>();
+        let mut gathered = Vec::with_capacity(total * size);
+        let mut index = vec![0; self.shape.len()];
+        for _ in 0..total {
+            let element: u64 = index.iter().zip(&self.strides).map(|(&i, stride)| i as u64 * stride).sum();
+            gathered.extend_from_slice(&bytes[element as usize * size..][..size]);
+            for (position, side) in index.iter_mut().zip(&self.shape).rev() {
+                *position += 1;
+                if *position < *side {
+                    break;
+                }
+                *position = 0;
+            }
+        }
+        gathered
+    }
+}

@@ -1,0 +1,167 @@
+//! The container of `torch.save` since PyTorch 1.6: a zip archive of `data.pkl` and a file a storage.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{BufReader, Error, Read, Seek, SeekFrom};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ::zip::read::{ArchiveOffset, Config};
+use ::zip::{CompressionMethod, ZipArchive};
+
+use super::MAX_TENSORS;
+use super::heap::{Heap, Id};
+use super::input::{Input, MAX_BYTES};
+use super::machine::unpickle;
+use super::view::Storages;
+
+/// The most bytes that finding and reading the archive's directory may take; a DenseNet-201's has 0.1 MB.
+const MAX_DIRECTORY: u64 = 32 << 20;
+
+struct Archive {
+    archive: Mutex<ZipArchive<Limited>>,
+    /// The folder that everything lies in.
+    root: String,
+    entries: HashMap<String, Entry>,
+}
+
+#[derive(Clone, Copy)]
+struct Entry {
+    index: usize,
+    length: u64,
+    /// Whether the archive has the checksum of its bytes; PyTorch writes 0 if told to leave it out.
+    checked: bool,
+}
+
+pub(super) fn read(file: File) -> Result<(Heap, Id, Arc<dyn Storages>), String> {
+    let length = file.metadata().map_err(|error| error.to_string())?.len();
+    let allowance = Arc::new(AtomicU64::new(MAX_DIRECTORY));
+    let limited = Limited { file: BufReader::new(file), allowance: allowance.clone() };
+    let config = Config { archive_offset: ArchiveOffset::Known(0) };
+    let archive = ZipArchive::with_config(config, limited).map_err(|error| error.to_string())?;
+    allowance.store(u64::MAX, Ordering::Relaxed);
+
+    let entries = entries(&archive, length)?;
+    let mut roots = entries.keys().filter_map(|name| name.strip_suffix("data.pkl"));
+    let root = match (roots.next(), roots.next()) {
+        (Some(root), None) => root.to_string(),
+        (None, _) => return Err("a zip archive without PyTorch's data.pkl".into()),
+        _ => return Err("a zip archive with several data.pkl".into()),
+    };
+    let archive = Archive { archive: Mutex::new(archive), root, entries };
+    if archive.entry("constants.pkl").is_ok() {
+        return Err("a TorchScript program, which is no checkpoint".into());
+    }
+    if archive.entry("byteorder").and_then(|entry| archive.whole(entry)).is_ok_and(|order| order == b"big") {
+        return Err("numbers that are not little-endian".into());
+    }
+    let pickle = archive.entry("data.pkl")?;
+    if pickle.length > MAX_BYTES {
+        return Err(format!("a data.pkl of {} bytes, more than {MAX_BYTES}", pickle.length));
+    }
+    let (bytes, mut heap) = (archive.whole(pickle)?, Heap::default());
+    let root = unpickle(&mut Input::new(bytes.as_slice()), &mut heap)?;
+    Ok((heap, root, Arc::new(archive)))
+}
+
+/// The files of the archive: stored as they are, each with bytes of its own, under names that stay inside.
+fn entries(archive: &ZipArchive<Limited>, length: u64) -> Result<HashMap<String, Entry>, String> {
+    if archive.len() > MAX_TENSORS {
+        return Err(format!("a zip archive of more than {MAX_TENSORS} files"));
+    }
+    if archive.has_duplicate_names() {
+        return Err("a zip archive with two files of the same name".into());
+    }
+    let (mut entries, mut total) = (HashMap::new(), 0u64);
+    for index in 0..archive.len() {
+        let file = archive.by_index_data(index).map_err(|error| error.to_string())?;
+        let name = file.name().map_err(|error| error.to_string())?.into_owned();
+        if file.enclosed_name().is_none() || name.contains('\\') || name.split('/').any(|part| part == "..") {
+            return Err(format!("a zip archive with the file {name:?}, outside of it"));
+        }
+        if file.encrypted()
+            || file.compression() != CompressionMethod::Stored
+            || file.size() != file.compressed_size()
+        {
+            return Err(format!("a zip archive with the file {name:?} compressed or encrypted"));
+        }
+        total = total.saturating_add(file.size());
+        if total > length {
+            return Err(format!("a zip archive whose files have more bytes than its {length}"));
+        }
+        entries.insert(name, Entry { index, length: file.size(), checked: file.crc32() != 0 });
+    }
+    Ok(entries)
+}
+
+impl Archive {
+    fn entry(&self, name: &str) -> Result<Entry, String> {
+        let name = format!("{}{name}", self.root);
+        self.entries.get(&name).copied().ok_or_else(|| format!("no {name:?} in the archive"))
+    }
+
+    fn whole(&self, entry: Entry) -> Result<Vec<u8>, String> {
+        self.part(entry, 0, entry.length)
+    }
+
+    /// A part of a file; of a whole one, the checksum is compared.
+    fn part(&self, entry: Entry, start: u64, length: u64) -> Result<Vec<u8>, String> {
+        let mut archive = self.archive.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut bytes = Vec::with_capacity(usize::try_from(length).map_err(|error| error.to_string())?);
+        let read = if entry.checked && (start, length) == (0, entry.length) {
+            let mut file = archive.by_index(entry.index).map_err(|error| error.to_string())?;
+            file.read_to_end(&mut bytes)
+        } else {
+            let mut file = archive.by_index_seek(entry.index).map_err(|error| error.to_string())?;
+            let seek = file.seek(SeekFrom::Start(start));
+            seek.and_then(|_| file.take(length).read_to_end(&mut bytes))
+        };
+        match read {
+            Ok(read) if read as u64 == length => Ok(bytes),
+            Ok(_) => Err("a zip archive that ends too early".into()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+impl Storages for Archive {
+    fn read(&self, key: &str, start: u64, length: u64) -> Result<Vec<u8>, String> {
+        let entry = self.entry(&format!("data/{key}"))?;
+        if start.checked_add(length).is_none_or(|end| end > entry.length) {
+            return Err(format!("a storage {key} of {} bytes, too few", entry.length));
+        }
+        self.part(entry, start, length)
+    }
+}
+
+/// A file of which no more is read than allowed.
+struct Limited {
+    file: BufReader<File>,
+    allowance: Arc<AtomicU64>,
+}
+
+impl Read for Limited {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.file.read(buffer)?;
+        let left = self.allowance.load(Ordering::Relaxed);
+        let spent =
+            left.checked_sub(read as u64).ok_or_else(|| Error::other("a directory that is too long"))?;
+        self.allowance.store(spent, Ordering::Relaxed);
+        Ok(read)
+    }
+}
+
+impl Seek for Limited {
+    fn seek(&mut self, position: SeekFrom) -> std::io::Result<u64> {
+        let allowance = self.allowance.load(Ordering::Relaxed);
+        // A seek costs a system call, so that it counts as some bytes.
+        self.allowance.store(allowance.saturating_sub(16), Ordering::Relaxed);
+        match position {
+            // Stays inside the buffer where it can.
+            SeekFrom::Current(offset) => {
+                self.file.seek_relative(offset).and_then(|()| self.file.stream_position())
+            }
+            other => self.file.seek(other),
+        }
+    }
+}
