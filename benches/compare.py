@@ -125,14 +125,16 @@ def table(results):
     for entry in results:
         if "op" in entry:
             speeds.setdefault((entry["op"], entry["batch"]), {}).setdefault(entry["variant"], []).append(entry["images_per_second"])
-            devices.add(entry["device"])
+            devices.update({entry["device"]} if "precision" in entry and entry["device"] != "cpu" else {})
         elif "memory_of" in entry:
             memory.setdefault((entry["memory_of"], entry["batch"]), {})[entry["variant"]] = entry["peak_rss_mb"]
     names = list(dict.fromkeys(name for row in speeds.values() for name in row))
     others = [name for name in names if name != "ours"]
     rounds = sorted({len(values) for row in speeds.values() for values in row.values()})
-    print(f"{about['machine']}; {', '.join(sorted(devices))}; rustc {about['rustc']}, torch {about['torch']}, {about['date']};")
-    print(f"images a second, median of {'-'.join(map(str, sorted({rounds[0], rounds[-1]})))} rounds in turns\n")
+    place = "; ".join([about["machine"], *sorted(devices)])
+    count = "-".join(map(str, sorted({rounds[0], rounds[-1]})))
+    print(f"{place}; rustc {about['rustc']}, torch {about['torch']}, {about['date']};")
+    print(f"images a second, median of rounds in turns: {count}\n")
     print(f"| | batch | {' | '.join(names)} | {' | '.join(f'ours / {name}' for name in others)} |")
     print(f"| --- | --- | {' | '.join(['---'] * (len(names) + len(others)))} |")
     order = lambda key: (OPS.index(key[0]), key[1])

@@ -75,11 +75,8 @@ fn pgd10(victim: &Frozen, images: &Tensor<4>, labels: &Tensor<1, Int>) -> Tensor
 
 fn measure(op: Op, batch: usize, options: &Options, device: &Device) -> (f64, f64) {
     device.seed(0);
-    let images = Tensor::<4>::random(
-        [batch, 3, options.size, options.size],
-        Distribution::Uniform(0.0, 1.0),
-        device,
-    );
+    let images =
+        Tensor::<4>::random([batch, 3, options.size, options.size], Distribution::Uniform(0.0, 1.0), device);
     let classes: Vec<usize> = (0..batch).map(|i| i % 2).collect();
     let labels: Vec<i64> = classes.iter().map(|&class| class as i64).collect();
     let labels = Tensor::<1, Int>::from_data(labels.as_slice(), device);
@@ -93,7 +90,9 @@ fn measure(op: Op, batch: usize, options: &Options, device: &Device) -> (f64, f6
         Op::Fgsm => {
             let (victim, goal) = (Frozen::new(net), Goal::untargeted(classes));
             let attack = Fgsm::new(Epsilon::pixels(8.0));
-            timed(runs, device, || drop(attack.perturb(&victim, images.clone(), &goal).expect("a valid attack")))
+            timed(runs, device, || {
+                drop(attack.perturb(&victim, images.clone(), &goal).expect("a valid attack"))
+            })
         }
         Op::Pgd10 => {
             let victim = Frozen::new(net);
@@ -125,7 +124,8 @@ fn main() {
     let options = Options::parse();
     let device = Device::default();
     let threads = std::thread::available_parallelism().map_or(1, |count| count.get());
-    for (&batch, &op) in options.batch.iter().flat_map(|batch| options.ops.iter().map(move |op| (batch, op))) {
+    for (&batch, &op) in options.batch.iter().flat_map(|batch| options.ops.iter().map(move |op| (batch, op)))
+    {
         let (first, seconds) = measure(op, batch, &options, &device);
         let name = op.to_possible_value().expect("no operation is skipped").get_name().to_string();
         let (seconds, first) = (round(seconds, 1e5), round(first, 1e3));
