@@ -311,3 +311,22 @@ fn packed_weights_follow_every_change_of_the_network() {
         assert!(seen[..i].iter().all(|b| a != b), "change {i} did not change the logits");
     }
 }
+
+#[test]
+fn lower_instruction_levels_agree_too() {
+    let tests = [
+        "evaluation_and_input_gradients_agree",
+        "training_steps_agree",
+        "weight_gradients_with_running_statistics_agree",
+    ];
+    for level in ["avx2", "portable"] {
+        let child = std::process::Command::new(std::env::current_exe().unwrap())
+            .arg("--exact")
+            .args(tests)
+            .env("HISTOGUARD_SIMD", level)
+            .output()
+            .unwrap();
+        let output = String::from_utf8_lossy(&child.stdout);
+        assert!(child.status.success() && output.contains("3 passed"), "{level}: {output}");
+    }
+}

@@ -123,18 +123,3 @@ impl Ptr {
         self.0.cast()
     }
 }
-
-/// Splits `0..len` into `parts` ranges of multiples of `align` and runs `work(part, from, to)` on them in parallel.
-pub(super) fn split(parts: usize, len: usize, align: usize, work: impl Fn(usize, usize, usize) + Sync) {
-    let step = len.div_ceil(parts).next_multiple_of(align);
-    if parts == 1 || step >= len {
-        return work(0, 0, len);
-    }
-    rayon::scope(|scope| {
-        for (part, from) in (step..len).step_by(step).enumerate() {
-            let work = &work;
-            scope.spawn(move |_| work(part + 1, from, (from + step).min(len)));
-        }
-        work(0, 0, step);
-    });
-}

@@ -3,9 +3,11 @@
 use rayon::prelude::*;
 
 use super::arch::Plan;
-use super::buffer::{Buffer, Ptr, split};
-use super::eval::{Conv3, Packed, block_sizes};
-use super::plane::{CHUNK, Halo};
+use super::buffer::{Buffer, Ptr};
+use super::crew::Crew;
+use super::eval::{Packed, block_sizes};
+use super::forward_kernels::Conv3;
+use super::plane::Halo;
 use super::simd::{Kernel, LANES, MAX_PIXELS, Simd, dispatch};
 use super::stem::{StemBack, StemSize, unpool};
 use super::tile::{Conv, Epilogue, convolve};
@@ -79,7 +81,9 @@ impl Packed {
         let mut images = vec![0.0; n * size.image()];
         let work =
             images.par_chunks_exact_mut(size.image()).zip(&state.images).zip(grad.par_chunks_exact(features));
-        work.for_each(|((image, state), grad)| self.backward_image(state, size, grad, image, parts));
+        work.for_each(|((image, state), grad)| {
+            Crew::gather(parts, |crew| self.backward_image(state, size, grad, image, crew));
+        });
         images
     }
 
@@ -89,7 +93,7 @@ impl Packed {
         size: StemSize,
         grad: &[f32],
         image: &mut [f32],
-        parts: usize,
+        crew: &Crew,
     ) {
         let plan = &self.plan;
         let sizes = block_sizes(plan, size);
@@ -112,7 +116,7 @@ impl Packed {
                     &g[planes * pixels * LANES..][..plan.growth_planes * pixels * LANES],
                     &mut dy,
                 );
-                split(parts, halo.stream(), MAX_PIXELS, |_, from, to| {
+                crew.split(halo.stream(), MAX_PIXELS, |_, from, to| {
                     let kernel = Conv3 {
                         x: dy.ptr(),
                         halo,
@@ -120,12 +124,12 @@ impl Packed {
                         weights: &layer.conv2.backward,
                         out_planes: plan.mid_planes,
                         range: (from, to),
-                        then: Keep { masks: mask2, mask_plane: pixels, y: dz.ptr() },
+                        then: Keep::<false> { masks: mask2, mask_plane: pixels, y: dz.ptr() },
                     };
                     // SAFETY: the buffers have these sizes, and the parts write different pixels.
                     unsafe { dispatch(self.level, kernel) }
                 });
-                split(parts, pixels, MAX_PIXELS, |_, from, to| {
+                crew.split(pixels, MAX_PIXELS, |_, from, to| {
                     let kernel = Pointwise {
                         x: dz.ptr(),
                         plane: pixels * LANES,
@@ -133,7 +137,7 @@ impl Packed {
                         weights: &layer.conv1.backward,
                         out_planes: planes,
                         range: (from, to),
-                        then: KeepAdd { masks: mask1, mask_plane: pixels, y: g.ptr() },
+                        then: Keep::<true> { masks: mask1, mask_plane: pixels, y: g.ptr() },
                     };
                     // SAFETY: as above.
                     unsafe { dispatch(self.level, kernel) }
@@ -148,7 +152,7 @@ impl Packed {
                 }
                 let (_, weights) =
                     self.blocks[i - 1].transition.as_ref().expect("a transition between two blocks");
-                split(parts, pixels, MAX_PIXELS, |_, from, to| {
+                crew.split(pixels, MAX_PIXELS, |_, from, to| {
                     let kernel = Pointwise {
                         x: g.ptr(),
                         plane: pixels * LANES,
@@ -173,7 +177,7 @@ impl Packed {
         // SAFETY: the forward pass filled the winners.
         unsafe { unpool(size, d, state.winners.ptr(), &mut conv) };
         let padded = Buffer::zeroed(size.padded());
-        split(parts, size.padded_height(), 2, |_, from, to| {
+        crew.split(size.padded_height(), 2, |_, from, to| {
             let (weights, rows) = (&self.stem.backward, (from, to));
             let kernel = StemBack { plan, size, weights, d: conv.ptr(), padded: padded.ptr(), rows };
             // SAFETY: the buffers have these sizes, and the parts write different rows.
@@ -234,22 +238,19 @@ impl<E: Epilogue> Kernel for Pointwise<'_, E> {
             weights: self.weights.ptr().0,
             out_planes: self.out_planes,
         };
-        let chunk = CHUNK / S::PIXELS * S::PIXELS;
-        for from in (self.range.0..self.range.1).step_by(chunk) {
-            // SAFETY: the caller's contract; there is room for a tile behind the input's end.
-            unsafe { convolve::<S, _, LANES>(&conv, from, (from + chunk).min(self.range.1), &mut self.then) }
-        }
+        // SAFETY: the caller's contract; there is room for a tile behind the input's end.
+        unsafe { convolve::<S, _, LANES>(&conv, self.range.0, self.range.1, &mut self.then) }
     }
 }
 
-/// Writes where ReLU let the gradient pass, zero elsewhere.
-struct Keep {
+/// Writes, or adds, where ReLU let the gradient pass; zero elsewhere.
+struct Keep<const ADD: bool> {
     masks: Ptr,
     mask_plane: usize,
     y: Ptr,
 }
 
-impl Epilogue for Keep {
+impl<const ADD: bool> Epilogue for Keep<ADD> {
     #[inline(always)]
     unsafe fn tile<S: Simd>(&mut self, plane: usize, px: usize, count: usize, tile: *const f32) {
         let first = plane * self.mask_plane + px;
@@ -259,32 +260,8 @@ impl Epilogue for Keep {
                 unsafe {
                     let bits = *self.masks.bits().add(first + p) >> v;
                     let d = S::keep(bits, S::load(tile.add(p * LANES + v)));
-                    S::store(self.y.0.add((first + p) * LANES + v), d);
-                }
-            }
-        }
-    }
-}
-
-/// Adds where ReLU let the gradient pass.
-struct KeepAdd {
-    masks: Ptr,
-    mask_plane: usize,
-    y: Ptr,
-}
-
-impl Epilogue for KeepAdd {
-    #[inline(always)]
-    unsafe fn tile<S: Simd>(&mut self, plane: usize, px: usize, count: usize, tile: *const f32) {
-        let first = plane * self.mask_plane + px;
-        for p in 0..count {
-            for v in (0..LANES).step_by(S::WIDTH) {
-                // SAFETY: as for `Keep`.
-                unsafe {
-                    let bits = *self.masks.bits().add(first + p) >> v;
-                    let d = S::keep(bits, S::load(tile.add(p * LANES + v)));
                     let y = self.y.0.add((first + p) * LANES + v);
-                    S::store(y, S::add(S::load(y), d));
+                    S::store(y, if ADD { S::add(S::load(y), d) } else { d });
                 }
             }
         }

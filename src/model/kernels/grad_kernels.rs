@@ -1,11 +1,11 @@
 //! The backward pass's kernels with weight gradients, and their epilogues.
 
 use super::buffer::{Buffer, Ptr};
-use super::eval::NormPool;
-use super::plane::{CHUNK, Halo, NormBack, NormRelu};
+use super::forward_kernels::NormPool;
+use super::plane::{Halo, NormBack, NormRelu};
 use super::reduce::Sums;
 use super::simd::{Kernel, LANES, Simd};
-use super::tile::{Conv, Epilogue, convolve, outer};
+use super::tile::{CHUNK, Conv, Epilogue, convolve, outer};
 
 /// Where a kernel adds the sums of its gradients `d`, and of `d * (x - mean)`, a lane.
 #[derive(Clone, Copy)]
@@ -19,19 +19,60 @@ impl SumTargets {
         let (d, dx) = sums.targets();
         SumTargets { d, dx }
     }
+}
+
+/// A vector of such sums while it is in registers.
+struct LaneSums<S: Simd> {
+    mean: S::V,
+    d: S::V,
+    dx: S::V,
+}
+
+impl<S: Simd> LaneSums<S> {
+    /// # Safety
+    ///
+    /// As for [`Simd`].
+    #[inline(always)]
+    unsafe fn new(means: &[f32], lane: usize) -> Self {
+        // SAFETY: the caller's contract, and the slice's own check.
+        unsafe { LaneSums { mean: load::<S>(means, lane), d: S::splat(0.0), dx: S::splat(0.0) } }
+    }
+
+    /// # Safety
+    ///
+    /// As for [`Simd`].
+    #[inline(always)]
+    unsafe fn take(&mut self, d: S::V, x: S::V) {
+        // SAFETY: the caller's contract.
+        unsafe {
+            self.d = S::add(self.d, d);
+            self.dx = S::mul_add(d, S::sub(x, self.mean), self.dx);
+        }
+    }
 
     /// # Safety
     ///
     /// As for [`Simd`]; `lane` must be one of the sums' lanes.
     #[inline(always)]
-    unsafe fn add<S: Simd>(self, lane: usize, d: S::V, dx: S::V) {
+    unsafe fn finish(self, sums: SumTargets, lane: usize) {
         // SAFETY: the caller's contract.
         unsafe {
-            for (to, v) in [(self.d.0, d), (self.dx.0, dx)] {
+            for (to, v) in [(sums.d.0, self.d), (sums.dx.0, self.dx)] {
                 S::store(to.add(lane), S::add(S::load(to.add(lane)), v));
             }
         }
     }
+}
+
+/// A vector of coefficients, which come one a lane.
+///
+/// # Safety
+///
+/// As for [`Simd`].
+#[inline(always)]
+unsafe fn load<S: Simd>(coefficients: &[f32], lane: usize) -> S::V {
+    // SAFETY: the caller's contract, and the slice's own check.
+    unsafe { S::load(coefficients[lane..][..S::WIDTH].as_ptr()) }
 }
 
 /// Gradient of the last block's features from that of the pooled ones.
@@ -49,23 +90,19 @@ impl Kernel for FeaturesBack<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         for lane in (0..self.norm.planes * LANES).step_by(S::WIDTH) {
-            let coefficient = |from: &[f32]| from[lane..][..S::WIDTH].as_ptr();
             // SAFETY: the caller's contract.
             unsafe {
-                let (scale, shift) =
-                    (S::load(coefficient(self.norm.scale)), S::load(coefficient(self.norm.shift)));
-                let (mean, d) = (S::load(coefficient(self.mean)), S::load(coefficient(self.d)));
-                let (mut sum, mut sum_x) = (S::splat(0.0), S::splat(0.0));
+                let (scale, shift) = (load::<S>(self.norm.scale, lane), load::<S>(self.norm.shift, lane));
+                let (d, mut sums) = (load::<S>(self.d, lane), LaneSums::<S>::new(self.mean, lane));
                 let at = lane / LANES * self.norm.plane + lane % LANES;
                 for px in 0..self.pixels {
                     let x = S::load(self.norm.x.0.add(at + px * LANES));
                     let bits = S::active(S::mul_add(x, scale, shift));
                     let dz = S::keep(bits, d);
-                    sum = S::add(sum, dz);
-                    sum_x = S::mul_add(dz, S::sub(x, mean), sum_x);
+                    sums.take(dz, x);
                     S::store(self.g.0.add(at + px * LANES), S::mul(dz, scale));
                 }
-                self.sums.add::<S>(lane, sum, sum_x);
+                sums.finish(self.sums, lane);
             }
         }
     }
@@ -164,22 +201,19 @@ impl Epilogue for GrowBack<'_> {
     unsafe fn tile<S: Simd>(&mut self, plane: usize, px: usize, count: usize, tile: *const f32) {
         // All pixels lie in one row.
         let stream = px / self.halo.width * self.halo.row() + px % self.halo.width;
-        let mean = self.mean[plane * LANES..][..LANES].as_ptr();
         for v in (0..LANES).step_by(S::WIDTH) {
             // SAFETY: the caller's contract.
             unsafe {
                 let a = self.a.0.add(plane * self.halo.plane() + self.halo.lead() + stream * LANES + v);
                 let at = plane * self.plane + px * LANES + v;
-                let mean = S::load(mean.add(v));
-                let (mut sum, mut sum_x) = (S::splat(0.0), S::splat(0.0));
+                let mut sums = LaneSums::<S>::new(self.mean, plane * LANES + v);
                 for p in 0..count {
                     let bits = S::active(S::load(a.add(p * LANES)));
                     let dz = S::keep(bits, S::load(tile.add(p * LANES + v)));
-                    sum = S::add(sum, dz);
-                    sum_x = S::mul_add(dz, S::sub(S::load(self.x.0.add(at + p * LANES)), mean), sum_x);
+                    sums.take(dz, S::load(self.x.0.add(at + p * LANES)));
                     S::store(self.y.0.add(at + p * LANES), dz);
                 }
-                self.sums.add::<S>(plane * LANES + v, sum, sum_x);
+                sums.finish(self.sums, plane * LANES + v);
             }
         }
     }
@@ -252,24 +286,21 @@ pub(super) struct BottleneckBack<'a> {
 impl Epilogue for BottleneckBack<'_> {
     #[inline(always)]
     unsafe fn tile<S: Simd>(&mut self, plane: usize, px: usize, count: usize, tile: *const f32) {
-        let coefficient = |from: &[f32]| from[plane * LANES..][..LANES].as_ptr();
         for v in (0..LANES).step_by(S::WIDTH) {
             // SAFETY: the caller's contract.
             unsafe {
                 let a = self.a.0.add(plane * (CHUNK + 1) * LANES + (px - self.first) * LANES + v);
                 let at = plane * self.plane + px * LANES + v;
-                let mean = S::load(coefficient(self.mean).add(v));
-                let scale = S::load(coefficient(self.scale).add(v));
-                let (mut sum, mut sum_x) = (S::splat(0.0), S::splat(0.0));
+                let scale = load::<S>(self.scale, plane * LANES + v);
+                let mut sums = LaneSums::<S>::new(self.mean, plane * LANES + v);
                 for p in 0..count {
                     let bits = S::active(S::load(a.add(p * LANES)));
                     let dz = S::keep(bits, S::load(tile.add(p * LANES + v)));
-                    sum = S::add(sum, dz);
-                    sum_x = S::mul_add(dz, S::sub(S::load(self.x.0.add(at + p * LANES)), mean), sum_x);
+                    sums.take(dz, S::load(self.x.0.add(at + p * LANES)));
                     let y = self.y.0.add(at + p * LANES);
                     S::store(y, S::mul_add(dz, scale, S::load(y)));
                 }
-                self.sums.add::<S>(plane * LANES + v, sum, sum_x);
+                sums.finish(self.sums, plane * LANES + v);
             }
         }
     }
@@ -322,14 +353,12 @@ impl Epilogue for SpreadBack<'_> {
     #[inline(always)]
     unsafe fn tile<S: Simd>(&mut self, plane: usize, px: usize, count: usize, tile: *const f32) {
         let (width, out_width) = (self.halo.width, self.halo.width / 2);
-        let coefficient = |from: &[f32]| from[plane * LANES..][..LANES].as_ptr();
         for v in (0..LANES).step_by(S::WIDTH) {
             // SAFETY: the caller's contract; four pixels lie under each of the average's.
             unsafe {
-                let scale = S::load(coefficient(self.norm.scale).add(v));
-                let shift = S::load(coefficient(self.norm.shift).add(v));
-                let mean = S::load(coefficient(self.mean).add(v));
-                let (mut sum, mut sum_x) = (S::splat(0.0), S::splat(0.0));
+                let lane = plane * LANES + v;
+                let (scale, shift) = (load::<S>(self.norm.scale, lane), load::<S>(self.norm.shift, lane));
+                let mut sums = LaneSums::<S>::new(self.mean, lane);
                 for p in 0..count {
                     let d = S::mul(S::load(tile.add(p * LANES + v)), S::splat(0.25));
                     let first = (px + p) / out_width * 2 * width + (px + p) % out_width * 2;
@@ -337,12 +366,11 @@ impl Epilogue for SpreadBack<'_> {
                         let at = plane * self.norm.plane + pixel * LANES + v;
                         let x = S::load(self.norm.x.0.add(at));
                         let dz = S::keep(S::active(S::mul_add(x, scale, shift)), d);
-                        sum = S::add(sum, dz);
-                        sum_x = S::mul_add(dz, S::sub(x, mean), sum_x);
+                        sums.take(dz, x);
                         S::store(self.y.0.add(at), S::mul(dz, scale));
                     }
                 }
-                self.sums.add::<S>(plane * LANES + v, sum, sum_x);
+                sums.finish(self.sums, plane * LANES + v);
             }
         }
     }
@@ -368,14 +396,14 @@ impl Kernel for StemSums<'_> {
                 // SAFETY: the caller's contract.
                 unsafe {
                     let at = (plane * self.pixels + from) * LANES + v;
-                    let mean = S::load(self.mean[plane * LANES..][..LANES].as_ptr().add(v));
-                    let (mut sum, mut sum_x) = (S::splat(0.0), S::splat(0.0));
+                    let mut sums = LaneSums::<S>::new(self.mean, plane * LANES + v);
                     for p in 0..CHUNK.min(self.pixels - from) {
-                        let d = S::load(self.d.0.add(at + p * LANES));
-                        sum = S::add(sum, d);
-                        sum_x = S::mul_add(d, S::sub(S::load(self.x.0.add(at + p * LANES)), mean), sum_x);
+                        sums.take(
+                            S::load(self.d.0.add(at + p * LANES)),
+                            S::load(self.x.0.add(at + p * LANES)),
+                        );
                     }
-                    self.sums.add::<S>(plane * LANES + v, sum, sum_x);
+                    sums.finish(self.sums, plane * LANES + v);
                 }
             }
         }

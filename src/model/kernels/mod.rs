@@ -6,8 +6,10 @@
 
 mod arch;
 mod buffer;
+mod crew;
 mod eval;
 mod eval_grad;
+mod forward_kernels;
 mod grad_kernels;
 mod pack;
 mod plane;

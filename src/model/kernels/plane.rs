@@ -2,10 +2,7 @@
 
 use super::buffer::Ptr;
 use super::simd::{Kernel, LANES, MAX_PIXELS, Simd};
-use super::tile::Epilogue;
-
-/// Pixels that a pointwise kernel handles between two looks at the weights: its inputs stay in the cache.
-pub(super) const CHUNK: usize = 112;
+use super::tile::{CHUNK, Epilogue};
 
 /// A plane with a zero halo, whose rows share the halo's column: tap offsets are constant and a convolution is one
 /// stream over `height * (width + 1)` pixels.

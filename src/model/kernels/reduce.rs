@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::arch::{Conv, planes};
-use super::buffer::{Buffer, Ptr, split};
+use super::buffer::{Buffer, Ptr};
 use super::simd::LANES;
 
 /// Groups that a batch is cut into at most.
@@ -103,21 +103,17 @@ impl WeightSums {
     pub(super) fn finish(&self, conv: &Conv, lanes_in: &[usize], gradient: &mut [f32]) {
         let (taps, out_planes) = (conv.taps, planes(conv.out));
         let gradient = Ptr(gradient[..conv.len()].as_mut_ptr());
-        split(rayon::current_num_threads(), conv.inp, 1, |_, from, to| {
-            for (i, &lane) in lanes_in.iter().enumerate().take(to).skip(from) {
-                for t in 0..taps {
-                    for plane in 0..out_planes {
-                        let at = ((lane / LANES * taps + t) * out_planes + plane) * LANES * LANES
-                            + lane % LANES * LANES;
-                        let mut sum = [0.0f32; LANES];
-                        for group in self.buffer.chunks_exact(self.size) {
-                            sum.iter_mut().zip(&group[at..]).for_each(|(sum, part)| *sum += part);
-                        }
-                        for (o, sum) in sum.iter().enumerate().take(conv.out - plane * LANES) {
-                            // SAFETY: an element of the gradient, whose input channel belongs to this part alone.
-                            unsafe { *gradient.at(((plane * LANES + o) * conv.inp + i) * taps + t).0 = *sum };
-                        }
-                    }
+        lanes_in[..conv.inp].par_iter().enumerate().for_each(|(i, &lane)| {
+            for (t, plane) in (0..taps).flat_map(|t| (0..out_planes).map(move |plane| (t, plane))) {
+                let at =
+                    ((lane / LANES * taps + t) * out_planes + plane) * LANES * LANES + lane % LANES * LANES;
+                let mut sum = [0.0f32; LANES];
+                for group in self.buffer.chunks_exact(self.size) {
+                    sum.iter_mut().zip(&group[at..]).for_each(|(sum, part)| *sum += part);
+                }
+                for (o, sum) in sum.iter().enumerate().take(conv.out - plane * LANES) {
+                    // SAFETY: an element of the gradient, whose input channel belongs to this task alone.
+                    unsafe { *gradient.at(((plane * LANES + o) * conv.inp + i) * taps + t).0 = *sum };
                 }
             }
         });

@@ -124,6 +124,68 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 16, rng_seed: RngSeed::Fixed(2), ..ProptestConfig::default() })]
+
+    #[test]
+    fn neighbours_threads_and_other_callers_change_no_bit(
+        (arch, [_, h, w]) in tiny(),
+        n in 1usize..=33,
+        one: prop::sample::Index,
+        count in 1usize..=4,
+        seed: u64,
+    ) {
+        let case = Case::new(arch, [n, h, w], seed);
+        let (image, features) = (case.arch.in_channels * h * w, case.arch.features());
+        let packed = Packed::new(&case.arch, &case.params, &case.stats);
+        let (pooled, gradient) = evaluate(&packed, &case.images, &case.grad, case.shape);
+        let one = one.index(n);
+        let [x, d] = [&case.images[one * image..][..image], &case.grad[one * features..][..features]];
+        let alone = || threads(count).install(|| evaluate(&packed, x, d, [1, h, w]));
+        let found = std::thread::scope(|scope| {
+            let callers: Vec<_> = (0..3).map(|_| scope.spawn(alone)).collect();
+            callers.into_iter().map(|caller| caller.join().unwrap()).collect::<Vec<_>>()
+        });
+        for (alone, alone_gradient) in found {
+            prop_assert!(alone == pooled[one * features..][..features]);
+            prop_assert!(alone_gradient == gradient[one * image..][..image]);
+        }
+        let step = || {
+            let (pooled, state) = case.train(NormStatistics::Batch, Level::current());
+            let Gradients { params, images } = state.backward(&case.grad, true);
+            // An empty variance makes NaNs, which equal nothing.
+            [pooled, params, images.unwrap()].map(|v| v.into_iter().map(f32::to_bits).collect::<Vec<_>>())
+        };
+        prop_assert!(threads(1).install(step) == threads(count).install(step));
+    }
+}
+
+/// The level in which a process of its own runs: see the next test.
+#[test]
+fn the_level_is_the_forced_one_or_the_fastest() {
+    let fastest = Level::available()[0];
+    let expected = match std::env::var("HISTOGUARD_SIMD").as_deref() {
+        Ok("avx512") if Level::Avx512.is_available() => Level::Avx512,
+        Ok("avx2") if Level::Avx2.is_available() => Level::Avx2,
+        Ok("portable") => Level::Portable,
+        _ => fastest,
+    };
+    assert_eq!(Level::current(), expected);
+}
+
+#[test]
+fn the_environment_forces_a_level() {
+    for value in ["avx512", "avx2", "portable", "none"] {
+        let child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "model::kernels::tests::the_level_is_the_forced_one_or_the_fastest"])
+            .env("HISTOGUARD_SIMD", value)
+            .output()
+            .unwrap();
+        let output = String::from_utf8_lossy(&child.stdout);
+        assert!(child.status.success() && output.contains("1 passed"), "{value}: {output}");
+    }
+}
+
 fn arch() -> Arch {
     Arch {
         growth_rate: 12,

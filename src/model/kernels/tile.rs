@@ -1,6 +1,12 @@
 //! The register tiles: one for every convolution, one for every weight gradient.
 
+use std::mem::MaybeUninit;
+use std::ops::Range;
+
 use super::simd::{LANES, MAX_PIXELS, Simd};
+
+/// Pixels that a kernel handles between two looks at the weights: its inputs stay in the second-level cache.
+pub(super) const CHUNK: usize = 112;
 
 /// How far ahead weights are asked for, in floats.
 const AHEAD: usize = 8 * LANES;
@@ -31,7 +37,21 @@ pub(super) trait Epilogue {
     unsafe fn tile<S: Simd>(&mut self, plane: usize, px: usize, count: usize, tile: *const f32);
 }
 
-/// Computes pixels `from..to` of all output planes.
+impl Conv<'_> {
+    /// Pairs of plane and tap whose weights stay in the first-level cache while a chunk of pixels passes: four planes of
+    /// a 1x1 convolution, a row of a 3x3 kernel, all of the stem. Sums of such groups also have less rounding error
+    /// than one long sum.
+    #[inline(always)]
+    fn group(&self) -> usize {
+        match self.taps.len() {
+            1 => 4,
+            9 => 3,
+            taps => taps,
+        }
+    }
+}
+
+/// Computes pixels `from..to` of all output planes, chunk by chunk.
 ///
 /// # Safety
 ///
@@ -43,29 +63,38 @@ pub(super) unsafe fn convolve<S: Simd, E: Epilogue, const STEP: usize>(
     to: usize,
     epilogue: &mut E,
 ) {
-    let mut tile = [0.0f32; MAX_PIXELS * LANES];
-    let size = conv.planes * conv.taps.len() * conv.depth * LANES;
-    for plane in 0..conv.out_planes {
-        let mut px = from;
-        while px < to {
-            let count = (to - px).min(S::PIXELS);
-            // SAFETY: the caller's contract, and the tile holds `MAX_PIXELS` pixels.
-            unsafe {
-                let (x, weights) = (conv.x.add(px * STEP), conv.weights.add(plane * size));
-                if count * 2 <= S::PIXELS {
-                    conv_tile::<S, STEP, true>(conv, x, weights, tile.as_mut_ptr());
-                } else {
-                    conv_tile::<S, STEP, false>(conv, x, weights, tile.as_mut_ptr());
+    let mut sums = MaybeUninit::<[f32; (CHUNK + MAX_PIXELS) * LANES]>::uninit();
+    let sums = sums.as_mut_ptr().cast::<f32>();
+    let (chunk, units) = (CHUNK / S::PIXELS * S::PIXELS, conv.planes * conv.taps.len());
+    for first in (from..to).step_by(chunk) {
+        let last = (first + chunk).min(to);
+        for plane in 0..conv.out_planes {
+            for start in (0..units).step_by(conv.group()) {
+                let group = start..(start + conv.group()).min(units);
+                for px in (first..last).step_by(S::PIXELS) {
+                    let count = (last - px).min(S::PIXELS);
+                    // SAFETY: the caller's contract, and the sums hold a chunk and a tile behind it.
+                    unsafe {
+                        let x = conv.x.add(px * STEP);
+                        let weights = conv.weights.add((plane * units + start) * conv.depth * LANES);
+                        let tile = sums.add((px - first) * LANES);
+                        if count * 2 <= S::PIXELS {
+                            conv_tile::<S, STEP, true>(conv, group.clone(), x, weights, tile);
+                        } else {
+                            conv_tile::<S, STEP, false>(conv, group.clone(), x, weights, tile);
+                        }
+                        if group.end == units {
+                            epilogue.tile::<S>(plane, px, count, tile);
+                        }
+                    }
                 }
-                epilogue.tile::<S>(plane, px, count, tile.as_ptr());
             }
-            px += count;
         }
     }
 }
 
-/// One tile, kept in registers over four planes of a 1x1 convolution or one of a 3x3: sums of such groups have half the
-/// rounding error of one long sum. `HALF` computes only half of the pixels.
+/// A group's part of one tile, kept in registers: written to `tile` by the first group, added by the others. `HALF`
+/// computes only half of the pixels.
 ///
 /// # Safety
 ///
@@ -73,45 +102,40 @@ pub(super) unsafe fn convolve<S: Simd, E: Epilogue, const STEP: usize>(
 #[inline(always)]
 unsafe fn conv_tile<S: Simd, const STEP: usize, const HALF: bool>(
     conv: &Conv,
+    group: Range<usize>,
     x: *const f32,
     weights: *const f32,
     tile: *mut f32,
 ) {
     let pixels = if HALF { S::PIXELS / 2 } else { S::PIXELS };
-    let group = if conv.taps.len() == 1 { 4 } else { 1 };
     // SAFETY: the caller's contract covers every address below.
     unsafe {
         for part in 0..LANES / (2 * S::WIDTH) {
             let mut w = weights.add(part * 2 * S::WIDTH);
-            for first in (0..conv.planes).step_by(group) {
-                let zero = S::splat(0.0);
-                let mut acc = [[zero; 2]; MAX_PIXELS];
-                for plane in first..(first + group).min(conv.planes) {
-                    for &tap in conv.taps {
-                        let base = x.add(plane * conv.plane).offset(tap);
-                        let next = if conv.taps.len() == 1 { base.wrapping_add(conv.plane) } else { base };
-                        for c in 0..conv.depth {
-                            // The weights stream from the second-level cache.
-                            S::prefetch(w.wrapping_add(AHEAD));
-                            S::prefetch(w.wrapping_add(AHEAD + LANES / 2));
-                            // As do the pixels of a 1x1 convolution's next plane.
-                            S::prefetch(next.wrapping_add(c * LANES / 2));
-                            let w0 = S::load(w);
-                            let w1 = S::load(w.add(S::WIDTH));
-                            for (p, acc) in acc.iter_mut().enumerate().take(pixels) {
-                                let b = S::splat(*base.add(p * STEP + c));
-                                acc[0] = S::mul_add(b, w0, acc[0]);
-                                acc[1] = S::mul_add(b, w1, acc[1]);
-                            }
-                            w = w.add(LANES);
-                        }
+            let zero = S::splat(0.0);
+            let mut acc = [[zero; 2]; MAX_PIXELS];
+            for unit in group.clone() {
+                let (plane, tap) = (unit / conv.taps.len(), unit % conv.taps.len());
+                let base = x.add(plane * conv.plane).offset(conv.taps[tap]);
+                for c in 0..conv.depth {
+                    // The first tile's weights, and the next tile's pixels, come from the second-level cache.
+                    S::prefetch(w.wrapping_add(AHEAD));
+                    S::prefetch(w.wrapping_add(AHEAD + LANES / 2));
+                    S::prefetch(base.wrapping_add(S::PIXELS * STEP + c * LANES / 2));
+                    let w0 = S::load(w);
+                    let w1 = S::load(w.add(S::WIDTH));
+                    for (p, acc) in acc.iter_mut().enumerate().take(pixels) {
+                        let b = S::splat(*base.add(p * STEP + c));
+                        acc[0] = S::mul_add(b, w0, acc[0]);
+                        acc[1] = S::mul_add(b, w1, acc[1]);
                     }
+                    w = w.add(LANES);
                 }
-                for (p, acc) in acc.iter().enumerate().take(pixels) {
-                    for (v, &acc) in acc.iter().enumerate() {
-                        let to = tile.add(p * LANES + (part * 2 + v) * S::WIDTH);
-                        S::store(to, if first == 0 { acc } else { S::add(S::load(to), acc) });
-                    }
+            }
+            for (p, acc) in acc.iter().enumerate().take(pixels) {
+                for (v, &acc) in acc.iter().enumerate() {
+                    let to = tile.add(p * LANES + (part * 2 + v) * S::WIDTH);
+                    S::store(to, if group.start == 0 { acc } else { S::add(S::load(to), acc) });
                 }
             }
         }

@@ -4,11 +4,13 @@ use rayon::prelude::*;
 
 use super::arch::{Arch, Layer, Norm, Plan};
 use super::buffer::{Buffer, Ptr};
-use super::eval::{Bottleneck, Conv3, NormPool, NormTo, Transition, average, block_sizes};
+use super::eval::block_sizes;
+use super::forward_kernels::{Bottleneck, Conv3, NormPool, NormTo, Transition, average};
 use super::pack::{Folded, Weights, spread};
-use super::plane::{CHUNK, Halo, Moments, NormRelu, Store};
+use super::plane::{Halo, Moments, NormRelu, Store};
 use super::simd::{Kernel, LANES, Level, MAX_PIXELS, Simd, dispatch};
 use super::stem::{StemConv, StemPool, StemSize};
+use super::tile::CHUNK;
 
 /// Which statistics the norms use.
 #[derive(Clone, Copy, Debug)]

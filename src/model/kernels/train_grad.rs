@@ -2,17 +2,17 @@
 
 use super::arch::Norm;
 use super::buffer::{Buffer, Ptr};
-use super::eval::Conv3;
-use super::eval::NormPool;
 use super::eval_grad::Pointwise;
+use super::forward_kernels::{Conv3, NormPool};
 use super::grad_kernels::{
     BottleneckBack, BottleneckWeights, FeaturesBack, GrowBack, GrowWeights, NormBackHalo, NormBackTo,
     PooledWeights, SpreadBack, StemSums, SumTargets,
 };
-use super::plane::{CHUNK, NormBack};
+use super::plane::NormBack;
 use super::reduce::{Groups, Sums, WeightSums};
 use super::simd::{LANES, MAX_PIXELS, dispatch};
 use super::stem::{StemBack, StemWeights, unpool};
+use super::tile::CHUNK;
 use super::train::{NormHalo, NormState, TrainState};
 
 /// Gradients of a loss.

@@ -1,0 +1,135 @@
+"""The measurements of throughput.rs with PyTorch: torchvision's DenseNet-121, two classes, 224x224.
+
+    pip install torch torchvision torchattacks
+    python throughput_torch.py --batch 1 8 32 --runs 5 --channels-last
+
+Prints one JSON object a measurement and, last, the process's peak memory. `torchattacks` is the FGSM of that package as
+its users call it; `fgsm` the same attack without its overhead.
+"""
+
+import argparse
+import contextlib
+import json
+import resource
+import statistics
+import time
+
+import torch
+import torchvision
+from torch.nn.functional import cross_entropy
+
+EPSILON = 8 / 255
+
+
+def options():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--batch", type=int, nargs="+", default=[1, 8, 32])
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--ops", nargs="+", default=["forward", "fgsm", "pgd10", "train"], choices=OPS)
+    parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("--cuda", action="store_true")
+    parser.add_argument("--channels-last", action="store_true")
+    parser.add_argument("--precision", choices=["float32", "tf32", "bf16"], default="float32")
+    return parser.parse_args()
+
+
+def input_gradient(net, images, labels):
+    images = images.clone().requires_grad_(True)
+    return torch.autograd.grad(cross_entropy(net(images), labels, reduction="sum"), images)[0]
+
+
+def forward(net, images, labels):
+    def run():
+        with torch.no_grad():
+            net(images)
+
+    return run
+
+
+def fgsm(net, images, labels):
+    return lambda: (images + EPSILON * input_gradient(net, images, labels).sign()).clamp(0, 1)
+
+
+def torchattacks(net, images, labels):
+    import torchattacks
+
+    attack = torchattacks.FGSM(net, eps=EPSILON)
+    return lambda: attack(images, labels)
+
+
+def pgd10(net, images, labels):
+    def run():
+        moved = images
+        for _ in range(10):
+            change = moved + 2 / 255 * input_gradient(net, moved, labels).sign() - images
+            moved = (images + change.clamp(-EPSILON, EPSILON)).clamp(0, 1)
+
+    return run
+
+
+def train(net, images, labels):
+    net.train().requires_grad_(True)
+    adam = torch.optim.Adam(net.parameters(), 1e-3)
+
+    def run():
+        adam.zero_grad()
+        cross_entropy(net(images), labels).backward()
+        adam.step()
+
+    return run
+
+
+OPS = dict(forward=forward, fgsm=fgsm, torchattacks=torchattacks, pgd10=pgd10, train=train)
+
+
+def timed(run, runs, cuda):
+    """Seconds of the first run, which warms up, and the median of the others."""
+
+    def once():
+        if cuda:
+            torch.cuda.synchronize()
+        start = time.perf_counter()
+        run()
+        if cuda:
+            torch.cuda.synchronize()
+        return time.perf_counter() - start
+
+    first = once()
+    return first, statistics.median(once() for _ in range(runs))
+
+
+def main():
+    args = options()
+    device = torch.device("cuda" if args.cuda else "cpu")
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = args.precision == "tf32"
+    half = torch.autocast(device.type, torch.bfloat16) if args.precision == "bf16" else contextlib.nullcontext()
+    layout = torch.channels_last if args.channels_last else torch.contiguous_format
+    for batch in args.batch:
+        for op in args.ops:
+            torch.manual_seed(0)
+            net = torchvision.models.densenet121(weights=None, num_classes=2)
+            net = net.to(device, memory_format=layout).eval().requires_grad_(False)
+            images = torch.rand(batch, 3, args.size, args.size, device=device).contiguous(memory_format=layout)
+            labels = torch.arange(batch, device=device) % 2
+            with half:
+                first, seconds = timed(OPS[op](net, images, labels), args.runs, args.cuda)
+            print(
+                json.dumps(
+                    {
+                        "op": op,
+                        "batch": batch,
+                        "seconds": round(seconds, 5),
+                        "images_per_second": round(batch / seconds, 3),
+                        "warm_up_seconds": round(first, 3),
+                        "device": torch.cuda.get_device_name() if args.cuda else "cpu",
+                        "precision": args.precision,
+                        "channels_last": args.channels_last,
+                        "threads": torch.get_num_threads(),
+                    }
+                ),
+                flush=True,
+            )
+    print(json.dumps({"peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024}))
+
+
+main()
