@@ -6,6 +6,11 @@ use crate::attack::Norm;
 const ROUNDING: f64 = 1e-4;
 const TINY: f64 = 1e-6;
 
+/// Whether a perturbation of this length keeps to the budget, but for rounding.
+pub(crate) fn within(length: f64, epsilon: f64) -> bool {
+    length <= epsilon * (1.0 + ROUNDING) + TINY
+}
+
 /// What had to be corrected in an attack's result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Violations {
@@ -30,7 +35,7 @@ pub(crate) fn enforce(original: &[f32], adversarial: &mut [f32], norm: Norm, eps
     }
     let mut change: Vec<f64> =
         adversarial.iter().zip(original).map(|(&a, &o)| f64::from(a) - f64::from(o)).collect();
-    if norm.measure_values(&change) > epsilon * (1.0 + ROUNDING) + TINY {
+    if !within(norm.measure_values(&change), epsilon) {
         violations.over_budget = true;
         norm.project_values(&mut change, epsilon);
         // Towards the original, which lies in [0,1]: the box is kept.
@@ -58,7 +63,7 @@ mod tests {
                 enforce(&original, &mut kept, norm, epsilon);
                 let change: Vec<f64> =
                     kept.iter().zip(&original).map(|(&a, &o)| f64::from(a) - f64::from(o)).collect();
-                prop_assert!(norm.measure_values(&change) <= epsilon * (1.0 + ROUNDING) + TINY + 1e-6, "{norm}");
+                prop_assert!(within(norm.measure_values(&change) - 1e-6, epsilon), "{norm}");
                 prop_assert!(kept.iter().all(|p| (0.0..=1.0).contains(p)));
                 let mut again = kept.clone();
                 enforce(&original, &mut again, norm, epsilon);
