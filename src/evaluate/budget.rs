@@ -1,6 +1,7 @@
 //! Holding an attack to its budget.
 
 use crate::attack::Norm;
+use crate::pixels::Epsilon;
 
 /// Relative and absolute room for single-precision rounding before a result counts as over its budget.
 const ROUNDING: f64 = 1e-4;
@@ -9,6 +10,14 @@ const TINY: f64 = 1e-6;
 /// Whether a perturbation of this length keeps to the budget, but for rounding.
 pub(crate) fn within(length: f64, epsilon: f64) -> bool {
     length <= epsilon * (1.0 + ROUNDING) + TINY
+}
+
+/// A budget as readers know it: in grey levels for L-infinity, else the norm over the image.
+pub(crate) fn shown(norm: Norm, epsilon: Epsilon) -> String {
+    match norm {
+        Norm::Linf => epsilon.to_string(),
+        Norm::L2 | Norm::L1 | Norm::L0 => format!("{}", (epsilon.value() * 1e4).round() / 1e4),
+    }
 }
 
 /// What had to be corrected in an attack's result.
@@ -70,6 +79,13 @@ mod tests {
                 prop_assert!(again.iter().zip(&kept).all(|(a, k)| (a - k).abs() < 1e-5), "{norm}");
             }
         }
+    }
+
+    #[test]
+    fn budgets_are_shown_in_the_unit_of_their_norm() {
+        assert_eq!(shown(Norm::Linf, Epsilon::pixels(0.5)), "0.5/255");
+        assert_eq!(shown(Norm::L2, Epsilon::unit(0.25)), "0.25");
+        assert_eq!(shown(Norm::L0, Epsilon::unit(12.0)), "12");
     }
 
     #[test]

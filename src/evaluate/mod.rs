@@ -30,6 +30,7 @@ pub use battery::{
     MinimalPerturbation, Slide, Timing,
 };
 pub use bootstrap::Bootstrap;
+pub(crate) use budget::shown;
 pub use checks::{Check, Verdict};
 pub use error::EvaluationError;
 pub use evaluation::{Evaluation, Progress};

@@ -3,6 +3,7 @@
 use super::Check;
 use super::check::About;
 use crate::attack::Norm;
+use crate::evaluate::budget::shown;
 use crate::evaluate::{AttackResult, Battery};
 use crate::pixels::Epsilon;
 
@@ -114,7 +115,11 @@ fn compare(
     };
     let seen = format!(
         "at {} epsilon {} the weaker kind leaves {} images right and the stronger {}; {} fall to the weaker alone",
-        most.norm, most.epsilon, most.weak, most.strong, most.only_weak
+        most.norm,
+        shown(most.norm, most.epsilon),
+        most.weak,
+        most.strong,
+        most.only_weak
     );
     about.check(worse(most), seen)
 }

@@ -3,6 +3,7 @@
 use super::Check;
 use super::check::About;
 use crate::evaluate::Battery;
+use crate::evaluate::budget::shown;
 
 const RISING: About = About {
     name: "accuracy rises with epsilon",
@@ -30,7 +31,7 @@ pub(super) fn rising(battery: &Battery) -> Check {
         let rise = (1..attack.sweep.len()).filter(|&at| right(at) > right(at - 1));
         // The largest rise of each attack, the first one of several.
         if let Some(at) = rise.min_by_key(|&at| (std::cmp::Reverse(right(at) - right(at - 1)), at)) {
-            let epsilon = |at: usize| attack.sweep[at].under.epsilon;
+            let epsilon = |at: usize| shown(attack.norm, attack.sweep[at].under.epsilon);
             seen.push(format!(
                 "{}: {} images are right at epsilon {}, and {} at {}",
                 attack.label,

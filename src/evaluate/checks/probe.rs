@@ -4,6 +4,7 @@ use super::effort::Doubled;
 use super::epsilon::Survivors;
 use super::{Check, access, effort, epsilon, gradients, randomness, slides};
 use crate::attack::Norm;
+use crate::evaluate::budget::shown;
 use crate::evaluate::engine::Engine;
 use crate::evaluate::{AttackRecord, AttackResult, Battery, Evaluation, EvaluationError};
 use crate::pixels::Epsilon;
@@ -137,7 +138,12 @@ fn double(
         before.distances.is_some() && right(before, p)
     };
     let gained = positions.iter().zip(&records).filter(|&(&p, record)| left(p) && !right(record, p)).count();
-    Ok(Some(Doubled { attack: name, at: format!(" at epsilon {epsilon}"), images, gained }))
+    Ok(Some(Doubled {
+        attack: name,
+        at: format!(" at epsilon {}", shown(result.norm, epsilon)),
+        images,
+        gained,
+    }))
 }
 
 /// The budget that leaves nearest to half of the images: at the ends there is nothing to gain.
