@@ -15,7 +15,7 @@ mod options;
 mod verify;
 
 use std::cell::Cell;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
@@ -47,7 +47,8 @@ fn battery(options: &Options) -> Result<(), Failure> {
     let victims = options
         .checkpoints
         .iter()
-        .map(|path| Ok((name(path), load(path, test.classes().len())?)))
+        .zip(names(&options.checkpoints))
+        .map(|(path, name)| Ok((name, load(path, test.classes().len())?)))
         .collect::<Result<Vec<(String, Frozen)>, Failure>>()?;
     let mut models = Vec::new();
     for (name, victim) in &victims {
@@ -89,8 +90,16 @@ fn test_images(options: &Options, split: &Split) -> Result<Prepared, Failure> {
     Ok(test.subset(&spread))
 }
 
-fn name(checkpoint: &Path) -> String {
-    checkpoint.file_stem().map_or_else(|| "model".into(), |stem| stem.to_string_lossy().into_owned())
+/// The checkpoints' names without folder and extension, numbered if two are the same.
+fn names(checkpoints: &[PathBuf]) -> Vec<String> {
+    let stem = |path: &PathBuf| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let stems: Vec<String> = checkpoints.iter().map(stem).collect();
+    let numbered =
+        |(position, stem): (usize, &String)| match stems[..position].iter().filter(|s| *s == stem).count() {
+            0 => stem.clone(),
+            before => format!("{stem} ({})", before + 1),
+        };
+    stems.iter().enumerate().map(numbered).collect()
 }
 
 fn load(checkpoint: &Path, classes: usize) -> Result<Frozen, Failure> {
