@@ -55,13 +55,13 @@ struct ReadmeExamples;
 
 /// What most programs import.
 pub mod prelude {
-    pub use crate::attack::{Attack, AttackError, Fgsm, Goal, Norm};
+    pub use crate::attack::{Access, Attack, AttackError, Fgsm, Goal, Norm};
     pub use crate::classifier::{Classifier, Frozen};
     pub use crate::data::{
         Batch, BreakHis, FolderSet, ImageSet, LabeledImages, Prepared, Split, SyntheticTissue,
     };
     pub use crate::defense::{GaussianNoise, TrainTransform};
-    pub use crate::evaluate::{Evaluation, Robustness};
+    pub use crate::evaluate::{Battery, Evaluation, Robustness, TransferMatrix};
     pub use crate::model::{DenseNet, DenseNetConfig, Normalized, Trainable, Transfer};
     pub use crate::pixels::{Epsilon, Normalization};
     #[cfg(feature = "train")]

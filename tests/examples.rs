@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use histoguard::data::png;
-use histoguard::report::PaperReport;
+use histoguard::report::{BatteryReport, PaperReport};
 use image::RgbImage;
 use serde_json::Value;
 
@@ -85,6 +85,41 @@ fn the_experiment_writes_its_report_and_figures_and_repeats_itself() {
     let before = without_times(&first.join("report.json"));
     succeed(experiment(&first).arg("--resume"));
     assert_eq!(before, without_times(&first.join("report.json")));
+
+    // The two models under the battery, on the same test images.
+    let battery = folders[0].path().join("battery");
+    let mut command = || {
+        let mut command = example("battery");
+        command.args(["original", "defence"].map(|name| first.join(format!("{name}.safetensors"))));
+        command.args(["--images", "60", "--image-size", "32", "--seed", "4", "--epsilons", "1,8"]);
+        command.args(["--norm", "linf,l2", "--epsilons-l2", "0.5", "--out"]).arg(&battery);
+        command
+    };
+    let said = succeed(&mut command());
+    assert!(said.contains("original: ") && said.contains("at Linf epsilon 8/255"), "{said}");
+    let found = BatteryReport::read(&battery.join("report.json")).unwrap();
+    let accuracy =
+        |model: usize, at: usize| found.models[model].battery.attacks[0].sweep[at].under.metrics.accuracy;
+    for (model, robustness) in
+        [&report.original.robustness, &report.defence.robustness].into_iter().enumerate()
+    {
+        assert_eq!(found.models[model].battery.clean.metrics, robustness.clean);
+        for at in 0..2 {
+            assert_eq!(accuracy(model, at), robustness.sweep[at + 1].metrics.accuracy);
+        }
+    }
+    assert_eq!(found.transfer.len(), 2, "one a norm");
+    for figure in ["figure_attacks_Linf.png", "figure_attacks_L2.png"] {
+        image::open(battery.join(figure)).unwrap();
+    }
+    succeed(&mut command());
+    let again = BatteryReport::read(&battery.join("report.json")).unwrap();
+    let plain = |report: BatteryReport| -> Vec<_> {
+        report.models.into_iter().map(|model| model.battery.without_timing()).collect()
+    };
+    assert!(plain(found) == plain(again));
+    fail(command().args(["--attacks", "magic"]), "magic");
+    fail(command().args(["--limit", "0"]), "--limit");
 
     // The model that it saved can be attacked from the command line.
     let picture = folders[0].path().join("picture.png");

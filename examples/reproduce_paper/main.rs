@@ -4,6 +4,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../common/images.rs"]
 mod images;
 #[path = "../common/interrupt.rs"]
 mod interrupt;
@@ -45,14 +46,14 @@ fn experiment(options: &Options) -> Result<(), Failure> {
     let (interrupter, stop) = interrupt::on_interrupt()?;
     let stop = Stop { interrupter, flag: stop };
     let started = Instant::now();
-    let split = images::open(options)?;
+    let split = images::open(&options.images)?;
     // A checkpoint that does not fit is found now, not after the first training.
     models::start(options, split.train.classes().len())?;
     prepare_folder(options)?;
     std::fs::create_dir_all(&options.out)
         .map_err(|error| Failure::wrong(format!("{}: expected a folder: {error}", options.out.display())))?;
 
-    let test = Prepared::new(split.test.clone(), options.image_size())?;
+    let test = Prepared::new(split.test.clone(), options.images.image_size())?;
     let original = run(options, &split, &test, "original", None, &stop)?;
     for (position, &sigma) in options.sigma.iter().enumerate() {
         // The first noise is the report's; further ones have their own folders.

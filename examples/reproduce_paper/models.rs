@@ -15,7 +15,7 @@ pub type Model = Normalized<DenseNet>;
 
 /// A new DenseNet-121, or the one of `--init`.
 pub fn start(options: &Options, classes: usize) -> Result<Model, WeightsError> {
-    let net = DenseNetConfig::densenet121(classes).init_seeded(&Device::default(), options.seed);
+    let net = DenseNetConfig::densenet121(classes).init_seeded(&Device::default(), options.images.seed);
     let net = match &options.init {
         Some(path) => weights::load_features(net, path)?,
         None => net,
@@ -32,9 +32,10 @@ pub fn train(
     interrupter: &Interrupter,
 ) -> Result<Trained<Model>, Failure> {
     let model = start(options, split.train.classes().len())?;
+    let source = &options.images;
     let images = serde_json::json!({
-        "data": options.data, "subset": options.subset, "images": options.images, "init": options.init,
-        "split": options.split, "fold_file": options.fold_file, "counts": [split.train.len(), split.validation.len()],
+        "data": source.data, "subset": source.subset, "images": source.images, "init": options.init,
+        "split": source.split, "fold_file": source.fold_file, "counts": [split.train.len(), split.validation.len()],
     });
     let mut trainer = Trainer::new(options.training())
         .directory(options.out.join("training").join(name))
@@ -43,7 +44,7 @@ pub fn train(
         .interrupter(interrupter.clone())
         .label(name);
     if let Some(sigma) = sigma {
-        trainer = trainer.transform(GaussianNoise::new(sigma).with_seed(options.seed));
+        trainer = trainer.transform(GaussianNoise::new(sigma).with_seed(options.images.seed));
     }
     let trained = trainer.fit(model, &split.train, &split.validation).map_err(|error| match error {
         TrainError::Interrupted { .. } => {

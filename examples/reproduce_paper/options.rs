@@ -2,39 +2,28 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 use histoguard::data::Augmentation;
 use histoguard::pixels::Epsilon;
 use histoguard::train::TrainingConfig;
 use serde::Serialize;
 
 use crate::common::Failure;
+use crate::images::ImageOptions;
 
 /// Li & Liu, Bioengineering 2023, 10, 973: trains DenseNet-121 with and without Gaussian noise, attacks both
 /// with FGSM, and writes the paper's tables and figures for it.
 #[derive(Clone, Debug, Parser, Serialize)]
 pub struct Options {
-    /// The BreakHis folder; without it, drawn tissue takes its place.
-    #[arg(long)]
-    pub data: Option<PathBuf>,
-    /// Which BreakHis images: the paper's (100X, benign and ductal carcinoma), or all found [default: paper].
-    #[arg(long, value_enum)]
-    pub subset: Option<Subset>,
-    /// Number of drawn images, half of them malignant.
-    #[arg(long, default_value_t = 400, conflicts_with = "data")]
-    pub images: usize,
-    /// Leave out images that cannot be read, and count them, instead of stopping.
-    #[arg(long)]
-    pub skip_damaged: bool,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub images: ImageOptions,
     /// Checkpoint to start both models from; a classifier of another width is replaced.
     #[arg(long)]
     pub init: Option<PathBuf>,
     /// Passes over the training images [default: the paper's 400; 12 on drawn tissue].
     #[arg(long)]
     pub epochs: Option<usize>,
-    /// Side of the images in pixels [default: the paper's 224; 96 on drawn tissue].
-    #[arg(long)]
-    pub image_size: Option<usize>,
     /// Images a training step.
     #[arg(long, default_value_t = 32)]
     pub batch_size: usize,
@@ -47,15 +36,6 @@ pub struct Options {
     /// FGSM budgets in grey levels (of 255).
     #[arg(long, value_delimiter = ',', default_value = "0,0.5,1,2,4,8,16")]
     pub epsilons: Vec<f64>,
-    /// What stays on one side of the split [default: image, as in the paper].
-    #[arg(long, value_enum)]
-    pub split: Option<By>,
-    /// One of BreakHis's fold files (dsfold1.txt ...), instead of --split.
-    #[arg(long, conflicts_with = "split")]
-    pub fold_file: Option<PathBuf>,
-    /// Seed of everything random.
-    #[arg(long, default_value_t = 0)]
-    pub seed: u64,
     /// Where the report, the figures and the checkpoints go.
     #[arg(long, default_value = "reproduce_paper_out")]
     #[serde(skip)]
@@ -66,37 +46,10 @@ pub struct Options {
     pub resume: bool,
 }
 
-/// Which BreakHis images.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Subset {
-    /// 100X, all benign subtypes and ductal carcinoma.
-    Paper,
-    /// Everything found.
-    All,
-}
-
-/// What stays on one side of the split.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum By {
-    /// Nothing but the image, as in the paper: a patient can be on both sides.
-    Image,
-    /// A slide.
-    Slide,
-    /// All slides of one stem, which may be one patient.
-    Stem,
-}
-
 impl Options {
     /// Passes over the training images.
     pub fn epochs(&self) -> usize {
-        self.epochs.unwrap_or(if self.data.is_some() { TrainingConfig::paper().epochs } else { 12 })
-    }
-
-    /// Side of the images in pixels.
-    pub fn image_size(&self) -> usize {
-        self.image_size.unwrap_or(if self.data.is_some() { TrainingConfig::paper().image_size } else { 96 })
+        self.epochs.unwrap_or(if self.images.data.is_some() { TrainingConfig::paper().epochs } else { 12 })
     }
 
     /// The budgets of the sweep; zero is always among them.
@@ -110,9 +63,9 @@ impl Options {
             epochs: self.epochs(),
             batch_size: self.batch_size,
             learning_rate: self.learning_rate,
-            image_size: self.image_size(),
+            image_size: self.images.image_size(),
             augmentation: Some(Augmentation::paper()),
-            seed: self.seed,
+            seed: self.images.seed,
             ..TrainingConfig::paper()
         }
     }
@@ -135,18 +88,6 @@ impl Options {
         if self.sigma.is_empty() || self.epsilons.is_empty() {
             return Err(Failure::wrong("--sigma and --epsilons: expected at least one number each"));
         }
-        let breakhis_only = [("--subset", self.subset.is_some()), ("--fold-file", self.fold_file.is_some())];
-        if let Some((option, _)) = breakhis_only.iter().find(|(_, given)| *given && self.data.is_none()) {
-            return Err(Failure::wrong(format!(
-                "{option}: expected --data with it: it chooses BreakHis images"
-            )));
-        }
-        if self.images < 20 || self.images % 2 == 1 {
-            let found = self.images;
-            return Err(Failure::wrong(format!(
-                "--images: expected an even number of at least 20, found {found}"
-            )));
-        }
-        Ok(())
+        self.images.check()
     }
 }

@@ -16,7 +16,7 @@ use histoguard::report::{
 use serde_json::json;
 
 use crate::common::Failure;
-use crate::options::{Options, Subset};
+use crate::options::Options;
 
 /// Grey levels of the panel of adversarial images, if the sweep has them; else the nearest that it has.
 const PANEL_EPSILON: f64 = 2.0;
@@ -48,11 +48,11 @@ pub fn write(
             "options": options,
             "device": format!("{:?}", Device::default()),
             "training": options.training(),
-            "defence": GaussianNoise::new(sigma).with_seed(options.seed),
+            "defence": GaussianNoise::new(sigma).with_seed(options.images.seed),
             "split": split.record(),
             "leakage": split.leakage(),
         }),
-        seed: options.seed,
+        seed: options.images.seed,
         data: data(options, split),
         original: model(&names[0], original),
         defence: model(&names[1], defence),
@@ -96,13 +96,7 @@ fn data(options: &Options, split: &Split) -> DataSummary {
     test_slides.sort_unstable();
     test_slides.dedup();
     DataSummary {
-        description: match (&options.data, options.subset) {
-            (None, _) => "drawn tissue (synthetic)".to_string(),
-            (Some(_), None | Some(Subset::Paper)) => {
-                "BreakHis 100X, all benign subtypes and ductal carcinoma".to_string()
-            }
-            (Some(_), Some(Subset::All)) => "BreakHis, all images found".to_string(),
-        },
+        description: options.images.describe().to_string(),
         synthetic: split.test.is_synthetic(),
         notes: split.test.notes().to_vec(),
         classes: split.test.classes().to_vec(),
@@ -138,11 +132,11 @@ fn model(name: &str, run: &Run) -> ModelReport {
 
 /// The first malignant training image without and with the defence's noise.
 fn noisy_image(options: &Options, split: &Split, sigma: f64) -> Result<(Tensor<3>, Tensor<3>), Failure> {
-    let train = Prepared::new(split.train.clone(), options.image_size())?;
+    let train = Prepared::new(split.train.clone(), options.images.image_size())?;
     let malignant = train.classes().len() - 1;
     let position = (0..train.len()).find(|&position| train.label(position) == malignant).unwrap_or(0);
     let batch = train.batch(&[position], &Device::default())?;
-    let noise = GaussianNoise::new(sigma).with_seed(options.seed);
+    let noise = GaussianNoise::new(sigma).with_seed(options.images.seed);
     let noisy = noise.noisy(batch.images.clone(), &batch.indices, 1)?;
     Ok((batch.images.squeeze_dim(0), noisy.squeeze_dim(0)))
 }

@@ -4,7 +4,7 @@ use std::fmt::{Debug, Display};
 
 use burn::tensor::Tensor;
 
-use super::{AttackError, Goal, Norm};
+use super::{Access, AttackError, Goal, Norm};
 use crate::classifier::{Frozen, Step};
 use crate::pixels::Epsilon;
 
@@ -23,6 +23,22 @@ pub trait Attack: Debug + Send + Sync {
     /// perturbation then leaves the images as they are for which it finds none within the bound.
     fn with_epsilon(&self, epsilon: Epsilon) -> Box<dyn Attack>;
 
+    /// What the attack needs from the victim.
+    fn access(&self) -> Access {
+        Access::Gradients
+    }
+
+    /// Steps of an image, at most: 1 for a one-step attack. `None` if nothing bounds them.
+    fn steps(&self) -> Option<usize> {
+        None
+    }
+
+    /// The same attack with twice the effort (steps, restarts or queries), for the check that more effort
+    /// would not find more; `None` if it has nothing to double.
+    fn stronger(&self) -> Option<Box<dyn Attack>> {
+        None
+    }
+
     /// Adversarial versions of `images`, within the bound and within \[0,1\].
     ///
     /// An image's result depends on that image, its label and its index alone, not on its neighbours. An
@@ -37,6 +53,23 @@ pub trait Attack: Debug + Send + Sync {
     /// [`AttackError`] on a bad parameter, label or image, before any work; [`AttackError::Stopped`] if a stop
     /// was asked for through [`Frozen::watch`].
     fn perturb(&self, victim: &Frozen, images: Tensor<4>, goal: &Goal) -> Result<Tensor<4>, AttackError>;
+
+    /// What [`perturb`](Self::perturb) gives with each of these bounds, from work that they share; `None` if
+    /// there is nothing to share.
+    ///
+    /// # Errors
+    ///
+    /// As [`perturb`](Self::perturb).
+    fn sweep(
+        &self,
+        victim: &Frozen,
+        images: &Tensor<4>,
+        goal: &Goal,
+        epsilons: &[Epsilon],
+    ) -> Option<Result<Vec<Tensor<4>>, AttackError>> {
+        let _ = (victim, images, goal, epsilons);
+        None
+    }
 }
 
 /// The checks before any work: budget, labels and the range of the images.

@@ -50,6 +50,28 @@ impl Fgsm {
         self.norm = norm;
         self
     }
+
+    /// One gradient, and a step of every length along it.
+    fn along(
+        &self,
+        victim: &Frozen,
+        images: &Tensor<4>,
+        goal: &Goal,
+        epsilons: &[Epsilon],
+    ) -> Result<Vec<Tensor<4>>, AttackError> {
+        for &epsilon in epsilons {
+            check(victim, images, goal, epsilon)?;
+        }
+        let images = images.clone().inner();
+        if epsilons.iter().all(|&epsilon| epsilon == Epsilon::ZERO) || images.dims()[0] == 0 {
+            return Ok(vec![images; epsilons.len()]);
+        }
+        step(victim, self.name(), 0, 1)?;
+        let gradient = victim.input_gradient(images.clone(), |logits| goal.objective(logits)).gradient;
+        let direction = self.norm.unit_step(finite_or_zero(gradient));
+        let moved = |epsilon: &Epsilon| images.clone() + direction.clone() * epsilon.value();
+        Ok(epsilons.iter().map(|epsilon| moved(epsilon).clamp(0.0, 1.0)).collect())
+    }
 }
 
 impl Attack for Fgsm {
@@ -69,15 +91,21 @@ impl Attack for Fgsm {
         Box::new(Self { epsilon, ..*self })
     }
 
+    fn steps(&self) -> Option<usize> {
+        Some(1)
+    }
+
     fn perturb(&self, victim: &Frozen, images: Tensor<4>, goal: &Goal) -> Result<Tensor<4>, AttackError> {
-        check(victim, &images, goal, self.epsilon)?;
-        let images = images.inner();
-        if self.epsilon == Epsilon::ZERO || images.dims()[0] == 0 {
-            return Ok(images);
-        }
-        step(victim, self.name(), 0, 1)?;
-        let gradient = victim.input_gradient(images.clone(), |logits| goal.objective(logits)).gradient;
-        let change = self.norm.unit_step(finite_or_zero(gradient)) * self.epsilon.value();
-        Ok((images + change).clamp(0.0, 1.0))
+        Ok(self.along(victim, &images, goal, &[self.epsilon])?.remove(0))
+    }
+
+    fn sweep(
+        &self,
+        victim: &Frozen,
+        images: &Tensor<4>,
+        goal: &Goal,
+        epsilons: &[Epsilon],
+    ) -> Option<Result<Vec<Tensor<4>>, AttackError>> {
+        Some(self.along(victim, images, goal, epsilons))
     }
 }

@@ -1,10 +1,24 @@
 //! Holding an attack to its budget.
 
 use crate::attack::Norm;
+use crate::pixels::Epsilon;
 
 /// Relative and absolute room for single-precision rounding before a result counts as over its budget.
 const ROUNDING: f64 = 1e-4;
 const TINY: f64 = 1e-6;
+
+/// Whether a perturbation of this length keeps to the budget, but for rounding.
+pub(crate) fn within(length: f64, epsilon: f64) -> bool {
+    length <= epsilon * (1.0 + ROUNDING) + TINY
+}
+
+/// A budget as readers know it: in grey levels for L-infinity, else the norm over the image.
+pub(crate) fn shown(norm: Norm, epsilon: Epsilon) -> String {
+    match norm {
+        Norm::Linf => epsilon.to_string(),
+        Norm::L2 | Norm::L1 | Norm::L0 => format!("{}", (epsilon.value() * 1e4).round() / 1e4),
+    }
+}
 
 /// What had to be corrected in an attack's result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,7 +44,7 @@ pub(crate) fn enforce(original: &[f32], adversarial: &mut [f32], norm: Norm, eps
     }
     let mut change: Vec<f64> =
         adversarial.iter().zip(original).map(|(&a, &o)| f64::from(a) - f64::from(o)).collect();
-    if norm.measure_values(&change) > epsilon * (1.0 + ROUNDING) + TINY {
+    if !within(norm.measure_values(&change), epsilon) {
         violations.over_budget = true;
         norm.project_values(&mut change, epsilon);
         // Towards the original, which lies in [0,1]: the box is kept.
@@ -58,13 +72,20 @@ mod tests {
                 enforce(&original, &mut kept, norm, epsilon);
                 let change: Vec<f64> =
                     kept.iter().zip(&original).map(|(&a, &o)| f64::from(a) - f64::from(o)).collect();
-                prop_assert!(norm.measure_values(&change) <= epsilon * (1.0 + ROUNDING) + TINY + 1e-6, "{norm}");
+                prop_assert!(within(norm.measure_values(&change) - 1e-6, epsilon), "{norm}");
                 prop_assert!(kept.iter().all(|p| (0.0..=1.0).contains(p)));
                 let mut again = kept.clone();
                 enforce(&original, &mut again, norm, epsilon);
                 prop_assert!(again.iter().zip(&kept).all(|(a, k)| (a - k).abs() < 1e-5), "{norm}");
             }
         }
+    }
+
+    #[test]
+    fn budgets_are_shown_in_the_unit_of_their_norm() {
+        assert_eq!(shown(Norm::Linf, Epsilon::pixels(0.5)), "0.5/255");
+        assert_eq!(shown(Norm::L2, Epsilon::unit(0.25)), "0.25");
+        assert_eq!(shown(Norm::L0, Epsilon::unit(12.0)), "12");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Why an evaluation stopped.
 
+use std::path::PathBuf;
+
 use thiserror::Error;
 
 use crate::attack::AttackError;
@@ -50,6 +52,16 @@ pub enum EvaluationError {
         /// The first run's.
         expected: String,
         /// This run's.
+        found: String,
+    },
+    /// The folder of [`resume_from`](super::Evaluation::resume_from) cannot be used.
+    #[error("{path}: expected {expected}, found {found}", path = path.display())]
+    State {
+        /// The folder or a file in it.
+        path: PathBuf,
+        /// What should be there.
+        expected: String,
+        /// What is there.
         found: String,
     },
     /// An image could not be read.

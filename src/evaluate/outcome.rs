@@ -78,8 +78,11 @@ pub enum GradientState {
 pub struct AttackRecord {
     /// What the classifier made of the adversarial image; of the original if it was not attacked.
     pub outcome: Outcome,
+    /// The same of the adversarial image rounded to 8 bits, as a PNG holds it; `None` if it was not asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eight_bit: Option<Outcome>,
     /// How far the adversarial image is from the original, after the budget was enforced; `None` if the
-    /// image was already wrong and therefore not attacked.
+    /// image was not attacked: already wrong, or already fallen to an earlier attack.
     pub distances: Option<Distances>,
     /// The attack left its budget and was projected back.
     #[serde(default, skip_serializing_if = "is_false")]
@@ -90,6 +93,20 @@ pub struct AttackRecord {
     /// The attack returned a NaN or infinite pixel, which was replaced by the original one.
     #[serde(default, skip_serializing_if = "is_false")]
     pub not_finite: bool,
+}
+
+impl AttackRecord {
+    /// An image that was not attacked.
+    pub(crate) fn untouched(outcome: Outcome, eight_bit: Option<Outcome>) -> Self {
+        Self {
+            outcome,
+            eight_bit,
+            distances: None,
+            over_budget: false,
+            out_of_range: false,
+            not_finite: false,
+        }
+    }
 }
 
 /// One image without attack and at every epsilon.

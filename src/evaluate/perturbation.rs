@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::interval::round;
 use super::{psnr, ssim};
+use crate::attack::Norm;
 
 /// How far an adversarial image is from its original, on the \[0,1\] scale.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -14,6 +15,9 @@ pub struct Distances {
     pub l2: f32,
     /// Sum of absolute changes.
     pub l1: f32,
+    /// Number of values that changed; a pixel's channels count singly.
+    #[serde(default)]
+    pub l0: u32,
     /// Peak signal-to-noise ratio in decibels; `None` if nothing changed, which makes it infinite.
     pub psnr: Option<f32>,
     /// Structural similarity; `None` for images under 11x11 pixels.
@@ -32,14 +36,30 @@ impl Distances {
             linf: changes().fold(0.0, f64::max) as f32,
             l2: changes().map(|d| d * d).sum::<f64>().sqrt() as f32,
             l1: changes().sum::<f64>() as f32,
+            l0: changes().filter(|&d| d != 0.0).count() as u32,
             psnr: Some(psnr(original, adversarial) as f32).filter(|p| p.is_finite()),
             ssim: ssim(original, adversarial, shape).map(|s| s as f32).filter(|s| s.is_finite()),
         }
     }
+
+    /// The length of the change in this norm.
+    pub fn in_norm(&self, norm: Norm) -> f64 {
+        match norm {
+            Norm::Linf => f64::from(self.linf),
+            Norm::L2 => f64::from(self.l2),
+            Norm::L1 => f64::from(self.l1),
+            Norm::L0 => f64::from(self.l0),
+        }
+    }
+
+    /// Those of an image of the same size that did not change.
+    pub(crate) fn unchanged(&self) -> Self {
+        Self { linf: 0.0, l2: 0.0, l1: 0.0, l0: 0, psnr: None, ssim: self.ssim.map(|_| 1.0) }
+    }
 }
 
 /// Mean and median of a quantity over images; `None` where no image has it.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
     /// Arithmetic mean.
     pub mean: Option<f64>,
@@ -70,6 +90,9 @@ pub struct Perturbation {
     pub l2: Summary,
     /// Sum of absolute changes, on the \[0,1\] scale.
     pub l1: Summary,
+    /// Number of values that changed.
+    #[serde(default)]
+    pub l0: Summary,
     /// Peak signal-to-noise ratio in decibels, over the images that changed.
     pub psnr: Summary,
     /// Structural similarity.
@@ -86,6 +109,7 @@ impl Perturbation {
             linf: of(|d| Some(d.linf)),
             l2: of(|d| Some(d.l2)),
             l1: of(|d| Some(d.l1)),
+            l0: of(|d| Some(d.l0 as f32)),
             psnr: of(|d| d.psnr),
             ssim: of(|d| d.ssim),
             unchanged: distances.iter().filter(|d| d.linf == 0.0).count(),
@@ -101,7 +125,7 @@ mod tests {
     fn norms_and_psnr_by_hand() {
         let distances = Distances::between(&[0.5, 0.5, 0.25, 0.0], &[0.5, 0.0, 0.5, 0.25], [1, 2, 2]);
         // Squares 0.25 + 0.0625 + 0.0625 = 0.375; PSNR = -10 log10(0.375 / 4).
-        assert_eq!((distances.linf, distances.l1, distances.ssim), (0.5, 1.0, None));
+        assert_eq!((distances.linf, distances.l1, distances.l0, distances.ssim), (0.5, 1.0, 3, None));
         assert!((f64::from(distances.l2) - 0.375f64.sqrt()).abs() < 1e-7);
         assert!((f64::from(distances.psnr.unwrap()) - 10.280287).abs() < 1e-5);
     }

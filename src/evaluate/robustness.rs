@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::interval::round;
 use super::{
-    AttackRecord, Distances, EvaluationError, GradientState, ImageRecord, Judged, Metrics, Perturbation,
-    Proportion,
+    AttackRecord, Distances, EvaluationError, GradientState, ImageRecord, Judged, Metrics, Outcome,
+    Perturbation, Proportion,
 };
 use crate::attack::Norm;
 use crate::pixels::Epsilon;
@@ -70,8 +70,17 @@ impl Robustness {
         epsilons: &[Epsilon],
         records: Vec<ImageRecord>,
     ) -> Self {
-        let sweep =
-            epsilons.iter().enumerate().map(|(at, &e)| UnderAttack::new(&classes, e, at, &records)).collect();
+        let sweep = epsilons
+            .iter()
+            .enumerate()
+            .map(|(at, &epsilon)| {
+                let images: Vec<Attacked<'_>> = records
+                    .iter()
+                    .map(|r| Attacked { label: r.label, group: &r.group, record: &r.attacks[at] })
+                    .collect();
+                UnderAttack::over(&classes, epsilon, &images)
+            })
+            .collect();
         let gradients = |state| records.iter().filter(|r| r.gradient == state).count();
         let judged: Vec<Judged> =
             records.iter().map(|r| Judged { label: r.label, group: &r.group, outcome: r.clean }).collect();
@@ -95,15 +104,26 @@ impl Robustness {
     }
 }
 
+/// One image and what became of it.
+pub(crate) struct Attacked<'a> {
+    pub(crate) label: usize,
+    pub(crate) group: &'a str,
+    pub(crate) record: &'a AttackRecord,
+}
+
+impl<'a> Attacked<'a> {
+    pub(crate) fn judged(&self, outcome: Outcome) -> Judged<'a> {
+        Judged { label: self.label, group: self.group, outcome }
+    }
+}
+
 impl UnderAttack {
-    fn new(classes: &[String], epsilon: Epsilon, at: usize, records: &[ImageRecord]) -> Self {
-        let judged: Vec<Judged> = records
+    /// Of these images, each with its true class, its slide and what became of it.
+    pub(crate) fn over(classes: &[String], epsilon: Epsilon, images: &[Attacked<'_>]) -> Self {
+        let judged: Vec<Judged> = images.iter().map(|i| i.judged(i.record.outcome)).collect();
+        let attacked: Vec<(&Attacked<'_>, &AttackRecord, Distances)> = images
             .iter()
-            .map(|r| Judged { label: r.label, group: &r.group, outcome: r.attacks[at].outcome })
-            .collect();
-        let attacked: Vec<(&ImageRecord, &AttackRecord, Distances)> = records
-            .iter()
-            .filter_map(|r| r.attacks[at].distances.map(|distances| (r, &r.attacks[at], distances)))
+            .filter_map(|i| i.record.distances.map(|distances| (i, i.record, distances)))
             .collect();
         let success = |class: Option<usize>| {
             let of = attacked.iter().filter(|(r, ..)| class.is_none_or(|c| r.label == c));
@@ -163,16 +183,16 @@ pub(crate) fn readable(epsilon: Epsilon) -> Epsilon {
     Epsilon::pixels(round(epsilon.as_pixels()))
 }
 
-mod grey_levels {
+pub(super) mod grey_levels {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
     use super::{Epsilon, round};
 
-    pub(super) fn serialize<S: Serializer>(epsilon: &Epsilon, to: S) -> Result<S::Ok, S::Error> {
+    pub(in crate::evaluate) fn serialize<S: Serializer>(epsilon: &Epsilon, to: S) -> Result<S::Ok, S::Error> {
         round(epsilon.as_pixels()).serialize(to)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Epsilon, D::Error> {
+    pub(in crate::evaluate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Epsilon, D::Error> {
         f64::deserialize(from).map(Epsilon::pixels)
     }
 }

@@ -255,7 +255,7 @@ fn write_perturbations(out: &mut String, model: &ModelReport) -> fmt::Result {
     writeln!(out)
 }
 
-fn both(summary: Summary, digits: usize) -> String {
+pub(super) fn both(summary: Summary, digits: usize) -> String {
     match (summary.mean, summary.median) {
         (Some(mean), Some(median)) => format!("{mean:.digits$} ({median:.digits$})"),
         _ => none(),
@@ -276,11 +276,11 @@ fn published(proportion: Proportion) -> String {
     format!("{:.2} % ({hits}/{total})", 100.0 * hits as f64 / total as f64)
 }
 
-fn none() -> String {
+pub(super) fn none() -> String {
     "-".into()
 }
 
 /// One line, without the characters that would break a table.
-fn cell(text: &str) -> String {
+pub(super) fn cell(text: &str) -> String {
     text.replace(['\n', '\r'], " ").replace('|', "\\|")
 }

@@ -127,13 +127,18 @@ impl PaperReport {
     ///
     /// [`ReportError::Io`] if it cannot be read, [`ReportError::Json`] if it is not a report.
     pub fn read(path: &Path) -> Result<Self, ReportError> {
-        let text = std::fs::read_to_string(path).map_err(|source| ReportError::Io {
-            path: path.into(),
-            expected: "a readable report.json",
-            source,
-        })?;
-        serde_json::from_str(&text).map_err(|source| ReportError::Json { path: path.into(), source })
+        read_json(path)
     }
+}
+
+/// Reads a report.
+pub(super) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, ReportError> {
+    let text = std::fs::read_to_string(path).map_err(|source| ReportError::Io {
+        path: path.into(),
+        expected: "a readable report.json",
+        source,
+    })?;
+    serde_json::from_str(&text).map_err(|source| ReportError::Json { path: path.into(), source })
 }
 
 /// The file holds the warnings too, which are computed from the rest.

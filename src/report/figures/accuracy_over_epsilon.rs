@@ -3,16 +3,16 @@
 use image::RgbImage;
 
 use super::Figure;
+use super::axis::Axis;
 use super::canvas::{Canvas, Rect};
 use super::chart::{Entry, LEGEND_LINE, Line, Plot, draw_legend, draw_plot, legend_rows};
+use crate::attack::Norm;
 use crate::evaluate::{Metrics, Proportion, Robustness};
 use crate::pixels::Epsilon;
 use crate::report::ReportError;
 
 const MARGIN: i32 = 24;
 const PLOT: (i32, i32) = (560, 540);
-/// From this ratio of the largest to the smallest epsilon on, the axis is stretched near zero.
-const STRETCHED: f64 = 16.0;
 
 /// Accuracy over epsilon with Wilson 95 % bands, for several models: all images, and each class alone, the
 /// positive one first (with more than two classes, the positive one only).
@@ -37,7 +37,8 @@ impl AccuracyOverEpsilon {
             let found = format!("{:?} and {:?}", first.classes, other.classes);
             return Err(ReportError::Figure { input, expected, found });
         }
-        let axis = Axis::new(self.models.iter().flat_map(|(_, r)| r.sweep.iter().map(|u| u.epsilon)));
+        let norm = self.models.iter().find_map(|(_, r)| r.norm).unwrap_or(Norm::Linf);
+        let axis = Axis::new(norm, self.models.iter().flat_map(|(_, r)| r.sweep.iter().map(|u| u.epsilon)));
         let classes = first.classes.len();
         let panels: Vec<Option<usize>> = match classes {
             0 => vec![None],
@@ -90,61 +91,7 @@ impl Figure for AccuracyOverEpsilon {
 fn line(robustness: &Robustness, series: usize, axis: &Axis, pick: impl Fn(&Metrics) -> Proportion) -> Line {
     let clean = (Epsilon::ZERO, pick(&robustness.clean));
     let attacked = robustness.sweep.iter().map(|u| (u.epsilon, pick(&u.metrics)));
-    let measured: Vec<(f64, Proportion)> = std::iter::once(clean)
-        .chain(attacked.filter(|(epsilon, _)| epsilon.value() > 0.0))
-        .map(|(epsilon, proportion)| (axis.position(epsilon.as_pixels()), proportion))
-        .collect();
-    Line {
-        points: measured.iter().filter_map(|(x, p)| Some((*x, 100.0 * p.value?))).collect(),
-        band: measured
-            .iter()
-            .filter_map(|(x, p)| p.interval.map(|i| (*x, 100.0 * i.low, 100.0 * i.high)))
-            .collect(),
-        series,
-        markers: true,
-        stroke: 3,
-    }
-}
-
-/// Grey levels from zero on, linear or stretched near zero: `log2(1 + level / smallest)`.
-struct Axis {
-    levels: Vec<f64>,
-    stretched: bool,
-}
-
-impl Axis {
-    fn new(epsilons: impl Iterator<Item = Epsilon>) -> Self {
-        let mut levels: Vec<f64> = std::iter::once(0.0).chain(epsilons.map(Epsilon::as_pixels)).collect();
-        levels.sort_by(f64::total_cmp);
-        levels.dedup_by(|a, b| (*a - *b).abs() < 1e-6);
-        let ratio = levels.last().zip(levels.get(1)).map_or(1.0, |(last, first)| last / first);
-        Self { stretched: ratio >= STRETCHED, levels }
-    }
-
-    fn position(&self, level: f64) -> f64 {
-        match self.levels.get(1) {
-            Some(smallest) if self.stretched => (1.0 + level / smallest).log2(),
-            _ => level,
-        }
-    }
-
-    fn range(&self) -> (f64, f64) {
-        let end = self.position(*self.levels.last().expect("zero is always there"));
-        let end = if end > 0.0 { end } else { 1.0 };
-        (-0.04 * end, 1.04 * end)
-    }
-
-    fn ticks(&self) -> Vec<(f64, String)> {
-        let label = |level: f64| format!("{}", (level * 100.0).round() / 100.0);
-        self.levels.iter().map(|&level| (self.position(level), label(level))).collect()
-    }
-
-    const fn label(&self) -> &'static str {
-        match self.stretched {
-            true => "epsilon in grey levels of 255 (log-like axis)",
-            false => "epsilon in grey levels of 255",
-        }
-    }
+    axis.line(series, std::iter::once(clean).chain(attacked.filter(|(epsilon, _)| epsilon.value() > 0.0)))
 }
 
 #[cfg(test)]
@@ -181,17 +128,6 @@ mod tests {
                 let clashes = AccuracyOverEpsilon::new(models).paint().unwrap().clashes();
                 assert!(clashes.is_empty(), "{levels:?}: {clashes:?}");
             }
-        }
-    }
-
-    #[test]
-    fn the_axis_rises_from_zero_and_stretches_wide_ranges() {
-        let axis = |levels: &[f64]| Axis::new(levels.iter().map(|&level| Epsilon::pixels(level)));
-        assert!(!axis(&[1.0, 2.0, 8.0]).stretched && axis(&[0.5, 8.0]).stretched);
-        let wide = axis(&[0.5, 1.0, 16.0]);
-        // log2(1 + 0), log2(1 + 1), log2(1 + 2), log2(1 + 32).
-        for (level, by_hand) in [(0.0, 0.0), (0.5, 1.0), (1.0, 1.5849625), (16.0, 5.0443941)] {
-            assert!((wide.position(level) - by_hand).abs() < 1e-6);
         }
     }
 

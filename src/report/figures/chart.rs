@@ -44,6 +44,11 @@ pub(super) fn color(series: usize) -> RGBColor {
     PALETTE[series % PALETTE.len()]
 }
 
+/// The shape of a series' marker; another one where the colours come round again.
+const fn marker(series: usize) -> usize {
+    (series + series / PALETTE.len()) % 3
+}
+
 /// Draws the plot with its labels into `outer`.
 pub(super) fn draw_plot(canvas: &mut Canvas, outer: Rect, plot: &Plot<'_>) -> Result<(), ReportError> {
     let inner =
@@ -80,7 +85,7 @@ pub(super) fn draw_plot(canvas: &mut Canvas, outer: Rect, plot: &Plot<'_>) -> Re
             if line.markers {
                 let style = color(line.series).filled();
                 let at = line.points.iter().copied();
-                match line.series % 3 {
+                match marker(line.series) {
                     0 => chart.draw_series(at.map(|p| Circle::new(p, 6 * K, style))).map(|_| ()),
                     1 => chart
                         .draw_series(at.map(|p| EmptyElement::at(p) + Rectangle::new(square(), style)))
@@ -189,7 +194,7 @@ pub(super) fn draw_legend(
                 let (middle, end) = (sample.height * OVERSAMPLING / 2, SAMPLE * OVERSAMPLING);
                 area.draw(&PathElement::new(vec![(0, middle), (end, middle)], style)).map_err(drawing)?;
                 let (fill, centre) = (color(entry.series).filled(), (end / 2, middle));
-                match (entry.series % 3, entry.marked) {
+                match (marker(entry.series), entry.marked) {
                     (_, false) => Ok(()),
                     (0, _) => area.draw(&Circle::new(centre, 6 * K, fill)),
                     (1, _) => area.draw(&(EmptyElement::at(centre) + Rectangle::new(square(), fill))),

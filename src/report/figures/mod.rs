@@ -1,12 +1,14 @@
 //! The paper's figures as PNG files.
 //!
 //! Every figure is plain data that implements [`Figure`]: [`NoisePanel`] (the paper's Fig. 4),
-//! [`AccuracyCurves`] (Fig. 5), [`AdversarialPanel`] (Fig. 6) and [`AccuracyOverEpsilon`]. The text is set
-//! in DejaVu Sans, which is built in with its licence beside it.
+//! [`AccuracyCurves`] (Fig. 5), [`AdversarialPanel`] (Fig. 6), [`AccuracyOverEpsilon`] and [`AttackCurves`].
+//! The text is set in DejaVu Sans, which is built in with its licence beside it.
 
 mod accuracy_curves;
 mod accuracy_over_epsilon;
 mod adversarial_panel;
+mod attack_curves;
+mod axis;
 mod canvas;
 mod chart;
 mod figure;
@@ -16,5 +18,6 @@ mod picture;
 pub use accuracy_curves::AccuracyCurves;
 pub use accuracy_over_epsilon::AccuracyOverEpsilon;
 pub use adversarial_panel::{AdversarialExample, AdversarialPanel};
+pub use attack_curves::AttackCurves;
 pub use figure::Figure;
 pub use noise_panel::NoisePanel;

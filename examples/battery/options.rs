@@ -1,0 +1,129 @@
+//! The command line of the battery.
+
+use std::path::PathBuf;
+
+use clap::{Parser, ValueEnum};
+use histoguard::prelude::*;
+use serde::Serialize;
+
+use crate::attacks::{NAMES, attack_by_name};
+use crate::common::Failure;
+use crate::images::ImageOptions;
+
+/// Attacks one or more DenseNet-121 checkpoints with a battery of attacks on the test images that
+/// reproduce_paper splits off with the same options, and writes report.json, report.md and a figure a norm.
+/// The same command goes on where it was interrupted.
+#[derive(Clone, Debug, Parser, Serialize)]
+pub struct Options {
+    /// Checkpoints: safetensors or PyTorch state dicts with torchvision's names.
+    #[arg(required = true)]
+    pub checkpoints: Vec<PathBuf>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub images: ImageOptions,
+    /// Attack at most this many test images, evenly spread over them.
+    #[arg(long)]
+    pub limit: Option<usize>,
+    /// The attacks, in this order [default: all that know the norm].
+    #[arg(long, value_delimiter = ',')]
+    pub attacks: Vec<String>,
+    /// Norms of the budgets.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "linf")]
+    pub norm: Vec<NormName>,
+    /// L-infinity budgets in grey levels (of 255).
+    #[arg(long, value_delimiter = ',', default_value = "0.5,1,2,4,8")]
+    pub epsilons: Vec<f64>,
+    /// L2 budgets: norms over the image in [0,1].
+    #[arg(long, value_delimiter = ',', default_value = "0.25,0.5,1,2,4")]
+    pub epsilons_l2: Vec<f64>,
+    /// L1 budgets: norms over the image in [0,1].
+    #[arg(long, value_delimiter = ',', default_value = "50,100,200,400,800")]
+    pub epsilons_l1: Vec<f64>,
+    /// Attack only what the attacks before have left: the same worst case, sooner.
+    #[arg(long)]
+    pub only_survivors: bool,
+    /// Images on which the checks attack again; 0 for none.
+    #[arg(long, default_value_t = 16)]
+    pub check_images: usize,
+    /// Images at a time.
+    #[arg(long, default_value_t = 16)]
+    #[serde(skip)]
+    pub batch_size: usize,
+    /// Where the report, the figures and what is finished go.
+    #[arg(long, default_value = "battery_out")]
+    #[serde(skip)]
+    pub out: PathBuf,
+}
+
+/// The norms that have budgets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NormName {
+    Linf,
+    L2,
+    L1,
+}
+
+impl From<NormName> for Norm {
+    fn from(name: NormName) -> Self {
+        match name {
+            NormName::Linf => Self::Linf,
+            NormName::L2 => Self::L2,
+            NormName::L1 => Self::L1,
+        }
+    }
+}
+
+impl Options {
+    /// The norms with their budgets.
+    pub fn budgets(&self) -> Vec<(Norm, Vec<Epsilon>)> {
+        let of = |name: &NormName| match name {
+            NormName::Linf => self.epsilons.iter().map(|&e| Epsilon::pixels(e)).collect(),
+            NormName::L2 => self.epsilons_l2.iter().map(|&e| Epsilon::unit(e)).collect(),
+            NormName::L1 => self.epsilons_l1.iter().map(|&e| Epsilon::unit(e)).collect(),
+        };
+        self.norm.iter().map(|name| ((*name).into(), of(name))).collect()
+    }
+
+    /// The attacks in every norm that they know.
+    pub fn chosen_attacks(&self) -> Result<Vec<Box<dyn Attack>>, Failure> {
+        let names: Vec<&str> = match self.attacks.as_slice() {
+            [] => NAMES.to_vec(),
+            chosen => chosen.iter().map(String::as_str).collect(),
+        };
+        let mut attacks = Vec::new();
+        for name in names {
+            let before = attacks.len();
+            attacks.extend(self.budgets().iter().filter_map(|(norm, epsilons)| {
+                attack_by_name(name, *norm, epsilons.first().copied().unwrap_or(Epsilon::ZERO))
+            }));
+            if attacks.len() == before && !self.attacks.is_empty() {
+                let known = NAMES.join(", ");
+                return Err(Failure::wrong(format!(
+                    "--attacks: expected attacks that know the norm, of {known}, found {name}"
+                )));
+            }
+        }
+        Ok(attacks)
+    }
+
+    /// Refuses what cannot work, before any image is read.
+    pub fn check(&self) -> Result<(), Failure> {
+        for (option, epsilons) in [
+            ("--epsilons", &self.epsilons),
+            ("--epsilons-l2", &self.epsilons_l2),
+            ("--epsilons-l1", &self.epsilons_l1),
+        ] {
+            if let Some(bad) = epsilons.iter().find(|e| !Epsilon::unit(**e).is_valid()) {
+                return Err(Failure::wrong(format!("{option}: expected numbers of at least 0, found {bad}")));
+            }
+        }
+        for (option, number) in [("--limit", self.limit), ("--batch-size", Some(self.batch_size))] {
+            if number == Some(0) {
+                return Err(Failure::wrong(format!("{option}: expected at least 1, found 0")));
+            }
+        }
+        self.chosen_attacks()?;
+        self.images.check()
+    }
+}

@@ -1,0 +1,44 @@
+//! What attacks need from their victim.
+
+use serde::{Deserialize, Serialize};
+
+/// What an attack needs from its victim: the threat model that its result speaks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Access {
+    /// Input gradients: a white box.
+    Gradients,
+    /// Class scores alone: a black box.
+    Logits,
+    /// The predicted class alone: a black box.
+    Label,
+    /// Nothing of the victim but a substitute network: a black box.
+    Transfer,
+    /// Nothing at all: noise, which is no attack but its baseline.
+    Nothing,
+}
+
+impl Access {
+    /// Whether the attack sees inside the victim.
+    pub const fn is_white_box(self) -> bool {
+        matches!(self, Self::Gradients)
+    }
+
+    /// Whether the attack sees answers alone, or a substitute.
+    pub const fn is_black_box(self) -> bool {
+        matches!(self, Self::Logits | Self::Label | Self::Transfer)
+    }
+}
+
+/// For example `white box`.
+impl std::fmt::Display for Access {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Gradients => "white box",
+            Self::Logits => "black box, scores",
+            Self::Label => "black box, labels",
+            Self::Transfer => "black box, transfer",
+            Self::Nothing => "noise",
+        })
+    }
+}

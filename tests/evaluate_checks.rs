@@ -1,0 +1,176 @@
+//! The checks on classifiers that are sound, and on ones that only look robust.
+
+mod small;
+
+use std::cell::Cell;
+
+use histoguard::evaluate::{Battery, Check, Verdict};
+use histoguard::prelude::*;
+use small::{Plain, Search, Shade, Steps, bright, by_brightness};
+
+fn check<'b>(battery: &'b Battery, name: &str) -> &'b Check {
+    battery.checks.iter().find(|c| c.name == name).unwrap_or_else(|| panic!("no check {name:?}"))
+}
+
+fn verdict(battery: &Battery, name: &str) -> Verdict {
+    check(battery, name).verdict
+}
+
+fn suspicious(battery: &Battery) -> Vec<&str> {
+    let found = battery.checks.iter().filter(|c| c.verdict == Verdict::Suspicious);
+    found.map(|c| c.name.as_str()).collect()
+}
+
+fn evaluation(victim: &Frozen) -> Evaluation<'_> {
+    Evaluation::new(victim)
+        .attack(Fgsm::new(Epsilon::ZERO))
+        .attack(Steps::new(10))
+        .attack(Shade::new(None))
+        .epsilons([0.07, 0.12, 0.22].map(Epsilon::unit))
+        .training_groups(["another slide".to_string()])
+}
+
+#[test]
+fn a_sound_evaluation_passes_every_check() {
+    let battery = evaluation(&bright()).battery(&Plain::eight()).unwrap();
+    assert_eq!(battery.checks.len(), 8);
+    for check in &battery.checks {
+        assert_eq!(check.verdict, Verdict::Passed, "{check:?}");
+        assert!(!check.seen.is_empty() && !check.matters.is_empty() && !check.source.is_empty());
+    }
+    let unbounded = check(&battery, "survives an unbounded attack");
+    assert_eq!(unbounded.seen, "0 of 6 images survive steps with the whole of [0,1] as their budget");
+}
+
+/// Rounded to a thousandth, the brightness has no slope: the classifier is the same, its gradients are masked.
+#[test]
+fn masked_gradients_are_seen_through() {
+    let victim = by_brightness(|mean| ((mean * 1000.0).round() / 1000.0 - 0.5) * 10.0);
+    let battery = evaluation(&victim).battery(&Plain::eight()).unwrap();
+    let hits = |attack: usize| battery.attacks[attack].sweep[2].under.metrics.accuracy.hits;
+    // It looks robust to whoever follows gradients, and is not.
+    assert_eq!((hits(0), hits(1), hits(2)), (6, 6, 2));
+    assert_eq!(
+        suspicious(&battery),
+        ["vanishing gradients", "survives an unbounded attack", "black box better than white box"]
+    );
+    assert!(check(&battery, "vanishing gradients").seen.contains("zero at 6 and not finite at 0 of 6"));
+    let black = check(&battery, "black box better than white box");
+    assert!(black.seen.contains("leaves 2 images right and the stronger 6; 4 fall to"), "{}", black.seen);
+    assert!(check(&battery, "survives an unbounded attack").seen.starts_with("6 of 6"));
+    // The same if the black box had only the survivors.
+    let battery = evaluation(&victim).only_survivors(true).battery(&Plain::eight()).unwrap();
+    assert_eq!(verdict(&battery, "black box better than white box"), Verdict::Suspicious);
+    let battery = evaluation(&bright()).only_survivors(true).battery(&Plain::eight()).unwrap();
+    assert_eq!(suspicious(&battery), Vec::<&str>::new());
+}
+
+#[test]
+fn gradients_that_are_not_finite_are_flagged() {
+    // The square root's slope is infinite at 0.9, times the zero slope of |x| there.
+    let victim = Frozen::from_fn(2, &Device::default(), |x| {
+        let mean = x.clone().mean_dims(&[1, 2, 3]).reshape([-1, 1]) - 0.5;
+        let bright = mean + (x - 0.9).abs().sqrt().mean_dims(&[1, 2, 3]).reshape([-1, 1]) * 0.001;
+        Tensor::cat(vec![bright.clone().neg(), bright], 1)
+    });
+    let battery = evaluation(&victim).check_images(0).battery(&Plain::eight()).unwrap();
+    assert!(check(&battery, "vanishing gradients").seen.contains("not finite at 1 of 6"));
+    assert_eq!(verdict(&battery, "vanishing gradients"), Verdict::Suspicious);
+}
+
+#[test]
+fn random_answers_are_noticed() {
+    let calls = Cell::new(0.0);
+    let victim = Frozen::from_fn(2, &Device::default(), move |x| {
+        calls.set(calls.get() + 0.001);
+        let bright = (x.mean_dims(&[1, 2, 3]).reshape([-1, 1]) - 0.5) * 10.0;
+        Tensor::cat(vec![bright.clone().neg(), bright + calls.get()], 1)
+    });
+    let battery = evaluation(&victim).battery(&Plain::eight()).unwrap();
+    assert_eq!(verdict(&battery, "random answers"), Verdict::Suspicious);
+    assert!(check(&battery, "random answers").seen.contains("of 8 images differ by up to 1.0"));
+    let battery = evaluation(&victim).check_images(0).battery(&Plain::eight()).unwrap();
+    assert_eq!(verdict(&battery, "random answers"), Verdict::NotApplicable);
+}
+
+#[test]
+fn a_rise_with_epsilon_is_told() {
+    // Class 1 outside of a band around 0.5: a large single step comes out on the other side.
+    let victim = by_brightness(|mean| ((mean - 0.5).square() - 0.01) * 100.0);
+    let data = Plain::new(&[0.65, 0.63], &[1, 1]);
+    let sweep = [0.02, 0.1, 0.3].map(Epsilon::unit);
+    let battery = Evaluation::new(&victim)
+        .attack(Fgsm::new(Epsilon::ZERO))
+        .attack(Steps::new(10))
+        .epsilons(sweep)
+        .battery(&data)
+        .unwrap();
+    let rise = check(&battery, "accuracy rises with epsilon");
+    assert_eq!(rise.verdict, Verdict::Suspicious);
+    assert_eq!(rise.seen, "FGSM: 0 images are right at epsilon 25.5/255, and 2 at 76.5/255");
+}
+
+#[test]
+fn steps_that_get_stuck_are_told_from_one_that_does_not() {
+    // Waves on the slope: the boundary is still at 0.5, but small steps run back and forth in a trough.
+    let victim = by_brightness(|mean| {
+        let far = mean - 0.5;
+        far.clone() + (far * 80.0).sin() * 0.04
+    });
+    // At 0.15 the slope is 1 + 3.2 cos(12) > 0, at 0.12 it is 1 + 3.2 cos(9.6) < 0.
+    let data = Plain::new(&[0.65, 0.65, 0.65], &[1, 1, 1]);
+    let stuck = Steps { size: Some(0.03), ..Steps::new(10) };
+    let battery = Evaluation::new(&victim)
+        .attack(Fgsm::new(Epsilon::ZERO))
+        .attack(stuck)
+        .epsilons([Epsilon::unit(0.3)])
+        .battery(&data)
+        .unwrap();
+    let one = check(&battery, "one step better than many");
+    assert_eq!(one.verdict, Verdict::Suspicious);
+    assert!(one.seen.contains("leaves 0 images right and the stronger 3"), "{}", one.seen);
+    assert_eq!(verdict(&battery, "accuracy rises with epsilon"), Verdict::NotApplicable);
+}
+
+#[test]
+fn an_attack_that_has_not_converged_is_told() {
+    let victim = bright();
+    // Five steps of 0.02 reach 0.1 of a budget of 0.3; ten reach 0.2.
+    let short = Steps { size: Some(0.02), ..Steps::new(5) };
+    let battery = Evaluation::new(&victim)
+        .attack(short)
+        .epsilons([Epsilon::unit(0.3)])
+        .battery(&Plain::eight())
+        .unwrap();
+    let effort = check(&battery, "more effort still helps");
+    assert_eq!(effort.verdict, Verdict::Suspicious);
+    // 0.05 away falls to the short one; 0.1 (by rounding), 0.15 and 0.2 are for the longer one to reach.
+    let gained: usize = effort.seen.split(": ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+    assert!((2..=3).contains(&gained), "{}", effort.seen);
+}
+
+#[test]
+fn slides_of_the_training_set_are_counted() {
+    let victim = bright();
+    let run = |training: &[&str]| {
+        let training = training.iter().map(|slide| slide.to_string());
+        evaluation(&victim).training_groups(training).battery(&Plain::eight()).unwrap()
+    };
+    let battery = run(&["slide 1", "slide 3", "slide 9"]);
+    let shared = check(&battery, "shared slides");
+    assert_eq!(shared.verdict, Verdict::Suspicious);
+    assert_eq!(shared.seen, "2 of 4 test slides, with 4 of 8 test images, have training images too");
+    assert_eq!(verdict(&run(&["slide 9"]), "shared slides"), Verdict::Passed);
+}
+
+#[test]
+fn what_an_evaluation_lacks_is_said() {
+    let victim = bright();
+    let battery = Evaluation::new(&victim).battery(&Plain::eight()).unwrap();
+    for check in battery.checks.iter().filter(|c| c.name != "random answers") {
+        assert_eq!(check.verdict, Verdict::NotApplicable, "{check:?}");
+    }
+    // A search for the smallest perturbation is an unbounded attack.
+    let battery = Evaluation::new(&victim).attack(Search::default()).battery(&Plain::eight()).unwrap();
+    assert_eq!(verdict(&battery, "survives an unbounded attack"), Verdict::Passed);
+}
