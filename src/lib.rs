@@ -55,7 +55,7 @@ struct ReadmeExamples;
 
 /// What most programs import.
 pub mod prelude {
-    pub use crate::attack::{Access, Attack, AttackError, Fgsm, Goal, Norm};
+    pub use crate::attack::{Access, Attack, AttackError, Bim, Fgsm, Goal, MiFgsm, Norm, Pgd, RFgsm};
     pub use crate::classifier::{Classifier, Frozen};
     pub use crate::data::{
         Batch, BreakHis, FolderSet, ImageSet, LabeledImages, Prepared, Split, SyntheticTissue,
