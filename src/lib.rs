@@ -54,7 +54,8 @@ struct ReadmeExamples;
 /// What most programs import.
 pub mod prelude {
     pub use crate::attack::{
-        Attack, AttackError, CarliniWagner, CarliniWagnerLinf, DeepFool, Fgsm, Goal, Jsma, Norm,
+        Attack, AttackError, CarliniWagner, CarliniWagnerLinf, DecisionRule, DeepFool, Ead, Fgsm, Goal,
+        HopSkipJump, Jsma, Lbfgs, Norm,
     };
     pub use crate::classifier::{Classifier, Frozen};
     pub use crate::data::{

@@ -61,6 +61,33 @@ def lbfgs(net, x, target, steps, iterations, constant):
     return least
 
 
+def linf(net, x, own, steps, rate, constant, decrease):
+    """Carlini & Wagner's L-infinity attack on one image, after their li_attack.py; away from the class `own`."""
+    tau, previous, least = 1.0, x, float("inf")
+    while tau > 1 / 256:
+        start = torch.atanh((2 * previous - 1) * 0.999999)
+        modifier = torch.zeros_like(x, requires_grad=True)
+        adam = torch.optim.Adam([modifier], rate)
+        found = False
+        while constant < 20 and not found:
+            for _ in range(steps):
+                z = (torch.tanh(start + modifier) + 1) / 2
+                logits = net(z)[0]
+                others = torch.cat([logits[:own], logits[own + 1:]])
+                loss = constant * (logits[own] - others.max()).clamp(min=0) + ((z - x).abs() - tau).clamp(min=0).sum()
+                if loss.item() < 1e-4 * constant and logits.argmax().item() != own:
+                    found = True
+                    break
+                adam.zero_grad(); loss.backward(); adam.step()
+            else:
+                constant *= 2
+        if not found: break
+        previous = z.detach()
+        size = (previous - x).abs().max().item()
+        least, tau = min(least, size), min(tau, size) * decrease
+    return least
+
+
 for classes in (2, 4):
     net, x, y = load(classes)
     x, y = x[:COUNT], y[:COUNT]
@@ -82,14 +109,15 @@ for classes in (2, 4):
     out[f"jsma_{classes}"] = levels(jsma(net, x))
     out[f"jsma_darker_{classes}"] = levels(1 - jsma(Flipped(net).eval(), 1 - x))
 
-    cw = lambda **more: fb.attacks.L2CarliniWagnerAttack(**{**dict(binary_search_steps=5, steps=40, stepsize=1e-2, initial_const=1e-1), **more})
-    ead = lambda **more: fb.attacks.EADAttack(**{**dict(binary_search_steps=5, steps=40, initial_const=1e-1, regularization=1e-3), **more})
+    cw = lambda **more: fb.attacks.L2CarliniWagnerAttack(**{**dict(binary_search_steps=6, steps=60, stepsize=1e-2, initial_const=1e-1), **more})
+    ead = lambda **more: fb.attacks.EADAttack(**{**dict(binary_search_steps=6, steps=60, initial_const=1e-1, regularization=1e-3), **more})
     few = 4
     if classes == 4:
         out["cw_away"] = run(cw(), net, x[:few], away(y))
         out["cw_towards"] = run(cw(confidence=0.5), net, x[:few], towards(t))
         out["ead_en"] = run(ead(), net, x[:few], away(y))
         out["ead_l1"] = run(ead(decision_rule="L1", confidence=0.5), net, x[:few], towards(t))
+    out[f"cw_linf_norm_{classes}"] = torch.tensor([linf(net, x[i:i + 1], y[i].item(), 40, 0.01, 0.1, 0.8) for i in range(few)])
     out[f"lbfgs_norm_{classes}"] = torch.tensor([lbfgs(net, x[i:i + 1], t[i:i + 1], 5, 100, 1e-2) for i in range(few)])
     for k, v in out.items():
         if "norm" in k: print(k, v, flush=True)
