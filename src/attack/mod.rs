@@ -1,26 +1,44 @@
 //! Adversarial attacks: the [`Attack`] trait, what to aim for ([`Goal`]) and one file an attack.
 
 mod access;
+mod adam;
 mod ascent;
 mod base;
+mod best;
 mod bim;
+mod carlini_wagner;
+mod constant;
+mod deepfool;
 mod draw;
+mod ead;
 mod error;
 mod fgsm;
 mod goal;
+mod hinge;
+mod hopskipjump;
+mod jsma;
+mod lbfgs;
 mod mi_fgsm;
 mod norm;
 mod pgd;
 mod rfgsm;
 pub(crate) mod rows;
+mod saliency;
+mod tanh_space;
 mod worst;
 
 pub use access::Access;
 pub use base::Attack;
 pub use bim::Bim;
+pub use carlini_wagner::{CarliniWagner, CarliniWagnerLinf};
+pub use deepfool::DeepFool;
+pub use ead::{DecisionRule, Ead};
 pub use error::AttackError;
 pub use fgsm::Fgsm;
 pub use goal::{Goal, IntoLabels};
+pub use hopskipjump::HopSkipJump;
+pub use jsma::Jsma;
+pub use lbfgs::Lbfgs;
 pub use mi_fgsm::MiFgsm;
 pub use norm::Norm;
 pub use pgd::Pgd;
