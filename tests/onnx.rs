@@ -18,10 +18,13 @@ use onnx_ir::{Message, ModelProto};
 fn an_exported_network_is_the_file_that_onnxruntime_ran() {
     let folder = tempfile::tempdir().unwrap();
     let expected = fs::read(golden::path("densenet_tiny.onnx")).unwrap();
+    let torchvision = golden::tensors("densenet_tiny_onnx.safetensors");
     // A network in training is exported as it is in evaluation mode, and earlier exports leave no trace.
     for device in [Device::default(), Device::default().autodiff()] {
         let net = weights::load(golden::config().init(&device), golden::path("densenet_tiny.safetensors"));
         let model = Normalized::new(net.unwrap(), Normalization::IMAGENET);
+        let logits = model.valid().logits(golden::tensor(&torchvision["images"], &device.clone().inner()));
+        golden::assert_close("logits", logits, &torchvision["logits"].1, 1e-4);
         let file = folder.path().join("new/net.onnx");
         weights::save_onnx(&model, OnnxImages::AnySize { channels: 3 }, &file).unwrap();
         let found = fs::read(file).unwrap();

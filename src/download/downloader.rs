@@ -20,6 +20,8 @@ pub struct Progress<'a> {
     pub total: Option<u64>,
 }
 
+type OnProgress = Arc<dyn Fn(&Progress) + Send + Sync>;
+
 /// Downloads files into a cache and finds them there the next time.
 ///
 /// | parameter | default | environment |
@@ -53,7 +55,7 @@ pub struct Downloader {
     pub(super) retries: u32,
     pub(super) backoff: Duration,
     pub(super) timeout: Duration,
-    pub(super) progress: Option<Arc<dyn Fn(&Progress) + Send + Sync>>,
+    pub(super) progress: Option<OnProgress>,
 }
 
 impl Default for Downloader {
