@@ -341,7 +341,7 @@ fn a_run_cannot_be_resumed_with_other_parts_frozen() {
     let model = model().with_trainable(Trainable::HeadOnly);
     let resumed = trainer(2, folder.path()).resume(true).fit(model, &split.train, &split.validation);
     let error = resumed.unwrap_err();
-    let named = matches!(&error, TrainError::OtherSettings { setting, .. } if setting == "trainable");
+    let named = matches!(&error, TrainError::OtherSettings { setting, .. } if setting == "weights_trainable");
     assert!(named, "{error}");
 }
 

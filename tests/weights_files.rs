@@ -83,7 +83,7 @@ fn every_form_gives_the_logits_of_pytorch() {
         let (net, before, start) = (fresh(&config), MEMORY.current_usage(), Instant::now());
         MEMORY.reset_peak_usage();
         let net = weights::load(net, path(&file)).unwrap();
-        let (time, memory) = (start.elapsed(), MEMORY.peak_usage() - before);
+        let (time, memory) = (start.elapsed(), MEMORY.peak_usage().saturating_sub(before));
         println!(
             "{file}: {} bytes, {time:?}, {memory} bytes of memory",
             fs::metadata(path(&file)).unwrap().len()

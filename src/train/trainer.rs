@@ -175,7 +175,7 @@ impl Trainer {
             }
         }
         let transforms: Vec<Value> = self.transforms.iter().map(|transform| transform.describe()).collect();
-        json!({ "config": config, "transforms": transforms, "weights": weights, "trainable": trainable, "run": self.settings })
+        json!({ "config": config, "transforms": transforms, "weights": weights, "weights_trainable": trainable, "run": self.settings })
     }
 
     /// The history to go on from, with the epochs that are done.

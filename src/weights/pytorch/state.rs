@@ -68,7 +68,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// What `Module.state_dict` would give: parameters, persistent buffers, and the modules within.
+    /// What `Module.state_dict` would give: parameters, buffers, and the modules within.
     fn module(&mut self, state: Id, prefix: &str, depth: usize) -> Result<(), String> {
         let table =
             |name| self.heap.entry(state, name).and_then(|table| self.heap.pairs(table)).unwrap_or_default();

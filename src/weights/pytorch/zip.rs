@@ -76,7 +76,7 @@ fn entries(archive: &ZipArchive<Limited>, length: u64) -> Result<HashMap<String,
     for index in 0..archive.len() {
         let file = archive.by_index_data(index).map_err(|error| error.to_string())?;
         let name = file.name().map_err(|error| error.to_string())?.into_owned();
-        if file.enclosed_name().is_none() || name.contains('\\') || name.split('/').any(|part| part == "..") {
+        if !is_inside(&name) {
             return Err(format!("a zip archive with the file {name:?}, outside of it"));
         }
         if file.encrypted()
@@ -92,6 +92,11 @@ fn entries(archive: &ZipArchive<Limited>, length: u64) -> Result<HashMap<String,
         entries.insert(name, Entry { index, length: file.size(), checked: file.crc32() != 0 });
     }
     Ok(entries)
+}
+
+/// Whether a name stays inside of the folder that it is taken to.
+fn is_inside(name: &str) -> bool {
+    !name.contains(['\\', ':', '\0']) && name.split('/').all(|part| !matches!(part, "" | "." | ".."))
 }
 
 impl Archive {
