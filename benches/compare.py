@@ -140,7 +140,7 @@ def table(results):
     order = lambda key: (OPS.index(key[0]), key[1])
     for key in sorted(speeds, key=order):
         median = {name: statistics.median(values) for name, values in speeds[key].items()}
-        cells = [f"{median[name]:.1f}" if name in median else "" for name in names]
+        cells = [f"{median[name]:.3g}" if name in median else "" for name in names]
         cells += [f"{median['ours'] / median[name]:.2f}" if {"ours", name} <= median.keys() else "" for name in others]
         print(f"| {TITLES[key[0]]} | {key[1]} | {' | '.join(cells)} |")
     for key in sorted(memory, key=order):

@@ -47,5 +47,6 @@ fn loading(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, loading);
+// Plots would need fonts.
+criterion_group!(name = benches; config = Criterion::default().without_plots(); targets = loading);
 criterion_main!(benches);

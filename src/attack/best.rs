@@ -66,7 +66,8 @@ mod tests {
 
     #[test]
     fn keeps_the_smallest_success_within_the_limit() {
-        let batch = |values: [f32; 3]| Tensor::<1>::from_floats(values, &Device::default()).reshape([3, 1, 1, 1]);
+        let batch =
+            |values: [f32; 3]| Tensor::<1>::from_floats(values, &Device::default()).reshape([3, 1, 1, 1]);
         let mut best = Best::new(batch([0.5; 3]), Norm::L2, Some(Epsilon::unit(0.26)));
         best.offer(&[0, 1, 2], &batch([0.75, 0.9, f32::NAN]), &[true; 3]);
         best.offer(&[2, 1, 0], &batch([0.6, 0.6, 0.6]), &[false, true, true]);

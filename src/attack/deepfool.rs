@@ -231,7 +231,10 @@ impl Attack for DeepFool {
                 let further = distance(&differences, &lengths);
                 let nearer: Vec<bool> = further.iter().zip(&distances).map(|(new, old)| new < old).collect();
                 direction = choose(&nearer, other, direction);
-                distances.iter_mut().zip(further).for_each(|(old, new)| *old = if new < *old { new } else { *old });
+                distances
+                    .iter_mut()
+                    .zip(further)
+                    .for_each(|(old, new)| *old = if new < *old { new } else { *old });
             }
             let way: Vec<f32> = distances.iter().map(|distance| distance + 1e-4).collect();
             standing.total = standing.total + direction.clone() * factors(&way, &direction);

@@ -261,8 +261,9 @@ impl Attack for Ead {
                     let sizes = values(Norm::L2.measure(change));
                     let losses: Vec<f32> =
                         hinge.losses.iter().zip(sizes).map(|(hinge, size)| hinge + size * size).collect();
-                    let going: Vec<usize> =
-                        (0..losses.len()).filter(|&slot| losses[slot] <= 0.9999 * running.last[slot]).collect();
+                    let going: Vec<usize> = (0..losses.len())
+                        .filter(|&slot| losses[slot] <= 0.9999 * running.last[slot])
+                        .collect();
                     running.last = losses;
                     if going.is_empty() {
                         break;

@@ -194,8 +194,7 @@ struct Walk {
 
 impl Walk {
     fn distance(&self, norm: Norm) -> f64 {
-        let change: Vec<f64> =
-            self.point.iter().zip(&self.original).map(|(a, b)| f64::from(a - b)).collect();
+        let change: Vec<f64> = self.point.iter().zip(&self.original).map(|(a, b)| f64::from(a - b)).collect();
         norm.measure_values(&change)
     }
 
@@ -261,8 +260,7 @@ impl HopSkipJump {
         let left = |walk: &Walk| self.queries.unwrap_or(usize::MAX).saturating_sub(walk.queries);
         let mut blended = vec![];
         for draw in 0..DIRECTIONS as u64 {
-            let open =
-                |&slot: &usize| !ready[slot] && left(&walks[slot]) > BLENDS + reserve;
+            let open = |&slot: &usize| !ready[slot] && left(&walks[slot]) > BLENDS + reserve;
             let slots: Vec<usize> = (0..walks.len()).filter(open).collect();
             if slots.is_empty() {
                 break;
@@ -276,7 +274,9 @@ impl HopSkipJump {
                 })
                 .collect();
             let reached = oracle.reach(walks, &slots, &noise);
-            for ((slot, noise), _) in slots.into_iter().zip(noise).zip(reached).filter(|(_, reached)| *reached) {
+            for ((slot, noise), _) in
+                slots.into_iter().zip(noise).zip(reached).filter(|(_, reached)| *reached)
+            {
                 (walks[slot].point, ready[slot]) = (noise, true);
                 blended.push(slot);
             }
@@ -288,8 +288,14 @@ impl HopSkipJump {
                 .map(|&slot| walks[slot].towards_point(Norm::L2, blend as f64 / BLENDS as f64))
                 .collect();
             let reached = oracle.reach(walks, &blended, &images);
-            let found: Vec<(usize, Vec<f32>)> =
-                blended.iter().copied().zip(images).zip(&reached).filter(|(_, r)| **r).map(|(f, _)| f).collect();
+            let found: Vec<(usize, Vec<f32>)> = blended
+                .iter()
+                .copied()
+                .zip(images)
+                .zip(&reached)
+                .filter(|(_, r)| **r)
+                .map(|(f, _)| f)
+                .collect();
             found.into_iter().for_each(|(slot, image)| walks[slot].point = image);
             blended = blended.into_iter().zip(reached).filter(|(_, r)| !r).map(|(slot, _)| slot).collect();
             if blended.is_empty() {
@@ -367,7 +373,9 @@ impl HopSkipJump {
         for rows in rows.chunks(ROWS) {
             let images: Vec<Vec<f32>> = rows
                 .par_iter()
-                .map(|&(i, draw)| walks[slots[i]].nearby(self.norm, radii[i], self.seed, [done as u64 + 1, draw]))
+                .map(|&(i, draw)| {
+                    walks[slots[i]].nearby(self.norm, radii[i], self.seed, [done as u64 + 1, draw])
+                })
                 .collect();
             let asked: Vec<usize> = rows.iter().map(|&(i, _)| slots[i]).collect();
             let reached = oracle.reach(walks, &asked, &images);
@@ -389,7 +397,9 @@ impl HopSkipJump {
                 let length = Norm::L2.measure_values(&estimate).max(f64::MIN_POSITIVE);
                 estimate
                     .into_iter()
-                    .map(|e| if self.norm == Norm::L2 { e / length } else { e.signum() * f64::from(e != 0.0) })
+                    .map(
+                        |e| if self.norm == Norm::L2 { e / length } else { e.signum() * f64::from(e != 0.0) },
+                    )
                     .map(|e| e as f32)
                     .collect()
             })
@@ -397,7 +407,14 @@ impl HopSkipJump {
     }
 
     /// Steps of these walks in their directions, as long as the goal stays reached.
-    fn advance(&self, oracle: &Oracle, walks: &mut [Walk], slots: &[usize], directions: &[Vec<f32>], done: usize) {
+    fn advance(
+        &self,
+        oracle: &Oracle,
+        walks: &mut [Walk],
+        slots: &[usize],
+        directions: &[Vec<f32>],
+        done: usize,
+    ) {
         let reserve = self.resolution(walks[0].original.len()).1;
         let mut sizes: Vec<f64> =
             slots.iter().map(|&slot| walks[slot].distance(self.norm) / ((done + 1) as f64).sqrt()).collect();

@@ -142,13 +142,14 @@ impl Attack for Jsma {
         let mut best = Best::new(images.clone(), Norm::L0, self.limit);
         let mut positions: Vec<usize> = (0..count).collect();
         let mut goal = goal.clone();
-        let stay = |positions: &mut Vec<usize>, goal: &mut Goal, images: &mut Tensor<4>, slots: Vec<usize>| {
-            if slots.len() < positions.len() {
-                *positions = slots.iter().map(|&slot| positions[slot]).collect();
-                *goal = goal.select(&slots);
-                *images = take(images, &slots);
-            }
-        };
+        let stay =
+            |positions: &mut Vec<usize>, goal: &mut Goal, images: &mut Tensor<4>, slots: Vec<usize>| {
+                if slots.len() < positions.len() {
+                    *positions = slots.iter().map(|&slot| positions[slot]).collect();
+                    *goal = goal.select(&slots);
+                    *images = take(images, &slots);
+                }
+            };
         for done in 0..steps {
             step(victim, self.name(), done, steps)?;
             let target = victim.input_gradient(images.clone(), |logits| chosen(&logits, &goal));

@@ -170,7 +170,8 @@ impl Lbfgs {
                 step(victim, NAME, round * self.iterations + done.min(self.iterations - 1), total)?;
                 done += 1;
                 asking.sort_unstable();
-                let images = batch(asking.iter().flat_map(|s| points[s * size..(s + 1) * size].to_vec()).collect());
+                let images =
+                    batch(asking.iter().flat_map(|s| points[s * size..(s + 1) * size].to_vec()).collect());
                 let goal = goal.select(&asking);
                 let pass = victim.input_gradient(images, |logits| goal.objective(logits).neg());
                 let losses = values(goal.objective(pass.logits).neg());

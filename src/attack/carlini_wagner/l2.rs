@@ -120,7 +120,12 @@ impl CarliniWagner {
     fn check(&self) -> Result<(), AttackError> {
         let from_zero = |value: f64| value.is_finite() && value >= 0.0;
         let above_zero = |value: f64| value.is_finite() && value > 0.0;
-        check_parameter(from_zero(self.confidence), "confidence", "a finite number of at least 0", self.confidence)?;
+        check_parameter(
+            from_zero(self.confidence),
+            "confidence",
+            "a finite number of at least 0",
+            self.confidence,
+        )?;
         check_parameter(self.search_steps >= 1, "search_steps", "at least 1", self.search_steps)?;
         check_parameter(self.steps >= 1, "steps", "at least 1", self.steps)?;
         let rate = self.learning_rate;
@@ -219,9 +224,11 @@ impl Attack for CarliniWagner {
                 let mut tried = tried;
                 if self.early_stop && done % self.steps.div_ceil(10) == 0 {
                     let sizes = values(Norm::L2.measure(change.clone()));
-                    let losses: Vec<f32> = hinge.losses.iter().zip(sizes).map(|(h, size)| h + size * size).collect();
-                    let slots: Vec<usize> =
-                        (0..losses.len()).filter(|&slot| losses[slot] <= 0.9999 * running.last[slot]).collect();
+                    let losses: Vec<f32> =
+                        hinge.losses.iter().zip(sizes).map(|(h, size)| h + size * size).collect();
+                    let slots: Vec<usize> = (0..losses.len())
+                        .filter(|&slot| losses[slot] <= 0.9999 * running.last[slot])
+                        .collect();
                     running.last = losses;
                     if slots.is_empty() {
                         break;
@@ -235,7 +242,11 @@ impl Attack for CarliniWagner {
                 }
                 let places: Vec<usize> = running.positions.iter().map(|&slot| positions[slot]).collect();
                 best.offer(&places, &tried, &hinge.reached);
-                running.positions.iter().zip(&hinge.reached).for_each(|(&slot, reached)| found[slot] |= reached);
+                running
+                    .positions
+                    .iter()
+                    .zip(&hinge.reached)
+                    .for_each(|(&slot, reached)| found[slot] |= reached);
                 let gradient = tanh_space::pull_back(hinge.gradient + change * 2.0, &tried);
                 running.w = running.w.clone() - running.adam.step(gradient);
             }

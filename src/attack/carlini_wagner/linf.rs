@@ -124,9 +124,19 @@ impl CarliniWagnerLinf {
         check_parameter(above(factor, 1.0), "constant_factor", "a finite number above 1", factor)?;
         let largest = self.largest_constant;
         let fits = largest.is_finite() && largest >= initial;
-        check_parameter(fits, "largest_constant", "a finite number of at least the initial constant", largest)?;
+        check_parameter(
+            fits,
+            "largest_constant",
+            "a finite number of at least the initial constant",
+            largest,
+        )?;
         let decrease = self.decrease_factor;
-        check_parameter(decrease > 0.0 && decrease < 1.0, "decrease_factor", "a number between 0 and 1", decrease)
+        check_parameter(
+            decrease > 0.0 && decrease < 1.0,
+            "decrease_factor",
+            "a number between 0 and 1",
+            decrease,
+        )
     }
 
     /// Steps at most: every one of the shrinks and of the constants may use up its own.
