@@ -110,7 +110,7 @@ fn searches_run_once_and_sweeps_of_one_step_take_one_gradient() {
     assert_eq!(battery.attacks[1].queries.gradients, 6);
     // Three budgets above zero, five steps each.
     assert_eq!(battery.attacks[2].queries.gradients, 6 * 3 * 5);
-    assert_eq!(battery.timing.attacks[2].images, 6 * 3);
+    assert_eq!(battery.attacks[2].images, 6 * 3);
 }
 
 #[test]
