@@ -1,6 +1,7 @@
 //! Several attacks on a small classifier, by hand.
 
 mod small;
+mod victim;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -109,7 +110,7 @@ fn searches_run_once_and_sweeps_of_one_step_take_one_gradient() {
     assert_eq!(battery.attacks[1].queries.gradients, 6);
     // Three budgets above zero, five steps each.
     assert_eq!(battery.attacks[2].queries.gradients, 6 * 3 * 5);
-    assert_eq!(battery.timing.attacks[2].images, 6 * 3);
+    assert_eq!(battery.attacks[2].images, 6 * 3);
 }
 
 #[test]
@@ -220,6 +221,31 @@ fn results_do_not_depend_on_batches_or_threads_and_survive_json() {
     }
     let text = serde_json::to_string(&one).unwrap();
     assert!(serde_json::from_str::<Battery>(&text).unwrap() == one, "changed by JSON");
+}
+
+#[test]
+fn a_trained_network_gives_the_same_in_batches_of_any_size() {
+    let network = victim::victim(2);
+    let data = histoguard::data::TensorSet::new(
+        victim::images(2),
+        victim::labels(2),
+        vec!["benign".into(), "malignant".into()],
+    )
+    .unwrap();
+    let run = |size: usize| {
+        let evaluation = Evaluation::new(&network).attack(fgsm()).attack(Steps::new(4));
+        let evaluation = evaluation.epsilons([2.0, 8.0].map(Epsilon::pixels)).batch_size(size);
+        evaluation.battery(&data).unwrap().without_timing()
+    };
+    let whole = run(32);
+    assert!(whole.attacks[1].sweep[1].under.success.hits > 0);
+    assert!(run(5) == whole);
+    // A result of `run` with one attack is the attack's part of the battery.
+    let alone = Evaluation::new(&network).attack(Steps::new(4)).epsilons([2.0, 8.0].map(Epsilon::pixels));
+    let alone = alone.run(&data).unwrap();
+    for (under, at) in alone.sweep.iter().zip(&whole.attacks[1].sweep) {
+        assert_eq!(under, &at.under);
+    }
 }
 
 #[test]

@@ -33,7 +33,7 @@ fn evaluation(victim: &Frozen) -> Evaluation<'_> {
 #[test]
 fn a_sound_evaluation_passes_every_check() {
     let battery = evaluation(&bright()).battery(&Plain::eight()).unwrap();
-    assert_eq!(battery.checks.len(), 8);
+    assert_eq!(battery.checks.len(), 9);
     for check in &battery.checks {
         assert_eq!(check.verdict, Verdict::Passed, "{check:?}");
         assert!(!check.seen.is_empty() && !check.matters.is_empty() && !check.source.is_empty());
@@ -91,6 +91,18 @@ fn random_answers_are_noticed() {
     assert!(check(&battery, "random answers").seen.contains("of 8 images differ by up to 1.0"));
     let battery = evaluation(&victim).check_images(0).battery(&Plain::eight()).unwrap();
     assert_eq!(verdict(&battery, "random answers"), Verdict::NotApplicable);
+}
+
+#[test]
+fn probabilities_are_told_from_logits() {
+    let victim = Frozen::from_fn(2, &Device::default(), |x| {
+        let bright = (x.mean_dims(&[1, 2, 3]).reshape([-1, 1]) - 0.5) * 10.0;
+        burn::tensor::activation::softmax(Tensor::cat(vec![bright.clone().neg(), bright], 1), 1)
+    });
+    let battery = evaluation(&victim).battery(&Plain::eight()).unwrap();
+    assert_eq!(suspicious(&battery), ["probabilities for logits"]);
+    let seen = &check(&battery, "probabilities for logits").seen;
+    assert_eq!(seen, "the scores of all of 8 images are between 0 and 1 with sum 1");
 }
 
 #[test]
@@ -167,7 +179,11 @@ fn slides_of_the_training_set_are_counted() {
 fn what_an_evaluation_lacks_is_said() {
     let victim = bright();
     let battery = Evaluation::new(&victim).battery(&Plain::eight()).unwrap();
-    for check in battery.checks.iter().filter(|c| c.name != "random answers") {
+    for check in battery
+        .checks
+        .iter()
+        .filter(|c| !["random answers", "probabilities for logits"].contains(&c.name.as_str()))
+    {
         assert_eq!(check.verdict, Verdict::NotApplicable, "{check:?}");
     }
     // A search for the smallest perturbation is an unbounded attack.

@@ -93,7 +93,9 @@ pub struct AttackResult {
     pub steps: Option<usize>,
     /// The smallest perturbations that it knows.
     pub minimal: MinimalPerturbation,
-    /// What it asked the classifier, over all images and budgets.
+    /// Images that it attacked, once a budget; a search attacks once for all budgets.
+    pub images: usize,
+    /// What it asked the classifier for all of them.
     pub queries: Queries,
     /// By rising epsilon.
     pub sweep: Vec<AtEpsilon>,
@@ -178,11 +180,9 @@ pub struct Timing {
 pub struct AttackTiming {
     /// The attack's label.
     pub label: String,
-    /// Images times budgets.
-    pub images: usize,
     /// Seconds spent in the attack.
     pub seconds: f64,
-    /// Images times budgets in a second; `None` if no time passed.
+    /// Its [`images`](AttackResult::images) in a second; `None` if no time passed.
     pub images_per_second: Option<f64>,
 }
 
@@ -247,6 +247,7 @@ impl Battery {
                     &planned.epsilons,
                     records.iter().map(|r| (r.label, &r.attacks[a])),
                 ),
+                images: engine.cost(a).images,
                 queries: engine.cost(a).queries,
                 sweep: (0..planned.epsilons.len()).map(at).collect(),
             }
@@ -269,7 +270,6 @@ impl Battery {
             let rate = cost.images as f64 / cost.seconds;
             AttackTiming {
                 label: planned.label.clone(),
-                images: cost.images,
                 seconds: cost.seconds,
                 images_per_second: Some(rate).filter(|rate| rate.is_finite()),
             }

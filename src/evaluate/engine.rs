@@ -16,6 +16,19 @@ use crate::attack::{Attack, AttackError};
 use crate::data::{Batch, LabeledImages};
 use crate::pixels::Epsilon;
 
+/// How far probabilities may be from \[0,1\] and their sum from 1.
+const PROBABILITY: f32 = 1e-5;
+
+/// What the classifier said to images that it was asked about twice.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    pub(super) images: usize,
+    /// The largest difference between two logits for the same image.
+    pub(super) difference: f64,
+    /// Whether all its scores are distributions over the classes.
+    pub(super) probabilities: bool,
+}
+
 pub(super) struct Engine<'e, 'a> {
     evaluation: &'e Evaluation<'a>,
     pub(super) plan: &'e Plan<'e>,
@@ -205,23 +218,30 @@ impl<'e, 'a> Engine<'e, 'a> {
         Ok(found.collect::<Option<_>>().expect("run above"))
     }
 
-    /// The largest difference between the logits of the same images, asked for twice.
-    pub(super) fn twice(&self, positions: &[usize]) -> Result<f64, EvaluationError> {
-        let mut largest = 0.0f64;
+    /// Asks for the logits of these images twice.
+    pub(super) fn ask_twice(&self, positions: &[usize]) -> Result<Asked, EvaluationError> {
+        let mut asked = Asked { images: positions.len(), difference: 0.0, probabilities: true };
         for positions in positions.chunks(self.evaluation.batch_size) {
             self.check()?;
             let mut loaded = Loaded { data: self.data, positions: positions.to_vec(), batch: None };
             let images = loaded.images(positions, self.evaluation)?;
             let logits = || values(self.evaluation.victim.logits(images.clone()));
-            for (first, second) in logits().into_iter().zip(logits()) {
+            let (first, second) = (logits(), logits());
+            for (&first, second) in first.iter().zip(second) {
                 // NaN both times is the same answer.
                 if first.to_bits() != second.to_bits() && first != second {
                     let difference = (f64::from(first) - f64::from(second)).abs();
-                    largest = largest.max(if difference.is_nan() { f64::INFINITY } else { difference });
+                    asked.difference =
+                        asked.difference.max(if difference.is_nan() { f64::INFINITY } else { difference });
                 }
             }
+            let is_distribution = |scores: &[f32]| {
+                let inside = scores.iter().all(|s| (-PROBABILITY..=1.0 + PROBABILITY).contains(s));
+                inside && (scores.iter().sum::<f32>() - 1.0).abs() < PROBABILITY
+            };
+            asked.probabilities &= first.chunks(self.evaluation.victim.num_classes()).all(is_distribution);
         }
-        Ok(largest)
+        Ok(asked)
     }
 
     /// Number of values of an image.

@@ -226,7 +226,8 @@ impl<'a> Evaluation<'a> {
             return Err(EvaluationError::Parameter { parameter, expected, found });
         }
         let epsilons = norms.first().map_or_else(Vec::new, |&norm| plan.epsilons(norm));
-        if let (Some(planned), true) = (plan.attacks.first(), epsilons.is_empty()) {
+        let given = self.epsilons.is_some() || !self.norm_epsilons.is_empty();
+        if let (Some(planned), true, false) = (plan.attacks.first(), epsilons.is_empty(), given) {
             let (parameter, found) = ("epsilons", format!("none, and {} has none of its own", planned.label));
             return Err(EvaluationError::Parameter { parameter, expected: "at least one", found });
         }

@@ -44,7 +44,8 @@ pub(super) struct Chunk {
 #[derive(Default)]
 pub(super) struct Journal {
     folder: Option<PathBuf>,
-    chunks: usize,
+    /// The number of the next file.
+    next: usize,
     clean: BTreeMap<usize, Clean>,
     runs: BTreeMap<String, Run>,
 }
@@ -80,6 +81,8 @@ impl Journal {
         files.retain(|file| file.extension().is_some_and(|e| e == "json") && *file != path);
         files.sort();
         for file in &files {
+            let number = file.file_stem().and_then(|stem| stem.to_str()?.parse::<usize>().ok());
+            journal.next = journal.next.max(number.map_or(0, |number| number + 1));
             journal.take_in(read(file)?);
         }
         Ok(journal)
@@ -88,16 +91,16 @@ impl Journal {
     /// Adds a finished step, on disk first.
     pub(super) fn add(&mut self, chunk: Chunk) -> Result<(), EvaluationError> {
         if let Some(folder) = &self.folder {
-            let path = folder.join(format!("{:06}.json", self.chunks));
+            let path = folder.join(format!("{:06}.json", self.next));
             let text = serde_json::to_vec(&chunk).expect("plain data serialises");
             write_whole(&path, &text).map_err(|error| state(&path, "a writable file", error))?;
+            self.next += 1;
         }
         self.take_in(chunk);
         Ok(())
     }
 
     fn take_in(&mut self, chunk: Chunk) {
-        self.chunks += 1;
         self.clean.extend(chunk.clean);
         let run = self.runs.entry(chunk.run).or_default();
         run.cost.queries = run.cost.queries + chunk.cost.queries;

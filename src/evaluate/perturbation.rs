@@ -131,6 +131,13 @@ mod tests {
     }
 
     #[test]
+    fn records_from_before_values_were_counted_can_be_read() {
+        let text = r#"{"linf":0.5,"l2":0.625,"l1":1.0,"psnr":10.5,"ssim":null}"#;
+        let distances: Distances = serde_json::from_str(text).unwrap();
+        assert_eq!((distances.l0, distances.in_norm(Norm::L2)), (0, 0.625));
+    }
+
+    #[test]
     fn an_unchanged_image_has_no_psnr_and_is_counted() {
         let same = Distances::between(&[0.5; 4], &[0.5; 4], [1, 2, 2]);
         let other = Distances::between(&[0.5; 4], &[0.75; 4], [1, 2, 2]);

@@ -170,17 +170,19 @@ impl BatteryReport {
              | --- | --- | --- | --- | --- | --- |"
         )?;
         for model in &self.models {
-            for (attack, timing) in model.battery.attacks.iter().zip(&model.battery.timing.attacks) {
-                let each = |queries: u64| queries as f64 / timing.images.max(1) as f64;
+            for (position, attack) in model.battery.attacks.iter().enumerate() {
+                let each = |queries: u64| queries as f64 / attack.images.max(1) as f64;
+                let timing = model.battery.timing.attacks.get(position);
+                let rate = timing.and_then(|timing| timing.images_per_second);
                 writeln!(
                     out,
                     "| {} | {} | {} | {:.1} | {:.1} | {} |",
                     cell(&model.name),
                     cell(&attack.label),
-                    timing.images,
+                    attack.images,
                     each(attack.queries.forwards),
                     each(attack.queries.gradients),
-                    timing.images_per_second.map_or_else(none, |rate| format!("{rate:.2}")),
+                    rate.map_or_else(none, |rate| format!("{rate:.2}")),
                 )?;
             }
         }

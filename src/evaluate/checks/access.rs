@@ -12,14 +12,15 @@ const BLACK_BOX: About = About {
     matters: "A white box knows everything that a black box knows. If answers alone, or another network's \
               gradients, break more images, the gradients mislead: they are masked, and the white-box numbers \
               overstate robustness.",
-    source: "AutoAttack, checks.py, check_square_sr; Carlini et al. 2019, section 3.4",
+    source: "AutoAttack, checks.py, check_square_sr; Carlini et al. 2019, Verify white-box attacks perform better \
+             than black-box attacks",
 };
 
 const ONE_STEP: About = About {
     name: "one step better than many",
     matters: "Many steps can do whatever one step does. If one step breaks more images, the iterative attack is \
               stuck: its step size is wrong, or the gradients at nearby points are masked.",
-    source: "Athalye, Carlini & Wagner, ICML 2018, section 3.1; Carlini et al. 2019, section 4.3",
+    source: "Carlini et al. 2019, Perform basic sanity tests; Athalye, Carlini & Wagner, ICML 2018, section 3.1",
 };
 
 /// Images that a black box breaks and no white box with several steps.

@@ -7,7 +7,7 @@ const ABOUT: About = About {
     name: "more effort still helps",
     matters: "An attack has converged if twice its steps, restarts or queries break no further image. If they do, \
               its accuracy is an upper bound that more patience would lower: give it more before reporting it.",
-    source: "Carlini et al. 2019, sections 4.3 and 4.5; Mosbach et al., arXiv 1810.12042",
+    source: "Carlini et al. 2019, Verify attack convergence; Mosbach et al., arXiv 1810.12042",
 };
 
 /// An attack beside itself with twice the effort.

@@ -10,7 +10,7 @@ const RISING: About = About {
     matters: "Whatever breaks an image with a small budget is allowed with a larger one. If more images survive \
               the larger budget, the attack fails to use it: a single step overshoots, or an iterative one has \
               too small steps or masked gradients. The worst case of all budgets is not affected.",
-    source: "Carlini et al. 2019, section 4.3; Athalye, Carlini & Wagner, ICML 2018, section 3.1",
+    source: "Carlini et al. 2019, Perform basic sanity tests; Athalye, Carlini & Wagner, ICML 2018, section 3.1",
 };
 
 const UNBOUNDED: About = About {
@@ -18,7 +18,7 @@ const UNBOUNDED: About = About {
     matters: "Without a bound every image can be turned into one of another class. If an attack of many steps \
               cannot break an image even then, it does not work on this classifier, and its numbers at small \
               budgets overstate robustness.",
-    source: "Carlini et al. 2019, section 4.3; Athalye, Carlini & Wagner, ICML 2018, section 3.1",
+    source: "Carlini et al. 2019, Perform an unbounded attack; Athalye, Carlini & Wagner, ICML 2018, section 3.1",
 };
 
 /// Attacks under which more images are right with a larger budget.

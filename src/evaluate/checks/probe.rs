@@ -26,7 +26,7 @@ pub(in crate::evaluate) fn all(
     let runs = if attacked.is_empty() { (Vec::new(), Vec::new()) } else { runs(battery, engine) };
     engine.expect_more((runs.0.len() + runs.1.len()) * attacked.len());
 
-    let twice = if asked.is_empty() { None } else { Some(engine.twice(&asked)?) };
+    let asked = if asked.is_empty() { None } else { Some(engine.ask_twice(&asked)?) };
     let survivors = unbounded(engine, battery, &runs.0, &attacked)?;
     let mut doubled = Vec::new();
     for &attack in &runs.1 {
@@ -34,7 +34,8 @@ pub(in crate::evaluate) fn all(
     }
     Ok(vec![
         gradients::check(battery),
-        randomness::check(twice, asked.len()),
+        randomness::random(asked),
+        randomness::probabilities(asked),
         epsilon::rising(battery),
         epsilon::unbounded(survivors),
         access::black_box(battery),

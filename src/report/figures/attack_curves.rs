@@ -13,6 +13,9 @@ use crate::report::ReportError;
 
 const MARGIN: i32 = 24;
 const PLOT: (i32, i32) = (620, 560);
+/// How far curves are set apart, and all of them together, as shares of the axis.
+const APART: f64 = 0.009;
+const APART_ALL: f64 = 0.07;
 const WORST: &str = "worst case of all";
 
 /// Accuracy over epsilon in one norm: a panel a model, a curve an attack, and the worst case of all with its
@@ -83,18 +86,31 @@ impl AttackCurves {
         let rows = legend_rows(&entries, width - 2 * MARGIN)?;
         let legend = rows.len() as i32 * LEGEND_LINE;
         let mut canvas = Canvas::new(width, MARGIN + 44 + legend + PLOT.1 + MARGIN);
-        let title = format!("Accuracy (%) over epsilon, {}", self.norm);
+        let title = format!(
+            "Accuracy (%) over epsilon, {}: attacks set apart sideways, worst case with 95 % band",
+            self.norm
+        );
         let top = canvas.heading(&title, MARGIN, self.models.iter().any(|model| model.synthetic))?;
         draw_legend(&mut canvas, (MARGIN, top), &entries, &rows)?;
         for (column, model) in self.models.iter().enumerate() {
             let lines = model.curves.iter().map(|curve| {
                 let series = labels.iter().position(|label| *label == curve.label).expect("collected above");
                 let mut line = axis.line(series, curve.points.iter().copied());
-                // One band, of what is reported; those of all curves would cover each other.
-                if series > 0 {
-                    line.band.clear();
-                    line.stroke = 2;
+                if model.curves.len() == 1 {
+                    return line;
                 }
+                if curve.label == WORST {
+                    line.stroke = 6;
+                    return line;
+                }
+                // One band, of what is reported; those of all curves would cover each other. Curves that are
+                // the same are set apart, so that none hides another.
+                line.band.clear();
+                line.stroke = 2;
+                let (low, high) = axis.range();
+                let middle = labels.len() as f64 / 2.0;
+                let apart = (high - low) * APART.min(APART_ALL / labels.len() as f64);
+                line.points.iter_mut().for_each(|(x, _)| *x += apart * (series as f64 - middle));
                 line
             });
             let plot = Plot {
@@ -102,8 +118,7 @@ impl AttackCurves {
                 x_label: axis.label(),
                 x_range: axis.range(),
                 x_ticks: axis.ticks(),
-                // What is reported lies on top.
-                lines: lines.rev().collect(),
+                lines: lines.collect(),
             };
             let outer = Rect::new(MARGIN + column as i32 * PLOT.0, top + legend, PLOT.0, PLOT.1);
             draw_plot(&mut canvas, outer, &plot)?;
