@@ -53,7 +53,9 @@ struct ReadmeExamples;
 
 /// What most programs import.
 pub mod prelude {
-    pub use crate::attack::{Attack, AttackError, Bim, Fgsm, Goal, MiFgsm, Norm, Pgd, RFgsm};
+    pub use crate::attack::{
+        Attack, AttackError, Bim, Fgsm, Goal, MiFgsm, MinimalFgsm, Norm, Pgd, RFgsm, RandomNoise, Transfer,
+    };
     pub use crate::classifier::{Classifier, Frozen};
     pub use crate::data::{
         Batch, BreakHis, FolderSet, ImageSet, LabeledImages, Prepared, Split, SyntheticTissue,
