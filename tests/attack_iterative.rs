@@ -1,75 +1,11 @@
 //! The iterative attacks against torchattacks and foolbox (`golden/attacks/iterative.py` and `momentum.py`).
 
-#[path = "victim/mod.rs"]
-mod victim;
+mod iterative;
 
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Device, Tensor};
 use histoguard::prelude::*;
-use victim::{golden, images, labels, largest_difference, right, values};
-
-fn pixels(levels: f64) -> Epsilon {
-    Epsilon::pixels(levels)
-}
-
-fn pick<const D: usize>(images: Tensor<D>, positions: &[usize]) -> Tensor<D> {
-    let positions: Vec<i64> = positions.iter().map(|&p| p as i64).collect();
-    images.select(0, Tensor::<1, Int>::from_data(positions.as_slice(), &Device::default()))
-}
-
-/// The goal of the generators: away from the class, or towards the next one.
-fn goal(classes: usize, targeted: bool) -> Goal {
-    let labels = labels(classes);
-    match targeted {
-        false => Goal::untargeted(labels),
-        true => {
-            let next = labels.iter().map(|label| (label + 1) % classes).collect::<Vec<_>>();
-            Goal::targeted(next).with_true_classes(labels)
-        }
-    }
-}
-
-fn assert_equal(file: &str, name: &str, classes: usize, attack: &dyn Attack) {
-    let positions: Vec<usize> = golden(file, &format!("{name}.images"))
-        .try_into_vec::<f32>()
-        .unwrap()
-        .into_iter()
-        .map(|position| position as usize)
-        .collect();
-    let goal = goal(classes, name.ends_with("_targeted")).select(&positions);
-    let ours = attack.perturb(&victim::victim(classes), pick(images(classes), &positions), &goal).unwrap();
-    let theirs = golden(file, name).try_into_vec::<f32>().unwrap();
-    let difference = largest_difference(&values(ours), &theirs);
-    assert!(difference < 1e-4, "{name}: differs by {difference}");
-}
-
-fn median(mut values: Vec<f32>) -> f32 {
-    values.sort_by(f32::total_cmp);
-    (values[values.len() / 2] + values[(values.len() - 1) / 2]) / 2.0
-}
-
-/// Over ten seeds: the median number of images still right lies in the spread of the reference's ten, and the
-/// median L2 norm of the perturbation is within 3 % of theirs.
-fn assert_alike(file: &str, name: &str, norms: bool, attack: impl Fn(u64) -> Box<dyn Attack>) {
-    let (victim, images, labels) = (victim::victim(4), images(4), labels(4));
-    let goal = goal(4, name.ends_with("_targeted"));
-    let results: Vec<(f32, f32)> = (0..10)
-        .map(|seed| {
-            let ours = attack(seed).perturb(&victim, images.clone(), &goal).unwrap();
-            let norm = median(values(Norm::L2.measure(ours.clone() - images.clone())));
-            (right(&victim, ours, &labels) as f32, norm)
-        })
-        .collect();
-    let (right, l2): (Vec<f32>, Vec<f32>) = results.into_iter().unzip();
-    let theirs: Vec<f32> = golden(file, &format!("{name}.right")).try_into_vec().unwrap();
-    let (least, most) = theirs.iter().fold((32f32, 0f32), |(l, m), &v| (l.min(v), m.max(v)));
-    let ours = median(right.clone());
-    assert!((least..=most).contains(&ours), "{name}: {right:?} right, theirs {theirs:?}");
-    if norms {
-        let theirs = median(golden(file, &format!("{name}.l2")).try_into_vec().unwrap());
-        let ours = median(l2);
-        assert!((ours / theirs - 1.0).abs() < 0.03, "{name}: median norm {ours}, theirs {theirs}");
-    }
-}
+use iterative::victim::{self, images, labels, right, values};
+use iterative::{assert_alike, assert_equal, budget, goal, pick, pixels};
 
 #[test]
 fn bim_equals_torchattacks_and_foolbox_image_for_image() {
@@ -184,15 +120,6 @@ fn family(epsilon: f64) -> Vec<Box<dyn Attack>> {
         attacks.push(Box::new(Pgd::new(unit).with_norm(norm).with_steps(2).with_restarts(2)));
     }
     attacks
-}
-
-/// A budget that fells some of the images and leaves some, in each norm.
-fn budget(norm: Norm) -> Epsilon {
-    Epsilon::unit(match norm {
-        Norm::Linf => 9.0 / 255.0,
-        Norm::L2 => 0.8,
-        _ => 14.0,
-    })
 }
 
 #[test]

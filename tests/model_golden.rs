@@ -31,7 +31,8 @@ fn evaluation(kernels: bool) {
     let labels: Vec<usize> = expected["labels"].1.iter().map(|&label| label as usize).collect();
 
     let victim = Frozen::new(net);
-    let found = victim.input_gradient(images.clone(), |logits| Goal::untargeted(labels).objective(logits));
+    let found =
+        victim.input_gradient(images.clone(), |logits| Goal::untargeted(labels.clone()).objective(logits));
     golden::assert_close("logits", found.logits, &expected["eval.logits"].1, TOLERANCE);
     golden::assert_close("gradient", found.gradient, &expected["eval.input_gradient"].1, TOLERANCE);
     golden::assert_close("without autodiff", victim.logits(images), &expected["eval.logits"].1, TOLERANCE);

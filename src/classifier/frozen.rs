@@ -3,6 +3,7 @@
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
+use super::average::{Average, Averaged};
 use super::{Classifier, Watch, predictions};
 
 /// A classifier in evaluation mode: batch norm uses running statistics, dropout is off, and nothing in it
@@ -18,7 +19,9 @@ use super::{Classifier, Watch, predictions};
 /// Fgsm::new(Epsilon::pixels(8.0)).perturb(&training, images, &Goal::untargeted(vec![1]));
 /// ```
 pub struct Frozen {
-    network: Box<dyn Classifier>,
+    network: Averaged,
+    /// Passes that each image takes through a network at every query.
+    passes: usize,
     device: Device,
     classes: usize,
     watch: Watch,
@@ -32,14 +35,13 @@ impl Frozen {
     /// Panics if the module has no parameter; use [`from_fn`](Self::from_fn) for such a classifier.
     pub fn new<C: Classifier + Module + 'static>(model: C) -> Self {
         let device = model.devices().first().expect("a module with at least one parameter").clone().inner();
-        let network = model.valid();
-        let classes = network.num_classes();
-        Self { network: Box::new(network), device, classes, watch: Watch::default() }
+        Self::of(Averaged::one(Box::new(model.valid())), 1, device)
     }
 
     /// Wraps a closure from images `[batch, channels, height, width]` to logits `[batch, classes]`.
     ///
-    /// The closure must be a pure function in evaluation mode: this constructor cannot check it.
+    /// The closure must be a pure function in evaluation mode: this constructor cannot check it. The exception is
+    /// a randomised defence, which belongs into [`expectation_over`](Self::expectation_over).
     ///
     /// ```
     /// use histoguard::prelude::*;
@@ -55,10 +57,87 @@ impl Frozen {
     pub fn from_fn(
         classes: usize,
         device: &Device,
-        logits: impl Fn(Tensor<4>) -> Tensor<2> + 'static,
+        logits: impl Fn(Tensor<4>) -> Tensor<2> + Send + 'static,
     ) -> Self {
-        let network = Box::new(Function { logits, classes });
-        Self { network, device: device.clone().inner(), classes, watch: Watch::default() }
+        Self::of(Averaged::one(Box::new(Function { logits, classes })), 1, device.clone().inner())
+    }
+
+    /// Several classifiers as one: the mean of their logits, probabilities or losses.
+    ///
+    /// A query counts as one pass through every member, on the watch of the whole alone. A member that averages
+    /// losses itself counts by its logits.
+    ///
+    /// ```
+    /// use histoguard::classifier::Average;
+    /// use histoguard::prelude::*;
+    ///
+    /// let device = Device::default();
+    /// let constant = |a: f32, b: f32| {
+    ///     Frozen::from_fn(2, &Device::default(), move |x| {
+    ///         Tensor::<2>::from_floats([[a, b]], &x.device()).repeat_dim(0, x.dims()[0])
+    ///     })
+    /// };
+    /// let ensemble = Frozen::averaged([constant(0.0, 3.0), constant(1.0, -2.0)], Average::Logits);
+    /// let logits = ensemble.logits(Tensor::zeros([1, 3, 4, 4], &device));
+    /// assert_eq!(logits.into_data().try_into_vec::<f32>().unwrap(), [0.5, 0.5]);
+    /// assert_eq!(ensemble.watch().queries().forwards, 2);
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// Panics if there is no member, or if members differ in their number of classes or their device.
+    pub fn averaged(members: impl IntoIterator<Item = Self>, average: Average) -> Self {
+        let members: Vec<Self> = members.into_iter().collect();
+        let first = members.first().expect("at least one member");
+        let (classes, device) = (first.classes, first.device.clone());
+        let alike = members.iter().all(|member| member.classes == classes && member.device == device);
+        assert!(alike, "members of one number of classes on one device");
+        let passes = members.iter().map(|member| member.passes).sum();
+        let members = members.into_iter().map(|member| Box::new(member.network) as _).collect();
+        Self::of(Averaged { members, draws: 1, average }, passes, device)
+    }
+
+    /// The expectation over `draws` calls of a randomised classifier, for every query: what an attack on a
+    /// randomised defence must climb (Athalye et al., "Obfuscated Gradients Give a False Sense of Security", ICML
+    /// 2018, section 5.3; "Synthesizing Robust Adversarial Examples", ICML 2018).
+    ///
+    /// A query counts as `draws` passes. What a randomised classifier answers depends on its earlier queries, so
+    /// that an image's result may depend on its neighbours.
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicU32, Ordering};
+    ///
+    /// use histoguard::classifier::Average;
+    /// use histoguard::prelude::*;
+    ///
+    /// let device = Device::default();
+    /// // Dithered brightness: another threshold at every call.
+    /// let calls = AtomicU32::new(0);
+    /// let dithered = Frozen::from_fn(2, &device, move |x| {
+    ///     let threshold = 0.4 + 0.1 * (calls.fetch_add(1, Ordering::Relaxed) % 3) as f32;
+    ///     let bright = x.mean_dims(&[1, 2, 3]).reshape([-1, 1]) - threshold;
+    ///     Tensor::cat(vec![bright.clone().neg(), bright], 1)
+    /// });
+    /// let victim = dithered.expectation_over(3, Average::Losses);
+    /// let image = Tensor::full([1, 1, 2, 2], 0.55, &device);
+    /// let adversarial = Pgd::new(Epsilon::unit(0.1)).perturb(&victim, image, &Goal::untargeted([1]))?;
+    /// assert_eq!(victim.predict(adversarial), [0]);
+    /// # Ok::<(), AttackError>(())
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// Panics if `draws` is zero.
+    pub fn expectation_over(self, draws: usize, average: Average) -> Self {
+        assert!(draws > 0, "at least one draw");
+        let passes = self.passes * draws;
+        let network = Averaged { members: vec![Box::new(self.network)], draws, average };
+        Self { network, passes, ..self }
+    }
+
+    fn of(network: Averaged, passes: usize, device: Device) -> Self {
+        let classes = network.num_classes();
+        Self { network, passes, device, classes, watch: Watch::default() }
     }
 
     /// Class scores, outside autodiff.
@@ -68,7 +147,7 @@ impl Frozen {
     /// - `images`: `[batch, channels, height, width]`, values in \[0,1\]
     /// - output: `[batch, classes]`
     pub fn logits(&self, images: Tensor<4>) -> Tensor<2> {
-        self.watch.count_forward(images.dims()[0]);
+        self.watch.count_forward(images.dims()[0] * self.passes);
         self.network.logits(images.inner())
     }
 
@@ -100,29 +179,44 @@ impl Frozen {
     /// Logits and the gradient of the summed `loss` with respect to the images.
     ///
     /// `loss` maps logits `[batch, classes]` to one value an image `[batch]`. The values are summed, not
-    /// averaged, so an image's gradient does not depend on its neighbours.
+    /// averaged, so an image's gradient does not depend on its neighbours. It is called once, with
+    /// [`Average::Losses`] once a pass.
     ///
     /// # Shapes
     ///
     /// - `images`, gradient: `[batch, channels, height, width]`
     /// - logits: `[batch, classes]`
-    pub fn input_gradient(
-        &self,
-        images: Tensor<4>,
-        loss: impl FnOnce(Tensor<2>) -> Tensor<1>,
-    ) -> InputGradient {
-        self.watch.count_gradient(images.dims()[0]);
-        let images = images.inner().autodiff().require_grad();
-        let logits = self.network.logits(images.clone());
-        let total = loss(logits.clone()).sum();
-        // A loss that does not depend on the images has no graph: its gradient is zero.
-        let gradient = match total.is_tracked() {
-            true => images.grad_remove(&mut total.backward()),
-            false => None,
-        };
+    pub fn input_gradient(&self, images: Tensor<4>, loss: impl Fn(Tensor<2>) -> Tensor<1>) -> InputGradient {
+        self.watch.count_gradient(images.dims()[0] * self.passes);
         let images = images.inner();
-        InputGradient { logits: logits.inner(), gradient: gradient.unwrap_or_else(|| images.zeros_like()) }
+        if self.network.average != Average::Losses {
+            return gradient(&self.network, images, &loss);
+        }
+        let passes: Vec<InputGradient> =
+            self.network.passes().map(|network| gradient(network, images.clone(), &loss)).collect();
+        let count = passes.len() as f64;
+        let (logits, gradients): (Vec<_>, Vec<_>) =
+            passes.into_iter().map(|pass| (pass.logits, pass.gradient)).unzip();
+        let sum = gradients.into_iter().reduce(|sum, gradient| sum + gradient).expect("at least one pass");
+        InputGradient { logits: self.network.mean(logits.into_iter()), gradient: sum / count }
     }
+}
+
+fn gradient(
+    network: &dyn Classifier,
+    images: Tensor<4>,
+    loss: &impl Fn(Tensor<2>) -> Tensor<1>,
+) -> InputGradient {
+    let images = images.autodiff().require_grad();
+    let logits = network.logits(images.clone());
+    let total = loss(logits.clone()).sum();
+    // A loss that does not depend on the images has no graph: its gradient is zero.
+    let gradient = match total.is_tracked() {
+        true => images.grad_remove(&mut total.backward()),
+        false => None,
+    };
+    let images = images.inner();
+    InputGradient { logits: logits.inner(), gradient: gradient.unwrap_or_else(|| images.zeros_like()) }
 }
 
 impl std::fmt::Debug for Frozen {

@@ -1,9 +1,11 @@
 //! What can be attacked: a network from pixels to logits, frozen by type.
 
+mod average;
 mod base;
 mod frozen;
 mod watch;
 
+pub use average::Average;
 pub use base::{Classifier, predictions};
 pub use frozen::{Frozen, InputGradient};
 pub use watch::{Queries, Step, Watch};

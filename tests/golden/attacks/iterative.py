@@ -8,9 +8,10 @@ NAME.images are the positions of six images, NAME the adversarial versions in fl
 whose result moves by less than 1e-5 when the network computes in float32 or its weights move by a millionth, so that
 no sign of a gradient entry hangs on rounding. NAME.right and NAME.l2, of attacks with random numbers, are the number
 of images still right and the median L2 norm of the perturbation for each of ten seeds. NAME.first is the first success
-on a grid of 256 epsilons up to the last argument but one of `minimal`, -1 for none.
+on a grid of 256 epsilons up to the last argument but one of `minimal`,
+-1 for none and -2 where rounding decides.
 """
-import copy, os
+import os
 import foolbox, torch, torchattacks
 from foolbox import attacks as fa
 from safetensors.torch import save_file
@@ -49,20 +50,24 @@ def goal(labels, count, targeted):
     return (labels + 1) % count if targeted else labels
 
 
-def stable(run, count, targeted=False):
-    """Six images that rounding does not change, and their results."""
-    net, x, labels = load(count)
-    classes = goal(labels, count, targeted)
-    result = run(net, x, classes).double()
-    others = [run(load(count, torch.float32)[0], x.float(), classes)]
+def variants(count):
+    """The network in float64, in float32, and twice with weights moved by a millionth; with images and labels."""
+    yield load(count)
+    yield load(count, torch.float32)
     for seed in range(2):
         torch.manual_seed(seed)
-        moved = copy.deepcopy(net)
-        for p in moved.parameters():
+        net, x, labels = load(count)
+        for p in net.parameters():
             p.mul_(1 + 1e-6 * torch.randn_like(p))
-        others.append(run(moved, x, classes))
-    change = torch.stack([(other.double() - result).abs().amax((1, 2, 3)) for other in others]).amax(0)
-    keep = (change < 1e-5).nonzero().flatten()
+        yield net, x, labels
+
+
+def stable(run, count, targeted=False):
+    """Six images that rounding does not change, and their results."""
+    results = [run(net, x, goal(labels, count, targeted)).double() for net, x, labels in variants(count)]
+    result, others = results[0], torch.stack(results[1:])
+    keep = ((others - result).abs().amax((0, 2, 3, 4)) < 1e-5).nonzero().flatten()
+    net, x, labels = load(count)
     print(f"  {len(keep)} of {len(x)} stable, right afterwards {(net(result).argmax(1) == labels).sum()}")
     assert len(keep) >= IMAGES
     return keep[:IMAGES], result[keep[:IMAGES]]
@@ -110,13 +115,17 @@ def save(name, deterministic, random, extra=()):
 
 def minimal(norm, count, most, targeted):
     """The first epsilon of the grid at which one step of FGSM reaches the goal, by image."""
-    net, x, labels = load(count)
-    classes = goal(labels, count, targeted)
     attack = getattr(fa, f"{norm}BasicIterativeAttack")(rel_stepsize=1.0, steps=1, random_start=False)
-    first = torch.full((len(x),), -1)
-    for step in range(GRID, 0, -1):
-        found = net(foolbox_attack(attack, most * step / GRID, targeted)(net, x, classes)).argmax(1)
-        first[(found == classes) if targeted else (found != classes)] = step
+    found = []
+    for net, x, labels in variants(count):
+        classes = goal(labels, count, targeted)
+        first = torch.full((len(x),), -1)
+        for step in range(GRID, 0, -1):
+            hit = net(foolbox_attack(attack, most * step / GRID, targeted)(net, x, classes)).argmax(1)
+            first[(hit == classes) if targeted else (hit != classes)] = step
+        found.append(first)
+    found = torch.stack(found)
+    first = torch.where((found == found[0]).all(0), found[0], -2)
     print("minimal", norm, targeted, first.tolist())
     return first
 

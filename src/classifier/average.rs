@@ -1,0 +1,67 @@
+//! Several passes as one classifier: ensembles, and the expectation over a randomised one.
+
+use burn::tensor::Tensor;
+use burn::tensor::activation::log_softmax;
+
+use super::Classifier;
+
+/// What is averaged over several networks or several draws of a randomised one (Dong et al., "Boosting Adversarial
+/// Attacks with Momentum", CVPR 2018, section 3.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Average {
+    /// The logits.
+    Logits,
+    /// The probabilities; the logits of the whole are the logarithms of their mean.
+    Probabilities,
+    /// The losses, and so the gradients of the passes, each on its own; predictions come from the mean logits.
+    /// This is expectation over transformation as torchattacks' `EOTPGD` has it, and holds one pass in memory at a
+    /// time.
+    Losses,
+}
+
+/// One network or several, each asked once or several times.
+pub(super) struct Averaged {
+    pub(super) members: Vec<Box<dyn Classifier + Send>>,
+    pub(super) draws: usize,
+    pub(super) average: Average,
+}
+
+impl Averaged {
+    /// One network, asked once.
+    pub(super) fn one(network: Box<dyn Classifier + Send>) -> Self {
+        Self { members: vec![network], draws: 1, average: Average::Logits }
+    }
+
+    /// The network of every pass, in turn.
+    pub(super) fn passes(&self) -> impl Iterator<Item = &(dyn Classifier + Send)> {
+        (0..self.draws).flat_map(|_| self.members.iter().map(AsRef::as_ref))
+    }
+
+    /// The scores of the whole from those of its passes.
+    pub(super) fn mean(&self, passes: impl Iterator<Item = Tensor<2>>) -> Tensor<2> {
+        let count = self.members.len() * self.draws;
+        match self.average {
+            _ if count == 1 => passes.last().expect("one pass"),
+            Average::Logits | Average::Losses => {
+                passes.reduce(|sum, logits| sum + logits).expect("at least one pass") / count as f64
+            }
+            Average::Probabilities => {
+                let all: Tensor<3> = Tensor::stack(passes.map(|logits| log_softmax(logits, 1)).collect(), 0);
+                let largest = all.clone().detach().max_dim(0);
+                let mean = (all - largest.clone()).exp().mean_dim(0).log() + largest;
+                mean.squeeze_dim(0)
+            }
+        }
+    }
+}
+
+impl Classifier for Averaged {
+    fn logits(&self, images: Tensor<4>) -> Tensor<2> {
+        self.mean(self.passes().map(|network| network.logits(images.clone())))
+    }
+
+    fn num_classes(&self) -> usize {
+        self.members[0].num_classes()
+    }
+}
