@@ -155,7 +155,8 @@ fn hopskipjump_comes_as_near_as_foolboxes() {
         let attack = HopSkipJump::new().with_norm(norm).with_steps(6).with_evaluations(20, 40);
         let ours: Vec<Vec<f32>> = (0..10)
             .map(|seed| {
-                let found = attack.clone().with_seed(seed).perturb(&victim, images(classes, 8), &goal).unwrap();
+                let found =
+                    attack.clone().with_seed(seed).perturb(&victim, images(classes, 8), &goal).unwrap();
                 norms(norm, found, images(classes, 8))
             })
             .collect();
@@ -178,7 +179,10 @@ fn attacks() -> Vec<(Box<dyn Attack>, bool)> {
         (Box::new(DeepFool::new()), false),
         (Box::new(DeepFool::new().with_norm(Norm::Linf)), false),
         (Box::new(Jsma::new()), true),
-        (Box::new(CarliniWagner::new().with_search_steps(3).with_steps(20).with_initial_constant(1.0)), false),
+        (
+            Box::new(CarliniWagner::new().with_search_steps(3).with_steps(20).with_initial_constant(1.0)),
+            false,
+        ),
         (Box::new(CarliniWagnerLinf::new().with_steps(10).with_constants(0.1, 4.0, 20.0)), true),
         (Box::new(Ead::new().with_search_steps(3).with_steps(20).with_initial_constant(1.0)), false),
         (Box::new(Lbfgs::new().with_iterations(20).with_initial_constant(1.0).with_search_steps(2)), true),
@@ -282,7 +286,10 @@ fn bad_parameters_are_refused_before_any_work() {
     let victim = victim::victim(4);
     let refused = |attack: &dyn Attack, goal: &Goal, name: &str| {
         let error = attack.perturb(&victim, images(4, 2), goal).unwrap_err();
-        assert!(matches!(error, AttackError::Parameter { parameter, .. } if parameter == name), "{name}: {error}");
+        assert!(
+            matches!(error, AttackError::Parameter { parameter, .. } if parameter == name),
+            "{name}: {error}"
+        );
     };
     let (away, towards) = (goal(false, 2), goal(true, 2));
     let bad = Epsilon::unit(f64::NAN);

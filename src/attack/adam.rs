@@ -70,7 +70,8 @@ mod tests {
         let expected = |m: f64, v: f64, t: i32| {
             0.1 * (m / (1.0 - 0.9f64.powi(t))) / ((v / (1.0 - 0.999f64.powi(t))).sqrt() + 1e-8)
         };
-        let by_hand = [expected(0.1, 0.001, 1), expected(-0.11, 0.004_999, 2), expected(0.301, 0.020_994_001, 3)];
+        let by_hand =
+            [expected(0.1, 0.001, 1), expected(-0.11, 0.004_999, 2), expected(0.301, 0.020_994_001, 3)];
         for (step, expected) in steps.iter().zip(by_hand) {
             assert!((f64::from(step[0]) - expected).abs() < 1e-6, "{step:?} {expected}");
         }

@@ -59,6 +59,11 @@ impl Best {
     }
 }
 
+/// The positions of the flags that are not set: images for which there is still something to do.
+pub(crate) fn unset(flags: &[bool]) -> Vec<usize> {
+    (0..flags.len()).filter(|&position| !flags[position]).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,7 +71,8 @@ mod tests {
 
     #[test]
     fn keeps_the_smallest_success_within_the_limit() {
-        let batch = |values: [f32; 3]| Tensor::<1>::from_floats(values, &Device::default()).reshape([3, 1, 1, 1]);
+        let batch =
+            |values: [f32; 3]| Tensor::<1>::from_floats(values, &Device::default()).reshape([3, 1, 1, 1]);
         let mut best = Best::new(batch([0.5; 3]), Norm::L2, Some(Epsilon::unit(0.26)));
         best.offer(&[0, 1, 2], &batch([0.75, 0.9, f32::NAN]), &[true; 3]);
         best.offer(&[2, 1, 0], &batch([0.6, 0.6, 0.6]), &[false, true, true]);

@@ -34,11 +34,12 @@ impl ConstantSearch {
             let bound = if succeeded { &mut self.upper[i] } else { &mut self.lower[i] };
             *bound = constant;
             // A long search ends with the smallest constant that did succeed, once more.
-            self.constants[i] = match (self.steps >= 10 && self.done + 1 == self.steps, self.upper[i].is_finite()) {
-                (true, _) => self.upper[i].min(1e10),
-                (false, true) => (self.lower[i] + self.upper[i]) / 2.0,
-                (false, false) => constant * 10.0,
-            };
+            self.constants[i] =
+                match (self.steps >= 10 && self.done + 1 == self.steps, self.upper[i].is_finite()) {
+                    (true, _) => self.upper[i].min(1e10),
+                    (false, true) => (self.lower[i] + self.upper[i]) / 2.0,
+                    (false, false) => constant * 10.0,
+                };
         }
     }
 }

@@ -31,7 +31,8 @@ impl Hinge {
             relu(goal.margin(logits).neg() + confidence) * weights
         });
         let margins = values(goal.margin(pass.logits.clone()));
-        let losses = margins.iter().zip(constants).map(|(m, c)| (confidence as f32 - m).max(0.0) * c).collect();
+        let losses =
+            margins.iter().zip(constants).map(|(m, c)| (confidence as f32 - m).max(0.0) * c).collect();
         let reached = reached_with(goal, pass.logits, confidence);
         Self { losses, reached, gradient: finite_or_zero(pass.gradient) }
     }

@@ -4,7 +4,7 @@ use burn::tensor::{Int, Tensor, TensorData};
 use rayon::prelude::*;
 
 use super::base::{check, check_parameter, finite_or_zero, step};
-use super::best::Best;
+use super::best::{Best, unset};
 use super::rows::{take, values};
 use super::saliency::best_pair;
 use super::{Attack, AttackError, Goal, Norm};
@@ -142,19 +142,20 @@ impl Attack for Jsma {
         let mut best = Best::new(images.clone(), Norm::L0, self.limit);
         let mut positions: Vec<usize> = (0..count).collect();
         let mut goal = goal.clone();
-        let stay = |positions: &mut Vec<usize>, goal: &mut Goal, images: &mut Tensor<4>, slots: Vec<usize>| {
-            if slots.len() < positions.len() {
-                *positions = slots.iter().map(|&slot| positions[slot]).collect();
-                *goal = goal.select(&slots);
-                *images = take(images, &slots);
-            }
-        };
+        let stay =
+            |positions: &mut Vec<usize>, goal: &mut Goal, images: &mut Tensor<4>, slots: Vec<usize>| {
+                if slots.len() < positions.len() {
+                    *positions = slots.iter().map(|&slot| positions[slot]).collect();
+                    *goal = goal.select(&slots);
+                    *images = take(images, &slots);
+                }
+            };
         for done in 0..steps {
             step(victim, self.name(), done, steps)?;
             let target = victim.input_gradient(images.clone(), |logits| chosen(&logits, &goal));
             let reached = goal.reached(target.logits);
             best.offer(&positions, &images, &reached);
-            let slots: Vec<usize> = (0..positions.len()).filter(|&slot| !reached[slot]).collect();
+            let slots = unset(&reached);
             if slots.is_empty() {
                 return Ok(best.into_images());
             }

@@ -15,6 +15,7 @@ mod hopskipjump;
 mod jsma;
 mod lbfgs;
 mod norm;
+mod parameters;
 mod rows;
 mod saliency;
 mod tanh_space;

@@ -3,10 +3,11 @@
 use burn::tensor::Tensor;
 
 use crate::attack::adam::Adam;
-use crate::attack::base::{check, check_parameter, step};
-use crate::attack::best::Best;
+use crate::attack::base::{check, step};
+use crate::attack::best::{Best, unset};
 use crate::attack::constant::ConstantSearch;
 use crate::attack::hinge::{Hinge, reached_with};
+use crate::attack::parameters::{above_zero, at_least_one, from_zero};
 use crate::attack::rows::{take, values};
 use crate::attack::{Attack, AttackError, Goal, Norm, tanh_space};
 use crate::classifier::Frozen;
@@ -118,15 +119,11 @@ impl CarliniWagner {
     }
 
     fn check(&self) -> Result<(), AttackError> {
-        let from_zero = |value: f64| value.is_finite() && value >= 0.0;
-        let above_zero = |value: f64| value.is_finite() && value > 0.0;
-        check_parameter(from_zero(self.confidence), "confidence", "a finite number of at least 0", self.confidence)?;
-        check_parameter(self.search_steps >= 1, "search_steps", "at least 1", self.search_steps)?;
-        check_parameter(self.steps >= 1, "steps", "at least 1", self.steps)?;
-        let rate = self.learning_rate;
-        check_parameter(above_zero(rate), "learning_rate", "a finite number above 0", rate)?;
-        let constant = self.initial_constant;
-        check_parameter(above_zero(constant), "initial_constant", "a finite number above 0", constant)
+        from_zero("confidence", self.confidence)?;
+        at_least_one("search_steps", self.search_steps)?;
+        at_least_one("steps", self.steps)?;
+        above_zero("learning_rate", self.learning_rate)?;
+        above_zero("initial_constant", self.initial_constant)
     }
 }
 
@@ -190,7 +187,7 @@ impl Attack for CarliniWagner {
         let total = self.search_steps * self.steps;
         step(victim, self.name(), 0, total)?;
         let reached = reached_with(goal, victim.logits(images.clone()), self.confidence);
-        let positions: Vec<usize> = (0..reached.len()).filter(|&i| !reached[i]).collect();
+        let positions = unset(&reached);
         let mut best = Best::new(images.clone(), Norm::L2, self.limit);
         if positions.is_empty() {
             return Ok(best.into_images());
@@ -219,9 +216,11 @@ impl Attack for CarliniWagner {
                 let mut tried = tried;
                 if self.early_stop && done % self.steps.div_ceil(10) == 0 {
                     let sizes = values(Norm::L2.measure(change.clone()));
-                    let losses: Vec<f32> = hinge.losses.iter().zip(sizes).map(|(h, size)| h + size * size).collect();
-                    let slots: Vec<usize> =
-                        (0..losses.len()).filter(|&slot| losses[slot] <= 0.9999 * running.last[slot]).collect();
+                    let losses: Vec<f32> =
+                        hinge.losses.iter().zip(sizes).map(|(h, size)| h + size * size).collect();
+                    let slots: Vec<usize> = (0..losses.len())
+                        .filter(|&slot| losses[slot] <= 0.9999 * running.last[slot])
+                        .collect();
                     running.last = losses;
                     if slots.is_empty() {
                         break;
@@ -235,7 +234,11 @@ impl Attack for CarliniWagner {
                 }
                 let places: Vec<usize> = running.positions.iter().map(|&slot| positions[slot]).collect();
                 best.offer(&places, &tried, &hinge.reached);
-                running.positions.iter().zip(&hinge.reached).for_each(|(&slot, reached)| found[slot] |= reached);
+                running
+                    .positions
+                    .iter()
+                    .zip(&hinge.reached)
+                    .for_each(|(&slot, reached)| found[slot] |= reached);
                 let gradient = tanh_space::pull_back(hinge.gradient + change * 2.0, &tried);
                 running.w = running.w.clone() - running.adam.step(gradient);
             }
