@@ -59,6 +59,11 @@ impl Best {
     }
 }
 
+/// The positions of the flags that are not set: images for which there is still something to do.
+pub(crate) fn unset(flags: &[bool]) -> Vec<usize> {
+    (0..flags.len()).filter(|&position| !flags[position]).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,7 +3,8 @@
 use burn::tensor::{Int, Tensor};
 
 use super::base::{check, check_parameter, finite_or_zero, step};
-use super::best::Best;
+use super::best::{Best, unset};
+use super::parameters::{at_least_one, from_zero};
 use super::rows::{choose, factors, take, values};
 use super::{Attack, AttackError, Goal, Norm};
 use crate::classifier::{Frozen, InputGradient};
@@ -94,9 +95,8 @@ impl DeepFool {
         let goal_is = if goal.is_targeted() { "a targeted one" } else { "an untargeted one" };
         check_parameter(!goal.is_targeted(), "goal", "an untargeted one", goal_is)?;
         check_parameter(matches!(self.norm, Norm::L2 | Norm::Linf), "norm", "L2 or Linf", self.norm)?;
-        check_parameter(self.steps >= 1, "steps", "at least 1", self.steps)?;
-        let overshoot = self.overshoot.is_finite() && self.overshoot >= 0.0;
-        check_parameter(overshoot, "overshoot", "a finite number of at least 0", self.overshoot)?;
+        at_least_one("steps", self.steps)?;
+        from_zero("overshoot", self.overshoot)?;
         check_parameter(self.candidates >= 2, "candidates", "at least 2", self.candidates)
     }
 
@@ -245,10 +245,6 @@ impl Attack for DeepFool {
         best.offer(&standing.positions, &standing.images, &fallen);
         Ok(best.into_images())
     }
-}
-
-fn unset(flags: &[bool]) -> Vec<usize> {
-    (0..flags.len()).filter(|&slot| !flags[slot]).collect()
 }
 
 /// For each image so many classes other than its own, those with the largest logits first.

@@ -2,10 +2,11 @@
 
 use burn::tensor::Tensor;
 
-use super::base::{check, check_parameter, step};
-use super::best::Best;
+use super::base::{check, step};
+use super::best::{Best, unset};
 use super::constant::ConstantSearch;
 use super::hinge::{Hinge, reached_with};
+use super::parameters::{above_zero, at_least_one, from_zero};
 use super::rows::{take, values};
 use super::{Attack, AttackError, Goal, Norm};
 use crate::classifier::Frozen;
@@ -147,16 +148,10 @@ impl Ead {
     }
 
     fn check(&self) -> Result<(), AttackError> {
-        let from_zero = |name, value: f64| {
-            check_parameter(value.is_finite() && value >= 0.0, name, "a finite number of at least 0", value)
-        };
-        let above_zero = |name, value: f64| {
-            check_parameter(value.is_finite() && value > 0.0, name, "a finite number above 0", value)
-        };
         from_zero("beta", self.beta)?;
         from_zero("confidence", self.confidence)?;
-        check_parameter(self.search_steps >= 1, "search_steps", "at least 1", self.search_steps)?;
-        check_parameter(self.steps >= 1, "steps", "at least 1", self.steps)?;
+        at_least_one("search_steps", self.search_steps)?;
+        at_least_one("steps", self.steps)?;
         above_zero("learning_rate", self.learning_rate)?;
         above_zero("initial_constant", self.initial_constant)
     }
@@ -229,7 +224,7 @@ impl Attack for Ead {
         let total = self.search_steps * self.steps;
         step(victim, self.name(), 0, total)?;
         let reached = reached_with(goal, victim.logits(images.clone()), self.confidence);
-        let positions: Vec<usize> = (0..reached.len()).filter(|&i| !reached[i]).collect();
+        let positions = unset(&reached);
         let mut best = Best::new(images.clone(), Norm::L1, self.limit);
         if positions.is_empty() {
             return Ok(best.into_images());

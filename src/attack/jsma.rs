@@ -4,7 +4,7 @@ use burn::tensor::{Int, Tensor, TensorData};
 use rayon::prelude::*;
 
 use super::base::{check, check_parameter, finite_or_zero, step};
-use super::best::Best;
+use super::best::{Best, unset};
 use super::rows::{take, values};
 use super::saliency::best_pair;
 use super::{Attack, AttackError, Goal, Norm};
@@ -155,7 +155,7 @@ impl Attack for Jsma {
             let target = victim.input_gradient(images.clone(), |logits| chosen(&logits, &goal));
             let reached = goal.reached(target.logits);
             best.offer(&positions, &images, &reached);
-            let slots: Vec<usize> = (0..positions.len()).filter(|&slot| !reached[slot]).collect();
+            let slots = unset(&reached);
             if slots.is_empty() {
                 return Ok(best.into_images());
             }

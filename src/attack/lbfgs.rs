@@ -11,8 +11,9 @@ use basin::{
 use burn::tensor::{Tensor, TensorData};
 
 use super::base::{check, check_parameter, finite_or_zero, step};
-use super::best::Best;
+use super::best::{Best, unset};
 use super::constant::ConstantSearch;
+use super::parameters::{above_zero, at_least_one};
 use super::rows::{take, values};
 use super::{Attack, AttackError, Goal, Norm};
 use crate::classifier::Frozen;
@@ -101,11 +102,9 @@ impl Lbfgs {
 
     fn check(&self, goal: &Goal) -> Result<(), AttackError> {
         check_parameter(goal.is_targeted(), "goal", "a targeted one", "an untargeted one")?;
-        check_parameter(self.search_steps >= 1, "search_steps", "at least 1", self.search_steps)?;
-        check_parameter(self.iterations >= 1, "iterations", "at least 1", self.iterations)?;
-        let constant = self.initial_constant;
-        let above_zero = constant.is_finite() && constant > 0.0;
-        check_parameter(above_zero, "initial_constant", "a finite number above 0", constant)
+        at_least_one("search_steps", self.search_steps)?;
+        at_least_one("iterations", self.iterations)?;
+        above_zero("initial_constant", self.initial_constant)
     }
 
     /// The minimum for each image with its constant. Each optimiser has a thread; every round takes one message
@@ -323,7 +322,7 @@ impl Attack for Lbfgs {
         }
         step(victim, NAME, 0, self.search_steps * self.iterations)?;
         let reached = goal.reached(victim.logits(images.clone()));
-        let positions: Vec<usize> = (0..reached.len()).filter(|&i| !reached[i]).collect();
+        let positions = unset(&reached);
         let mut best = Best::new(images.clone(), Norm::L2, self.limit);
         if positions.is_empty() {
             return Ok(best.into_images());

@@ -21,6 +21,7 @@ mod lbfgs;
 mod mi_fgsm;
 mod minimal_fgsm;
 mod norm;
+mod parameters;
 mod pgd;
 mod random_noise;
 mod rfgsm;

@@ -1,12 +1,15 @@
 //! The pair of features that a Jacobian-based saliency map ranks first.
 
+/// Points that share one bound.
+const BLOCK: usize = 128;
+
 /// The features p < q with the largest `(a_p + a_q) * (b_p + b_q)` among those whose two sums are positive;
 /// the lowest features on a tie. `points` are (feature, a, b).
 ///
 /// Exact without looking at all pairs: the product grows with both sums, so that a point with two others that
-/// are at least as good in both coordinates can be replaced in any pair. What is left after one sort, the
-/// points with at most one better one, is searched with bounds that end each row early. Memory is linear;
-/// time O(n log n) unless most points trade a against b, where the rows left are those that no bound ends.
+/// are at least as good in both coordinates can be replaced in any pair. One sort leaves the points with at most
+/// one better one, a handful unless a and b trade off; blocks of them are compared by the largest product that two
+/// blocks could have, and searched where that is not below what is known. Memory is linear in the number of points.
 pub(crate) fn best_pair(mut points: Vec<(usize, f32, f32)>) -> Option<(usize, usize)> {
     points.retain(|(_, a, b)| a.is_finite() && b.is_finite());
     points.sort_unstable_by(|x, y| y.1.total_cmp(&x.1).then(y.2.total_cmp(&x.2)).then(x.0.cmp(&y.0)));
@@ -23,20 +26,29 @@ pub(crate) fn best_pair(mut points: Vec<(usize, f32, f32)>) -> Option<(usize, us
     });
     let wide: Vec<(usize, f64, f64)> =
         points.into_iter().map(|(feature, a, b)| (feature, f64::from(a), f64::from(b))).collect();
-    let largest = wide.iter().fold(f64::NEG_INFINITY, |most, point| most.max(point.2));
+    let most = |block: &[(usize, f64, f64)], value: fn(&(usize, f64, f64)) -> f64| {
+        block.iter().map(value).fold(f64::NEG_INFINITY, f64::max)
+    };
+    let blocks: Vec<_> = wide.chunks(BLOCK).map(|b| (b, most(b, |p| p.1), most(b, |p| p.2))).collect();
     let mut best: Option<(f64, (usize, usize))> = None;
-    for (i, &(p, a, b)) in wide.iter().enumerate() {
-        for &(q, other_a, other_b) in &wide[i + 1..] {
-            let most = best.map_or(0.0, |(saliency, _)| saliency);
-            // Sorted by a: no later partner gets past this either.
-            if a + other_a <= 0.0 || (a + other_a) * (b + largest) < most {
-                break;
+    for (row, &(ours, a, b)) in blocks.iter().enumerate() {
+        for (column, &(theirs, other_a, other_b)) in blocks.iter().enumerate().skip(row) {
+            let (sum_a, sum_b) = (a + other_a, b + other_b);
+            if sum_a <= 0.0 || sum_b <= 0.0 || best.is_some_and(|(most, _)| sum_a * sum_b < most) {
+                continue;
             }
-            let saliency = (a + other_a) * (b + other_b);
-            let pair = (p.min(q), p.max(q));
-            let better = best.is_none_or(|(most, old)| saliency > most || (saliency == most && pair < old));
-            if b + other_b > 0.0 && saliency > 0.0 && better {
-                best = Some((saliency, pair));
+            for (i, &(p, a, b)) in ours.iter().enumerate() {
+                let partners = if column == row { &theirs[i + 1..] } else { theirs };
+                for &(q, other_a, other_b) in partners {
+                    let (sum_a, sum_b) = (a + other_a, b + other_b);
+                    if sum_a <= 0.0 || sum_b <= 0.0 {
+                        continue;
+                    }
+                    let found = (sum_a * sum_b, (p.min(q), p.max(q)));
+                    if best.is_none_or(|old| found.0 > old.0 || (found.0 == old.0 && found.1 < old.1)) {
+                        best = Some(found);
+                    }
+                }
             }
         }
     }
@@ -66,12 +78,12 @@ mod tests {
         /// Random, on a coarse grid full of ties, and along a front where a trades against b.
         #[test]
         fn finds_what_a_search_over_all_pairs_finds(
-            values in prop::collection::vec((-1f32..1.0, -1f32..1.0), 0..60), kind in 0..3
+            values in prop::collection::vec((-1f32..1.0, -1f32..1.0), 0..400), kind in 0..3
         ) {
             let points: Vec<(usize, f32, f32)> = values.into_iter().enumerate().map(|(i, (a, b))| match kind {
                 0 => (i, a, b),
                 1 => (i, (a * 3.0).round(), (b * 3.0).round()),
-                _ => (i, a, -a + b * 0.01),
+                _ => (i, a, -a + b * 0.05),
             }).collect();
             prop_assert_eq!(best_pair(points.clone()), over_all_pairs(&points).map(|(_, pair)| pair));
         }

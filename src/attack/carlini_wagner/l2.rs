@@ -3,10 +3,11 @@
 use burn::tensor::Tensor;
 
 use crate::attack::adam::Adam;
-use crate::attack::base::{check, check_parameter, step};
-use crate::attack::best::Best;
+use crate::attack::base::{check, step};
+use crate::attack::best::{Best, unset};
 use crate::attack::constant::ConstantSearch;
 use crate::attack::hinge::{Hinge, reached_with};
+use crate::attack::parameters::{above_zero, at_least_one, from_zero};
 use crate::attack::rows::{take, values};
 use crate::attack::{Attack, AttackError, Goal, Norm, tanh_space};
 use crate::classifier::Frozen;
@@ -118,20 +119,11 @@ impl CarliniWagner {
     }
 
     fn check(&self) -> Result<(), AttackError> {
-        let from_zero = |value: f64| value.is_finite() && value >= 0.0;
-        let above_zero = |value: f64| value.is_finite() && value > 0.0;
-        check_parameter(
-            from_zero(self.confidence),
-            "confidence",
-            "a finite number of at least 0",
-            self.confidence,
-        )?;
-        check_parameter(self.search_steps >= 1, "search_steps", "at least 1", self.search_steps)?;
-        check_parameter(self.steps >= 1, "steps", "at least 1", self.steps)?;
-        let rate = self.learning_rate;
-        check_parameter(above_zero(rate), "learning_rate", "a finite number above 0", rate)?;
-        let constant = self.initial_constant;
-        check_parameter(above_zero(constant), "initial_constant", "a finite number above 0", constant)
+        from_zero("confidence", self.confidence)?;
+        at_least_one("search_steps", self.search_steps)?;
+        at_least_one("steps", self.steps)?;
+        above_zero("learning_rate", self.learning_rate)?;
+        above_zero("initial_constant", self.initial_constant)
     }
 }
 
@@ -195,7 +187,7 @@ impl Attack for CarliniWagner {
         let total = self.search_steps * self.steps;
         step(victim, self.name(), 0, total)?;
         let reached = reached_with(goal, victim.logits(images.clone()), self.confidence);
-        let positions: Vec<usize> = (0..reached.len()).filter(|&i| !reached[i]).collect();
+        let positions = unset(&reached);
         let mut best = Best::new(images.clone(), Norm::L2, self.limit);
         if positions.is_empty() {
             return Ok(best.into_images());

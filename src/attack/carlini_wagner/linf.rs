@@ -4,8 +4,9 @@ use burn::tensor::Tensor;
 
 use crate::attack::adam::Adam;
 use crate::attack::base::{check, check_parameter, step};
-use crate::attack::best::Best;
+use crate::attack::best::{Best, unset};
 use crate::attack::hinge::{Hinge, reached_with};
+use crate::attack::parameters::{above_zero, at_least_one, from_zero};
 use crate::attack::rows::{choose, factors, take, values};
 use crate::attack::{Attack, AttackError, Goal, Norm, tanh_space};
 use crate::classifier::Frozen;
@@ -113,17 +114,15 @@ impl CarliniWagnerLinf {
     }
 
     fn check(&self) -> Result<(), AttackError> {
-        let above = |value: f64, bound: f64| value.is_finite() && value > bound;
-        let Self { confidence, learning_rate: rate, initial_constant: initial, .. } = *self;
-        let finite = confidence.is_finite() && confidence >= 0.0;
-        check_parameter(finite, "confidence", "a finite number of at least 0", confidence)?;
-        check_parameter(self.steps >= 1, "steps", "at least 1", self.steps)?;
-        check_parameter(above(rate, 0.0), "learning_rate", "a finite number above 0", rate)?;
-        check_parameter(above(initial, 0.0), "initial_constant", "a finite number above 0", initial)?;
+        from_zero("confidence", self.confidence)?;
+        at_least_one("steps", self.steps)?;
+        above_zero("learning_rate", self.learning_rate)?;
+        above_zero("initial_constant", self.initial_constant)?;
         let factor = self.constant_factor;
-        check_parameter(above(factor, 1.0), "constant_factor", "a finite number above 1", factor)?;
+        let grows = factor.is_finite() && factor > 1.0;
+        check_parameter(grows, "constant_factor", "a finite number above 1", factor)?;
         let largest = self.largest_constant;
-        let fits = largest.is_finite() && largest >= initial;
+        let fits = largest.is_finite() && largest >= self.initial_constant;
         check_parameter(
             fits,
             "largest_constant",
@@ -131,12 +130,8 @@ impl CarliniWagnerLinf {
             largest,
         )?;
         let decrease = self.decrease_factor;
-        check_parameter(
-            decrease > 0.0 && decrease < 1.0,
-            "decrease_factor",
-            "a number between 0 and 1",
-            decrease,
-        )
+        let shrinks = decrease > 0.0 && decrease < 1.0;
+        check_parameter(shrinks, "decrease_factor", "a number between 0 and 1", decrease)
     }
 
     /// Steps at most: every one of the shrinks and of the constants may use up its own.
@@ -210,7 +205,7 @@ impl Attack for CarliniWagnerLinf {
         }
         step(victim, self.name(), 0, self.total())?;
         let reached = reached_with(goal, victim.logits(images.clone()), self.confidence);
-        let positions: Vec<usize> = (0..reached.len()).filter(|&i| !reached[i]).collect();
+        let positions = unset(&reached);
         let mut best = Best::new(images.clone(), Norm::Linf, self.limit);
         let originals = take(&images, &positions);
         let w = tanh_space::from_images(originals.clone());

@@ -18,7 +18,7 @@ out = {}
 for classes, constraint in ((4, "l2"), (4, "linf"), (2, "l2")):
     net, x, y = load(classes, torch.float32)
     model = fb.PyTorchModel(net.eval(), bounds=(0, 1), device="cpu")
-    attack = fb.attacks.HopSkipJump(steps=6, initial_gradient_eval_steps=20, max_gradient_eval_steps=40, constraint=constraint)
+    attack = fb.attacks.HopSkipJumpAttack(steps=6, initial_gradient_eval_steps=20, max_gradient_eval_steps=40, constraint=constraint)
     norm = lambda d: d.flatten(1).norm(2 if constraint == "l2" else float("inf"), dim=1)
     rows = []
     for seed in range(SEEDS):

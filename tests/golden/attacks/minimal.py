@@ -61,7 +61,7 @@ def lbfgs(net, x, target, steps, iterations, constant):
     return least
 
 
-def linf(net, x, own, steps, rate, constant, decrease):
+def carlini_linf(net, x, own, steps, rate, constant, decrease):
     """Carlini & Wagner's L-infinity attack on one image, after their li_attack.py; away from the class `own`."""
     tau, previous, least = 1.0, x, float("inf")
     while tau > 1 / 256:
@@ -117,7 +117,7 @@ for classes in (2, 4):
         out["cw_towards"] = run(cw(confidence=0.5), net, x[:few], towards(t))
         out["ead_en"] = run(ead(), net, x[:few], away(y))
         out["ead_l1"] = run(ead(decision_rule="L1", confidence=0.5), net, x[:few], towards(t))
-    out[f"cw_linf_norm_{classes}"] = torch.tensor([linf(net, x[i:i + 1], y[i].item(), 40, 0.01, 0.1, 0.8) for i in range(few)])
+    out[f"cw_linf_norm_{classes}"] = torch.tensor([carlini_linf(net, x[i:i + 1], y[i].item(), 40, 0.01, 0.1, 0.8) for i in range(few)])
     out[f"lbfgs_norm_{classes}"] = torch.tensor([lbfgs(net, x[i:i + 1], t[i:i + 1], 5, 100, 1e-2) for i in range(few)])
     for k, v in out.items():
         if "norm" in k: print(k, v, flush=True)

@@ -1,26 +1,18 @@
 //! HopSkipJump, which sees nothing of the victim but its labels.
 
 use burn::tensor::{Tensor, TensorData};
-use rand::RngExt;
-use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
 
-use super::base::{check, check_parameter, step};
-use super::best::Best;
-use super::rows::values;
-use super::{Attack, AttackError, Goal, Norm};
-use crate::classifier::{Frozen, predictions};
+use super::walk::{Oracle, ROWS, Walk};
+use crate::attack::base::{check, check_parameter, step};
+use crate::attack::best::Best;
+use crate::attack::parameters::{above_zero, at_least_one};
+use crate::attack::rows::values;
+use crate::attack::{Attack, AttackError, Goal, Norm};
+use crate::classifier::Frozen;
 use crate::pixels::Epsilon;
-use crate::random::{Purpose, generator};
 
 const NAME: &str = "HopSkipJump";
-
-/// Noise images tried before an image is given up, and blends of it with the image, foolbox's numbers.
-const DIRECTIONS: usize = 1000;
-const BLENDS: usize = 50;
-
-/// Images put to the victim at once, at most, so that memory does not grow with the number of evaluations.
-const ROWS: usize = 64;
 
 /// Halvings of a step before it counts as no step: past the resolution of a pixel.
 const HALVINGS: usize = 40;
@@ -69,13 +61,13 @@ const HALVINGS: usize = 40;
 /// ```
 #[derive(Clone, Debug)]
 pub struct HopSkipJump {
-    norm: Norm,
+    pub(super) norm: Norm,
     steps: usize,
     evaluations: [usize; 2],
     gamma: f64,
-    queries: Option<usize>,
-    starts: Option<Tensor<4>>,
-    seed: u64,
+    pub(super) queries: Option<usize>,
+    pub(super) starts: Option<Tensor<4>>,
+    pub(super) seed: u64,
     limit: Option<Epsilon>,
 }
 
@@ -146,12 +138,11 @@ impl HopSkipJump {
 
     fn check(&self, shape: [usize; 4]) -> Result<(), AttackError> {
         check_parameter(matches!(self.norm, Norm::L2 | Norm::Linf), "norm", "L2 or Linf", self.norm)?;
-        check_parameter(self.steps >= 1, "steps", "at least 1", self.steps)?;
+        at_least_one("steps", self.steps)?;
         let [first, most] = self.evaluations;
         check_parameter(first >= 1, "evaluations", "at least 1 at first", first)?;
         check_parameter(most >= first, "evaluations", "at most at least as many as at first", most)?;
-        let gamma = self.gamma.is_finite() && self.gamma > 0.0;
-        check_parameter(gamma, "gamma", "a finite number above 0", self.gamma)?;
+        above_zero("gamma", self.gamma)?;
         check_parameter(self.queries != Some(0), "queries", "at least 1", 0)?;
         let Some(starts) = &self.starts else { return Ok(()) };
         let found = starts.dims();
@@ -182,151 +173,7 @@ impl Default for HopSkipJump {
     }
 }
 
-/// An image on its way.
-struct Walk {
-    position: usize,
-    index: u64,
-    original: Vec<f32>,
-    /// Reaches the goal.
-    point: Vec<f32>,
-    queries: usize,
-}
-
-impl Walk {
-    fn distance(&self, norm: Norm) -> f64 {
-        let change: Vec<f64> = self.point.iter().zip(&self.original).map(|(a, b)| f64::from(a - b)).collect();
-        norm.measure_values(&change)
-    }
-
-    /// Between the original and the point: the share of the way, in L-infinity of the largest change.
-    fn towards_point(&self, norm: Norm, share: f64) -> Vec<f32> {
-        let bound = (share * self.distance(Norm::Linf)) as f32;
-        let share = share as f32;
-        let between = |(&point, &original): (&f32, &f32)| match norm {
-            Norm::L2 => (1.0 - share) * original + share * point,
-            // Not `clamp`, which panics on NaN.
-            _ => point.max(original - bound).min(original + bound),
-        };
-        self.point.iter().zip(&self.original).map(between).collect()
-    }
-
-    /// A point near the boundary, for the estimate of the gradient there.
-    fn nearby(&self, norm: Norm, radius: f32, seed: u64, parts: [u64; 2]) -> Vec<f32> {
-        let mut rng = generator(Purpose::HopSkipJump, seed, &[self.index, parts[0], parts[1]]);
-        let direction: Vec<f32> = self
-            .point
-            .iter()
-            .map(|_| match norm {
-                Norm::L2 => StandardNormal.sample(&mut rng),
-                _ => rng.random_range(-1.0..1.0),
-            })
-            .collect();
-        let length = direction.iter().map(|d| f64::from(d * d)).sum::<f64>().sqrt() as f32 + 1e-12;
-        self.point.iter().zip(direction).map(|(p, d)| (p + radius * d / length).clamp(0.0, 1.0)).collect()
-    }
-}
-
-/// Everything that asks the victim for labels.
-struct Oracle<'a> {
-    victim: &'a Frozen,
-    goal: &'a Goal,
-    shape: [usize; 4],
-}
-
-impl Oracle<'_> {
-    /// Whether each image reaches the goal of its walk, one query each.
-    fn reach(&self, walks: &mut [Walk], slots: &[usize], images: &[Vec<f32>]) -> Vec<bool> {
-        let [_, channels, height, width] = self.shape;
-        slots.iter().for_each(|&slot| walks[slot].queries += 1);
-        let chunks = slots.chunks(ROWS).zip(images.chunks(ROWS));
-        chunks
-            .flat_map(|(slots, images)| {
-                let positions: Vec<usize> = slots.iter().map(|&slot| walks[slot].position).collect();
-                let data = TensorData::new(images.concat(), [images.len(), channels, height, width]);
-                let images = Tensor::<4>::from_data(data, self.victim.device());
-                self.goal.select(&positions).reached(self.victim.logits(images))
-            })
-            .collect()
-    }
-}
-
 impl HopSkipJump {
-    /// Puts a point that reaches the goal into every walk that finds one; false for the others.
-    fn start(&self, oracle: &Oracle, walks: &mut [Walk], reserve: usize) -> Vec<bool> {
-        let mut ready = vec![false; walks.len()];
-        if let Some(starts) = &self.starts {
-            self.start_from(oracle, starts, walks, &mut ready);
-        }
-        let left = |walk: &Walk| self.queries.unwrap_or(usize::MAX).saturating_sub(walk.queries);
-        let mut blended = vec![];
-        for draw in 0..DIRECTIONS as u64 {
-            let open = |&slot: &usize| !ready[slot] && left(&walks[slot]) > BLENDS + reserve;
-            let slots: Vec<usize> = (0..walks.len()).filter(open).collect();
-            if slots.is_empty() {
-                break;
-            }
-            let noise: Vec<Vec<f32>> = slots
-                .par_iter()
-                .map(|&slot| {
-                    let walk = &walks[slot];
-                    let mut rng = generator(Purpose::HopSkipJump, self.seed, &[walk.index, 0, draw]);
-                    walk.original.iter().map(|_| rng.random_range(0.0..1.0)).collect()
-                })
-                .collect();
-            let reached = oracle.reach(walks, &slots, &noise);
-            for ((slot, noise), _) in
-                slots.into_iter().zip(noise).zip(reached).filter(|(_, reached)| *reached)
-            {
-                (walks[slot].point, ready[slot]) = (noise, true);
-                blended.push(slot);
-            }
-        }
-        // The smallest share of noise that is enough; all of it is known to be.
-        for blend in 1..BLENDS {
-            let images: Vec<Vec<f32>> = blended
-                .iter()
-                .map(|&slot| walks[slot].towards_point(Norm::L2, blend as f64 / BLENDS as f64))
-                .collect();
-            let reached = oracle.reach(walks, &blended, &images);
-            let found: Vec<(usize, Vec<f32>)> = blended
-                .iter()
-                .copied()
-                .zip(images)
-                .zip(&reached)
-                .filter(|(_, r)| **r)
-                .map(|(f, _)| f)
-                .collect();
-            found.into_iter().for_each(|(slot, image)| walks[slot].point = image);
-            blended = blended.into_iter().zip(reached).filter(|(_, r)| !r).map(|(slot, _)| slot).collect();
-            if blended.is_empty() {
-                break;
-            }
-        }
-        ready
-    }
-
-    /// The nearest of the given images that reaches the goal.
-    fn start_from(&self, oracle: &Oracle, starts: &Tensor<4>, walks: &mut [Walk], ready: &mut [bool]) {
-        let size = oracle.shape[1..].iter().product();
-        let classes = predictions(oracle.victim.logits(starts.clone()));
-        let starts = values(starts.clone());
-        for (walk, ready) in walks.iter_mut().zip(ready) {
-            let class = oracle.goal.classes()[walk.position];
-            let mut nearest = f64::INFINITY;
-            for (start, &found) in starts.chunks(size).zip(&classes) {
-                if (found as i64 == class) != oracle.goal.is_targeted() {
-                    continue;
-                }
-                let before = std::mem::replace(&mut walk.point, start.to_vec());
-                let distance = walk.distance(self.norm);
-                match distance < nearest {
-                    true => (nearest, *ready) = (distance, true),
-                    false => walk.point = before,
-                }
-            }
-        }
-    }
-
     /// Moves the points of these walks to the boundary, on the side that reaches the goal.
     fn bisect(&self, oracle: &Oracle, walks: &mut [Walk], slots: &[usize]) {
         let (_, halvings) = self.resolution(walks[0].original.len());
@@ -380,13 +227,14 @@ impl HopSkipJump {
             let asked: Vec<usize> = rows.iter().map(|&(i, _)| slots[i]).collect();
             let reached = oracle.reach(walks, &asked, &images);
             for ((&(i, _), image), reached) in rows.iter().zip(images).zip(reached) {
-                let (all, signed, label) = (&mut sums[i].0, &mut sums[i].1, if reached { 1.0 } else { -1.0 });
+                let (all, signed, labels) = &mut sums[i];
+                let label = if reached { 1.0 } else { -1.0 };
                 for (j, (&near, &point)) in image.iter().zip(&walks[slots[i]].point).enumerate() {
                     let difference = f64::from((near - point) / (radii[i] + 1e-8));
                     all[j] += difference;
                     signed[j] += label * difference;
                 }
-                sums[i].2 += label as i64;
+                *labels += label as i64;
             }
         }
         sums.into_iter()
@@ -485,6 +333,9 @@ impl Attack for HopSkipJump {
                 queries: 1,
             })
             .collect();
+        if walks.is_empty() {
+            return Ok(images);
+        }
         let mut best = Best::new(images.clone(), self.norm, self.limit);
         let oracle = Oracle { victim, goal, shape };
         let halvings = self.resolution(size).1;
