@@ -1,13 +1,20 @@
 //! Adversarial attacks: the [`Attack`] trait, what to aim for ([`Goal`]) and one file an attack.
 
+mod apgd;
 mod base;
+mod classes;
+mod ensemble;
 mod error;
 mod fgsm;
 mod goal;
+mod l1_box;
 mod norm;
 mod rows;
+mod start;
 
+pub use apgd::{Apgd, ApgdLoss};
 pub use base::Attack;
+pub use ensemble::Ensemble;
 pub use error::AttackError;
 pub use fgsm::Fgsm;
 pub use goal::{Goal, IntoLabels};
