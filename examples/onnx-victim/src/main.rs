@@ -43,7 +43,12 @@ fn main() -> Result<(), AttackError> {
     for epsilon in [4.0, 8.0, 16.0, 32.0].map(Epsilon::pixels) {
         let attack = Fgsm::new(epsilon);
         let adversarial = attack.perturb(&victim, images.clone(), &Goal::untargeted(labels.as_slice()))?;
-        println!("{} at epsilon {epsilon}: {} of {} answers right", attack.name(), right(adversarial), labels.len());
+        println!(
+            "{} at epsilon {epsilon}: {} of {} answers right",
+            attack.name(),
+            right(adversarial),
+            labels.len()
+        );
     }
     Ok(())
 }
