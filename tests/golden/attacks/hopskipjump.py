@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from victim import HERE, load
 
 torch.set_num_threads(1)
-COUNT, SEEDS = 8, 10
+COUNT, SEEDS = 16, 10
 out = {}
 for classes, constraint in ((4, "l2"), (4, "linf"), (2, "l2")):
     net, x, y = load(classes, torch.float32)

@@ -4,11 +4,12 @@
 pip install torch torchattacks foolbox scipy safetensors; python minimal.py
 Versions when last run: torch 2.15, torchattacks 3.5.1, foolbox 3.3.4, scipy 1.17.1.
 
-Networks and images are float64, results are stored as float32, or as levels of 255 where they are such. Carlini & Wagner
-and EAD see one image at a time, because foolbox's early stop and HopSkipJump's normalisation look at the whole batch.
+L-BFGS and Carlini & Wagner's L-infinity attack follow CleverHans' and the authors' published code, with scipy's and
+PyTorch's optimisers. Networks and images are float64, results are stored as float32, or as levels of 255 where they are
+such. All attacks see one image at a time, because foolbox's early stop looks at the whole batch.
 """
 import os
-import foolbox as fb, numpy as np, scipy.optimize, torch, torchattacks
+import foolbox as fb, scipy.optimize, torch, torchattacks
 from safetensors.torch import save_file
 from victim import HERE, load
 
