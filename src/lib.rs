@@ -53,7 +53,9 @@ struct ReadmeExamples;
 
 /// What most programs import.
 pub mod prelude {
-    pub use crate::attack::{Apgd, ApgdLoss, Attack, AttackError, Ensemble, Fgsm, Goal, Norm};
+    pub use crate::attack::{
+        Apgd, ApgdLoss, Attack, AttackError, AutoAttack, Ensemble, Fab, Fgsm, Goal, Norm, Square,
+    };
     pub use crate::classifier::{Classifier, Frozen};
     pub use crate::data::{
         Batch, BreakHis, FolderSet, ImageSet, LabeledImages, Prepared, Split, SyntheticTissue,
