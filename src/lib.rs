@@ -55,7 +55,7 @@ struct ReadmeExamples;
 
 /// What most programs import.
 pub mod prelude {
-    pub use crate::attack::{Access, Apgd, ApgdLoss, Attack, AttackError, Bim, CarliniWagner, CarliniWagnerLinf, DecisionRule, DeepFool, Ead, Ensemble, Fgsm, Goal, HopSkipJump, Jsma, Lbfgs, MiFgsm, MinimalFgsm, Norm, Pgd, RFgsm, RandomNoise, Transfer};
+    pub use crate::attack::{Access, Apgd, ApgdLoss, Attack, AttackError, AutoAttack, Bim, CarliniWagner, CarliniWagnerLinf, DecisionRule, DeepFool, Ead, Ensemble, Fab, Fgsm, Goal, HopSkipJump, Jsma, Lbfgs, MiFgsm, MinimalFgsm, Norm, Pgd, RFgsm, RandomNoise, Square, Transfer};
     pub use crate::classifier::{Classifier, Frozen};
     pub use crate::data::{
         Batch, BreakHis, FolderSet, ImageSet, LabeledImages, Prepared, Split, SyntheticTissue,

@@ -1,0 +1,6 @@
+//! The fast adaptive boundary attack.
+
+mod attack;
+mod projection;
+
+pub use attack::Fab;

@@ -1,0 +1,6 @@
+//! The Square attack.
+
+mod attack;
+mod proposal;
+
+pub use attack::Square;
