@@ -55,14 +55,18 @@ struct ReadmeExamples;
 
 /// What most programs import.
 pub mod prelude {
-    pub use crate::attack::{Access, Apgd, ApgdLoss, Attack, AttackError, AutoAttack, Bim, CarliniWagner, CarliniWagnerLinf, DecisionRule, DeepFool, Ead, Ensemble, Fab, Fgsm, Goal, HopSkipJump, Jsma, Lbfgs, MiFgsm, MinimalFgsm, Norm, Pgd, RFgsm, RandomNoise, Square, Transfer};
+    pub use crate::attack::{
+        Access, Apgd, ApgdLoss, Attack, AttackError, AutoAttack, Bim, CarliniWagner, CarliniWagnerLinf,
+        DecisionRule, DeepFool, Ead, Ensemble, Fab, Fgsm, Goal, HopSkipJump, Jsma, Lbfgs, MiFgsm,
+        MinimalFgsm, Norm, Pgd, RFgsm, RandomNoise, Square, Transfer,
+    };
     pub use crate::classifier::{Classifier, Frozen};
     pub use crate::data::{
         Batch, BreakHis, FolderSet, ImageSet, LabeledImages, Prepared, Split, SyntheticTissue,
     };
     pub use crate::defense::{GaussianNoise, TrainTransform};
     pub use crate::evaluate::{Battery, Evaluation, Robustness, TransferMatrix};
-    pub use crate::model::{DenseNet, DenseNetConfig, Normalized, Trainable, Transfer};
+    pub use crate::model::{DenseNet, DenseNetConfig, Normalized, Trainable, Transfer as _};
     pub use crate::pixels::{Epsilon, Normalization};
     #[cfg(feature = "train")]
     pub use crate::train::{Trained, Trainer, TrainingConfig, train};

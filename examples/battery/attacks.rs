@@ -1,8 +1,8 @@
 //! The attacks by the names that the command line knows.
 
 use histoguard::attack::{
-    ApgdLoss, AutoAttack, CarliniWagner, CarliniWagnerLinf, DeepFool, Ead, Fab, HopSkipJump, MinimalFgsm, MiFgsm,
-    RFgsm, Square, RandomNoise,
+    ApgdLoss, AutoAttack, CarliniWagner, CarliniWagnerLinf, DeepFool, Ead, Fab, HopSkipJump, MiFgsm,
+    MinimalFgsm, RFgsm, RandomNoise, Square,
 };
 use histoguard::prelude::*;
 
@@ -11,8 +11,22 @@ const CLASSES: usize = 2;
 
 /// Every name that [`attack_by_name`] knows, in the order of a full battery: cheap ones first.
 pub const NAMES: &[&str] = &[
-    "noise", "fgsm", "rfgsm", "bim", "mifgsm", "pgd", "apgd-ce", "apgd-margin", "autoattack", "square",
-    "minimal-fgsm", "deepfool", "fab", "cw", "ead", "hopskipjump",
+    "noise",
+    "fgsm",
+    "rfgsm",
+    "bim",
+    "mifgsm",
+    "pgd",
+    "apgd-ce",
+    "apgd-margin",
+    "autoattack",
+    "square",
+    "minimal-fgsm",
+    "deepfool",
+    "fab",
+    "cw",
+    "ead",
+    "hopskipjump",
 ];
 
 /// The attack with this name; `None` if there is none, or none in this norm.
