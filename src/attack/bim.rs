@@ -87,6 +87,14 @@ impl Attack for Bim {
         Box::new(Self { epsilon, ..*self })
     }
 
+    fn steps(&self) -> Option<usize> {
+        Some(self.steps)
+    }
+
+    fn stronger(&self) -> Option<Box<dyn Attack>> {
+        Some(Box::new(Self { steps: 2 * self.steps, ..*self }))
+    }
+
     fn perturb(&self, victim: &Frozen, images: Tensor<4>, goal: &Goal) -> Result<Tensor<4>, AttackError> {
         let ascent = Ascent {
             attack: self.name(),

@@ -150,6 +150,14 @@ impl Attack for Pgd {
         Box::new(Self { epsilon, ..*self })
     }
 
+    fn steps(&self) -> Option<usize> {
+        Some(self.steps)
+    }
+
+    fn stronger(&self) -> Option<Box<dyn Attack>> {
+        Some(Box::new(Self { steps: 2 * self.steps, ..*self }))
+    }
+
     fn perturb(&self, victim: &Frozen, images: Tensor<4>, goal: &Goal) -> Result<Tensor<4>, AttackError> {
         let step_size = self.step_size.map_or(2.5 * self.epsilon.value() / self.steps as f64, Epsilon::value);
         let ascent = Ascent {

@@ -8,7 +8,7 @@ use super::base::{check, check_parameter, step};
 use super::draw::{Source, normal, uniform_in_ball};
 use super::rows::take;
 use super::worst::Worst;
-use super::{Attack, AttackError, Goal, Norm};
+use super::{Access, Attack, AttackError, Goal, Norm};
 use crate::classifier::Frozen;
 use crate::pixels::Epsilon;
 use crate::random::Purpose;
@@ -132,6 +132,10 @@ impl Attack for RandomNoise {
 
     fn with_epsilon(&self, epsilon: Epsilon) -> Box<dyn Attack> {
         Box::new(Self { epsilon, ..*self })
+    }
+
+    fn access(&self) -> Access {
+        Access::Nothing
     }
 
     fn perturb(&self, victim: &Frozen, images: Tensor<4>, goal: &Goal) -> Result<Tensor<4>, AttackError> {

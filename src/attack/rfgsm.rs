@@ -100,6 +100,10 @@ impl Attack for RFgsm {
         Box::new(Self { epsilon, ..*self })
     }
 
+    fn steps(&self) -> Option<usize> {
+        Some(self.steps)
+    }
+
     fn perturb(&self, victim: &Frozen, images: Tensor<4>, goal: &Goal) -> Result<Tensor<4>, AttackError> {
         let epsilon = self.epsilon.value();
         let alpha = self.start_size.map_or(epsilon / 2.0, Epsilon::value);

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use burn::tensor::Tensor;
 
 use super::base::{check, check_parameter, step};
-use super::{Attack, AttackError, Goal, Norm};
+use super::{Access, Attack, AttackError, Goal, Norm};
 use crate::classifier::Frozen;
 use crate::pixels::Epsilon;
 
@@ -84,6 +84,10 @@ impl Attack for Transfer {
     fn with_epsilon(&self, epsilon: Epsilon) -> Box<dyn Attack> {
         let attack = self.attack.with_epsilon(epsilon);
         Box::new(Self { attack, name: self.name, substitute: Arc::clone(&self.substitute) })
+    }
+
+    fn access(&self) -> Access {
+        Access::Transfer
     }
 
     fn perturb(&self, victim: &Frozen, images: Tensor<4>, goal: &Goal) -> Result<Tensor<4>, AttackError> {

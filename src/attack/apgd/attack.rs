@@ -249,6 +249,14 @@ impl Attack for Apgd {
         Box::new(Self { epsilon, ..*self })
     }
 
+    fn steps(&self) -> Option<usize> {
+        Some(self.steps)
+    }
+
+    fn stronger(&self) -> Option<Box<dyn Attack>> {
+        Some(Box::new(Self { steps: 2 * self.steps, ..*self }))
+    }
+
     fn perturb(&self, victim: &Frozen, images: Tensor<4>, goal: &Goal) -> Result<Tensor<4>, AttackError> {
         check(victim, &images, goal, self.epsilon)?;
         self.check_parameters(goal, victim.num_classes())?;

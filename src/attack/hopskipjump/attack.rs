@@ -8,7 +8,7 @@ use crate::attack::base::{check, check_parameter, step};
 use crate::attack::best::Best;
 use crate::attack::parameters::{above_zero, at_least_one};
 use crate::attack::rows::values;
-use crate::attack::{Attack, AttackError, Goal, Norm};
+use crate::attack::{Access, Attack, AttackError, Goal, Norm};
 use crate::classifier::Frozen;
 use crate::pixels::Epsilon;
 
@@ -308,6 +308,10 @@ impl Attack for HopSkipJump {
 
     fn with_epsilon(&self, epsilon: Epsilon) -> Box<dyn Attack> {
         Box::new(self.clone().with_limit(epsilon))
+    }
+
+    fn access(&self) -> Access {
+        Access::Label
     }
 
     fn perturb(&self, victim: &Frozen, images: Tensor<4>, goal: &Goal) -> Result<Tensor<4>, AttackError> {

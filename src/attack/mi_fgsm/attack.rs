@@ -214,6 +214,10 @@ impl Attack for MiFgsm {
         Box::new(Self { epsilon, ..*self })
     }
 
+    fn steps(&self) -> Option<usize> {
+        Some(self.steps)
+    }
+
     fn perturb(&self, victim: &Frozen, images: Tensor<4>, goal: &Goal) -> Result<Tensor<4>, AttackError> {
         self.check()?;
         let ascent = Ascent {

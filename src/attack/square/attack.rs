@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::super::base::{check, check_parameter, step};
 use super::super::rows::{put, take, values};
-use super::super::{Attack, AttackError, Goal, Norm};
+use super::super::{Access, Attack, AttackError, Goal, Norm};
 use super::proposal::Canvas;
 use crate::classifier::Frozen;
 use crate::pixels::Epsilon;
@@ -226,6 +226,14 @@ impl Attack for Square {
 
     fn with_epsilon(&self, epsilon: Epsilon) -> Box<dyn Attack> {
         Box::new(Self { epsilon, ..*self })
+    }
+
+    fn access(&self) -> Access {
+        Access::Logits
+    }
+
+    fn stronger(&self) -> Option<Box<dyn Attack>> {
+        Some(Box::new(Self { queries: 2 * self.queries, ..*self }))
     }
 
     fn perturb(&self, victim: &Frozen, images: Tensor<4>, goal: &Goal) -> Result<Tensor<4>, AttackError> {
