@@ -9,7 +9,7 @@ use histoguard::prelude::*;
 use victim::{golden, images, labels, largest_difference, right, values};
 
 fn some(classes: usize, positions: &[usize]) -> (Tensor<4>, Vec<usize>) {
-    let pick = |&p: &usize| images(classes).slice([p..p + 1]);
+    let pick = |&p: &usize| images(classes).slice(p..p + 1);
     let all = labels(classes);
     (Tensor::cat(positions.iter().map(pick).collect(), 0), positions.iter().map(|&p| all[p]).collect())
 }
@@ -139,14 +139,14 @@ fn stays_within_ball_and_box_whatever_the_batch_and_its_neighbours() {
         assert!(norms.iter().all(|&n| f64::from(n) <= epsilon * 1.0001), "{}: {norms:?}", attack.name());
         assert!(values(together.clone()).iter().all(|v| (0.0..=1.0).contains(v)));
         // A neighbour of NaN changes nothing either.
-        let nan = batch.clone().slice([0..1]) * f32::NAN;
-        let mixed = batch.clone().slice_assign([0..1], nan);
+        let nan = batch.clone().slice(0..1) * f32::NAN;
+        let mixed = batch.clone().slice_assign(0..1, nan);
         let mixed = values(attack.perturb(&victim, mixed, &goal).unwrap());
         let together = values(together);
         let size = together.len() / 6;
         for i in 1..6 {
             let goal = Goal::untargeted([labels[i]]).with_indices(vec![goal.index(i)]);
-            let alone = values(attack.perturb(&victim, batch.clone().slice([i..i + 1]), &goal).unwrap());
+            let alone = values(attack.perturb(&victim, batch.clone().slice(i..i + 1), &goal).unwrap());
             assert_eq!(alone, together[i * size..][..size], "{}: image {i}", attack.name());
             assert_eq!(alone, mixed[i * size..][..size], "{}: image {i} beside NaN", attack.name());
         }

@@ -39,7 +39,7 @@ fn the_set_is_the_published_one() {
 fn is_never_better_for_the_defender_than_a_member() {
     for (classes, norm, epsilon) in [(2, Norm::Linf, 0.045), (4, Norm::L2, 1.1)] {
         let victim = victim::victim(classes);
-        let (batch, labels) = (images(classes).slice([0..8]), &labels(classes)[..8]);
+        let (batch, labels) = (images(classes).slice(0..8), &labels(classes)[..8]);
         let goal = Goal::untargeted(labels);
         let auto = AutoAttack::standard(classes, norm, Epsilon::unit(epsilon));
         let found = auto.perturb(&victim, batch.clone(), &goal).unwrap();

@@ -27,7 +27,7 @@ fn finds_the_perturbations_of_the_reference() {
         let sizes = values(norm.measure(found.clone() - images(classes)));
         let expected = stored(&format!("{name}.sizes"));
         let close = sizes.iter().zip(&expected).filter(|(s, e)| (*s / *e - 1.0).abs() < 1e-3).count();
-        let first = values(found.slice([0..8]));
+        let first = values(found.slice(0..8));
         let pixels = stored(&format!("{name}.images"));
         let differences: Vec<f32> =
             first.chunks(768).zip(pixels.chunks(768)).map(|(f, e)| largest_difference(f, e)).collect();
@@ -69,7 +69,7 @@ fn withstood_as_often_as_the_reference_within_a_limit() {
 #[test]
 fn stays_within_limit_and_box_whatever_the_batch_and_its_neighbours() {
     let victim = victim::victim(4);
-    let batch = images(4).slice([0..5]);
+    let batch = images(4).slice(0..5);
     let labels = labels(4)[..5].to_vec();
     for attack in [
         Fab::new(Norm::L2).with_limit(Epsilon::unit(0.7)).with_steps(4).with_restarts(2),
@@ -79,12 +79,12 @@ fn stays_within_limit_and_box_whatever_the_batch_and_its_neighbours() {
         let goal = Goal::untargeted(&labels[..]).with_indices(vec![9, 4, 7, 1, 0]);
         let together = values(attack.perturb(&victim, batch.clone(), &goal).unwrap());
         assert!(together.iter().all(|v| (0.0..=1.0).contains(v)));
-        let nan = batch.clone().slice([0..1]) * f32::NAN;
-        let mixed = batch.clone().slice_assign([0..1], nan);
+        let nan = batch.clone().slice(0..1) * f32::NAN;
+        let mixed = batch.clone().slice_assign(0..1, nan);
         let mixed = values(attack.perturb(&victim, mixed, &goal).unwrap());
         for i in 1..5 {
             let goal = Goal::untargeted([labels[i]]).with_indices(vec![goal.index(i)]);
-            let image = batch.clone().slice([i..i + 1]);
+            let image = batch.clone().slice(i..i + 1);
             let alone = attack.perturb(&victim, image.clone(), &goal).unwrap();
             let size: f32 = attack.norm().measure(alone.clone() - image.clone()).into_scalar();
             let wrong = right(&victim, alone.clone(), &labels[i..i + 1]) == 0;

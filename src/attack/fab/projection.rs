@@ -59,11 +59,11 @@ fn fill(
             slope += if end > level { rate } else { 0.0 };
         }
         let next = level + (needed - gain) / slope;
-        // Also the end where nothing is left to gain: the slope is zero and the quotient infinite or NaN.
-        if slope <= 0.0 || !(next > level) {
+        if slope > 0.0 && next > level {
+            level = next;
+        } else {
             break;
         }
-        level = next;
     }
     moves.iter().map(|m| -m.weight.signum() * level.min(rate(m).1).min(f64::MAX) * speed(m)).collect()
 }

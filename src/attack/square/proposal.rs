@@ -201,15 +201,17 @@ mod tests {
                 let mut rng = generator(Purpose::Square, 1, &[]);
                 let clean: Vec<f32> = (0..3 * size[0] * size[1]).map(|_| rng.random()).collect();
                 let mut best = canvas.start(&clean, &mut rng);
+                let mut moved = false;
                 for side in [1, 2, 3, 5, 20] {
                     let next = canvas.propose(&clean, &best, side, &mut rng);
                     let change: Vec<f64> =
                         next.iter().zip(&clean).map(|(&n, &c)| f64::from(n) - f64::from(c)).collect();
                     assert!(norm.measure_values(&change) <= 0.7 + 1e-5, "{norm} {size:?}");
                     assert!(next.iter().all(|p| (0.0..=1.0).contains(p)));
-                    assert!(next != best || size == [1, 1] || side > 4, "{norm} {size:?} {side}");
+                    moved |= next != best;
                     best = next;
                 }
+                assert!(moved, "{norm} {size:?}");
             }
         }
     }
