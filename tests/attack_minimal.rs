@@ -144,7 +144,7 @@ fn lbfgs_finds_what_scipys_finds() {
 /// Each image's median over ten seeds against foolbox's, and how they compare over all images.
 #[test]
 fn hopskipjump_comes_as_near_as_foolboxes() {
-    for (classes, norm, name) in [(4, Norm::L2, "l2_4"), (4, Norm::Linf, "linf_4"), (2, Norm::L2, "l2_2")] {
+    for (classes, norm, name) in [(4, Norm::L2, "l2_4"), (4, Norm::Linf, "linf_4")] {
         let goal = Goal::untargeted(labels(classes, 16));
         let victim = victim::victim(classes);
         let attack = HopSkipJump::new().with_norm(norm).with_steps(6).with_evaluations(20, 40);
