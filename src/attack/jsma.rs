@@ -39,14 +39,15 @@ const SATURATED: f32 = 0.01;
 /// use histoguard::prelude::*;
 ///
 /// let device = Device::default();
-/// // The second class looks at the first row, the first class at the second row.
+/// // Bright or not, by the first row.
 /// let victim = Frozen::from_fn(2, &device, |x| {
-///     x.mean_dims(&[1, 3]).squeeze_dims::<2>(&[1, 3]).flip([1]) * 4.0
+///     let bright = x.narrow(2, 0, 1).mean_dims(&[1, 2, 3]).reshape([-1, 1]);
+///     Tensor::cat(vec![bright.clone().neg() + 1.0, bright], 1)
 /// });
 /// let images = Tensor::<4>::from_floats([[[[0.2, 0.2], [0.4, 0.4]]]], &device);
 /// let fallen = Jsma::new().with_gamma(1.0).perturb(&victim, images, &Goal::targeted([1]))?;
-/// assert_eq!(fallen.to_data().to_vec::<f32>().unwrap(), [1.0, 1.0, 0.4, 0.4]);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// assert_eq!(fallen.into_data().try_into_vec::<f32>().unwrap(), [1.0, 1.0, 0.4, 0.4]);
+/// # Ok::<(), AttackError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Jsma {
