@@ -144,7 +144,7 @@ mod tests {
 
     /// `right` of `total` images of a slide.
     fn images<'a>(slides: &[(&'a str, usize, usize, usize)]) -> Vec<Judged<'a>> {
-        let outcome = |class: usize| Outcome::from_logits(&[class as f32 * -1.0, class as f32 - 0.5]);
+        let outcome = |class: usize| Outcome::from_logits(&[-(class as f32), class as f32 - 0.5]);
         slides
             .iter()
             .flat_map(|&(group, label, right, total)| {
