@@ -40,8 +40,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let images = Tensor::<4>::from_data(data("images", DType::F32)?, &device);
     let labels = Tensor::<1, Int>::from_data(data("labels", DType::I64)?, &device).reshape([-1, 1]);
-    let result =
-        victim.input_gradient(images, |logits| -log_softmax(logits, 1).gather(1, labels).reshape([-1]));
+    let result = victim
+        .input_gradient(images, |logits| -log_softmax(logits, 1).gather(1, labels.clone()).reshape([-1]));
     let shapes = [result.gradient.dims().to_vec(), result.logits.dims().to_vec()];
     let values = [result.gradient.into_data(), result.logits.into_data()];
     let mut views = Vec::new();
