@@ -8,7 +8,6 @@ use std::time::Instant;
 use burn::module::Module;
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::optim::{AdamConfig, GradientsParams};
-use burn::tensor::activation::log_softmax;
 use burn::tensor::{Distribution, Int};
 use clap::{Parser, ValueEnum};
 use histoguard::prelude::*;
@@ -61,25 +60,11 @@ fn timed(runs: usize, device: &Device, mut work: impl FnMut()) -> (f64, f64) {
     (first, (low + high) / 2.0)
 }
 
-/// Ten steps of 2/255 in the direction of the gradient's sign, kept within 8/255 of the images and in \[0,1\].
-fn pgd10(victim: &Frozen, images: &Tensor<4>, labels: &Tensor<1, Int>) -> Tensor<4> {
-    const EPSILON: f64 = 8.0 / 255.0;
-    let labels = labels.clone().reshape([-1, 1]);
-    (0..10).fold(images.clone(), |moved, _| {
-        let loss = |logits| -log_softmax(logits, 1).gather(1, labels.clone()).reshape([-1]);
-        let step = victim.input_gradient(moved.clone(), loss).gradient.sign() * (2.0 / 255.0);
-        let change = (moved + step - images.clone()).clamp(-EPSILON, EPSILON);
-        (images.clone() + change).clamp(0.0, 1.0)
-    })
-}
-
 fn measure(op: Op, batch: usize, options: &Options, device: &Device) -> (f64, f64) {
     device.seed(0);
     let images =
         Tensor::<4>::random([batch, 3, options.size, options.size], Distribution::Uniform(0.0, 1.0), device);
     let classes: Vec<usize> = (0..batch).map(|i| i % 2).collect();
-    let labels: Vec<i64> = classes.iter().map(|&class| class as i64).collect();
-    let labels = Tensor::<1, Int>::from_data(labels.as_slice(), device);
     let net = DenseNetConfig::densenet121(2).init_seeded(device, 0);
     let runs = options.runs;
     match op {
@@ -95,10 +80,18 @@ fn measure(op: Op, batch: usize, options: &Options, device: &Device) -> (f64, f6
             })
         }
         Op::Pgd10 => {
-            let victim = Frozen::new(net);
-            timed(runs, device, || drop(pgd10(&victim, &images, &labels)))
+            let (victim, goal) = (Frozen::new(net), Goal::untargeted(classes));
+            let attack = Pgd::new(Epsilon::pixels(8.0))
+                .with_step_size(Epsilon::pixels(2.0))
+                .with_random_start(false)
+                .with_early_stop(false);
+            timed(runs, device, || {
+                drop(attack.perturb(&victim, images.clone(), &goal).expect("a valid attack"))
+            })
         }
         Op::Train => {
+            let labels: Vec<i64> = classes.iter().map(|&class| class as i64).collect();
+            let labels = Tensor::<1, Int>::from_data(labels.as_slice(), device);
             let (images, labels) = (Tensor::from_inner(images), Tensor::from_inner(labels));
             let loss = CrossEntropyLossConfig::new().init(&images.device());
             let mut adam = AdamConfig::new().with_epsilon(1e-8).init();
