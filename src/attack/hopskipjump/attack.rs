@@ -22,10 +22,10 @@ const HALVINGS: usize = 40;
 /// Chen, Jordan & Wainwright, "HopSkipJumpAttack: A Query-Efficient Decision-Based Attack", S&P 2020,
 /// algorithm 2: from an image that reaches the goal, bisect to the boundary; estimate the gradient there from
 /// the labels of `B_t = B_0 * sqrt(t)` nearby points at the distance `gamma * d_t / n`, with the mean label as
-/// baseline (equation 16); step by `d_t / sqrt(t)`, halved until the goal is reached (equation 17); bisect
-/// again. n is the number of values of an image, d_t its distance after t steps; the bisection ends at
-/// `gamma / n^1.5` of the way in L2, at `gamma / n^2` in L-infinity. As foolbox's `HopSkipJump` for one image
-/// (its batches share one normalisation of the estimates), except that the nearest of all steps is returned.
+/// baseline; step by `d_t / sqrt(t)`, halved until the goal is reached; bisect again. n is the number of values
+/// of an image, d_t its distance after t steps; the bisection ends at `gamma / n^1.5` of the way in L2, at
+/// `gamma / n^2` in L-infinity. As foolbox's `HopSkipJumpAttack` for one image (its batches share one
+/// normalisation of the estimates), except that the nearest of all steps is returned.
 ///
 /// The start is uniform noise, blended with the image as little as needed, or the nearest of
 /// [`with_starts`](Self::with_starts) that reaches the goal: noise seldom reaches a target. Images for which

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes hopskipjump.safetensors: norms that foolbox's HopSkipJump reaches on victim.py's networks, seed by seed.
+"""Writes hopskipjump.safetensors: norms that foolbox's HopSkipJumpAttack reaches on victim.py's networks, seed by seed.
 
 pip install torch foolbox safetensors; python hopskipjump.py
 Versions when last run: torch 2.15, foolbox 3.3.4.
