@@ -88,7 +88,7 @@ fn the_experiment_writes_its_report_and_figures_and_repeats_itself() {
 
     // The two models under the battery, on the same test images.
     let battery = folders[0].path().join("battery");
-    let mut command = || {
+    let command = || {
         let mut command = example("battery");
         command.args(["original", "defence"].map(|name| first.join(format!("{name}.safetensors"))));
         command.args(["--images", "60", "--image-size", "32", "--seed", "4", "--epsilons", "1,8"]);
