@@ -86,10 +86,11 @@ impl AttackCurves {
         let rows = legend_rows(&entries, width - 2 * MARGIN)?;
         let legend = rows.len() as i32 * LEGEND_LINE;
         let mut canvas = Canvas::new(width, MARGIN + 44 + legend + PLOT.1 + MARGIN);
-        let title = format!(
-            "Accuracy (%) over epsilon, {}: attacks set apart sideways, worst case with 95 % band",
-            self.norm
-        );
+        let note = match labels.contains(&WORST) {
+            true => ": attacks set apart sideways, worst case with 95 % band",
+            false => ", with 95 % Wilson band",
+        };
+        let title = format!("Accuracy (%) over epsilon, {}{note}", self.norm);
         let top = canvas.heading(&title, MARGIN, self.models.iter().any(|model| model.synthetic))?;
         draw_legend(&mut canvas, (MARGIN, top), &entries, &rows)?;
         for (column, model) in self.models.iter().enumerate() {
