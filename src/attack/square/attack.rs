@@ -22,7 +22,7 @@ const SCHEDULE: usize = 10_000;
 /// Andriushchenko, Croce, Flammarion & Hein, "Square Attack: a query-efficient black-box adversarial attack via
 /// random search", ECCV 2020, algorithms 1 to 3; the L1 version of Croce & Hein 2021. Parameters and losses are
 /// those of the authors' implementation in `pyautoattack` 0.2.0 on PyPI: the margin, and the target's
-/// cross-entropy for a targeted goal; squares lie anywhere in the image, as in the paper.
+/// cross-entropy for a targeted goal. Each image has squares of its own, not those of its batch.
 ///
 /// An image that does not reach the goal comes back as the point of highest loss.
 ///

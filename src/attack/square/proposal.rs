@@ -124,8 +124,9 @@ impl Canvas {
 
     fn window(self, side: usize, rng: &mut impl Rng) -> Window {
         let side = side.min(self.height).min(self.width);
-        let top = rng.random_range(0..=self.height - side);
-        Window { top, left: rng.random_range(0..=self.width - side), side }
+        // As in the authors' code the last place is left out.
+        let top = rng.random_range(0..(self.height - side).max(1));
+        Window { top, left: rng.random_range(0..(self.width - side).max(1)), side }
     }
 
     fn at(self, channel: usize, row: usize, column: usize) -> usize {
