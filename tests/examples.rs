@@ -92,7 +92,8 @@ fn the_experiment_writes_its_report_and_figures_and_repeats_itself() {
         let mut command = example("battery");
         command.args(["original", "defence"].map(|name| first.join(format!("{name}.safetensors"))));
         command.args(["--images", "60", "--image-size", "32", "--seed", "4", "--epsilons", "1,8"]);
-        command.args(["--norm", "linf,l2", "--epsilons-l2", "0.5", "--out"]).arg(&battery);
+        command.args(["--attacks", "fgsm,pgd,deepfool", "--norm", "linf,l2", "--epsilons-l2", "0.5"]);
+        command.arg("--out").arg(&battery);
         command
     };
     let said = succeed(&mut command());
