@@ -51,6 +51,32 @@ impl Pool {
     }
 }
 
+/// Zeroed memory.
+fn fresh(count: usize) -> Vec<Line> {
+    let mut lines = Vec::with_capacity(count);
+    #[cfg(target_os = "linux")]
+    advise_huge_pages(&mut lines);
+    lines.resize(count, Line([0.0; 16]));
+    lines
+}
+
+/// Asks for huge pages behind the vector's capacity: the kernels read tens of planes at once, far more memory than the
+/// processor can translate addresses of in small pages.
+#[cfg(target_os = "linux")]
+fn advise_huge_pages(lines: &mut Vec<Line>) {
+    const HUGE: usize = 2 << 20;
+    const MADV_HUGEPAGE: std::ffi::c_int = 14;
+    unsafe extern "C" {
+        fn madvise(from: *mut std::ffi::c_void, length: usize, advice: std::ffi::c_int) -> std::ffi::c_int;
+    }
+    let spare = lines.spare_capacity_mut();
+    let (skip, length) = (spare.as_ptr().addr().wrapping_neg() % HUGE, size_of_val(spare));
+    if let Some(whole) = length.checked_sub(skip).map(|rest| rest / HUGE * HUGE).filter(|&whole| whole > 0) {
+        // SAFETY: the range lies in memory that the vector owns; the advice changes no contents, and may be refused.
+        unsafe { madvise(spare.as_mut_ptr().cast::<u8>().add(skip).cast(), whole, MADV_HUGEPAGE) };
+    }
+}
+
 /// A 64-byte aligned buffer of floats; goes back to the pool when dropped.
 pub(super) struct Buffer {
     lines: Vec<Line>,
@@ -62,7 +88,7 @@ impl Buffer {
     pub(super) fn new(len: usize) -> Self {
         let count = len.div_ceil(16);
         let recycled = pool().take(count);
-        Buffer { lines: recycled.unwrap_or_else(|| vec![Line([0.0; 16]); count]), len }
+        Buffer { lines: recycled.unwrap_or_else(|| fresh(count)), len }
     }
 
     pub(super) fn zeroed(len: usize) -> Self {

@@ -67,9 +67,32 @@ impl<E: Epilogue> Kernel for Bottleneck<'_, E> {
             // SAFETY: the caller's contract; the scratch holds a chunk of every plane and a tile behind it.
             unsafe {
                 self.norm.run::<S>(from, to, self.scratch.0, plane);
-                convolve::<S, _, LANES>(&conv, from, to, &mut self.then);
+                let mut then = BeforeNext { norm: self.norm, then: &mut self.then };
+                convolve::<S, _, LANES>(&conv, from, to, &mut then);
             }
         }
+    }
+}
+
+/// Asks for the next chunk's input while a chunk is computed.
+struct BeforeNext<'a, E> {
+    norm: NormRelu<'a>,
+    then: &'a mut E,
+}
+
+impl<E: Epilogue> Epilogue for BeforeNext<'_, E> {
+    #[inline(always)]
+    unsafe fn tile<S: Simd>(&mut self, plane: usize, px: usize, count: usize, tile: *const f32) {
+        // SAFETY: the caller's contract.
+        unsafe { self.then.tile::<S>(plane, px, count, tile) }
+    }
+
+    #[inline(always)]
+    fn ahead(&self, plane: usize, unit: usize, px: usize, last: bool) -> [Option<*const f32>; 2] {
+        // Of four input planes a group, each with one of the output planes.
+        let next = self.norm.x.at((unit + plane) * self.norm.plane + (px + CHUNK) * LANES);
+        let next = (unit + plane < self.norm.planes).then_some(next.0.cast_const());
+        [next, self.then.ahead(plane, unit, px, last)[0]]
     }
 }
 

@@ -173,7 +173,7 @@ impl Kernel for GrowWeights {
                             let a = self.a.0.add(plane * halo.plane() + at).offset(tap);
                             let d = self.dy.0.add(out * halo.plane() + at);
                             let sum = ((plane * 9 + t) * self.out_planes + out) * LANES * LANES;
-                            outer::<S>(a, d, count, self.sum.0.add(sum));
+                            outer::<S>(a, d, count, None, self.sum.0.add(sum));
                         }
                     }
                 }
@@ -217,6 +217,12 @@ impl Epilogue for GrowBack<'_> {
             }
         }
     }
+
+    #[inline(always)]
+    fn ahead(&self, plane: usize, _unit: usize, px: usize, last: bool) -> [Option<*const f32>; 2] {
+        let at = plane * self.plane + px * LANES;
+        if last { [Some(self.x.at(at).0), Some(self.y.at(at).0)] } else { [None; 2] }
+    }
 }
 
 /// Weight and input gradients of norm, ReLU and 1x1 convolution, chunk by chunk.
@@ -250,7 +256,9 @@ impl Kernel for BottleneckWeights<'_> {
                     (0..self.norm.planes).flat_map(|p| (0..self.mid_planes).map(move |mid| (p, mid)))
                 {
                     let sum = self.sum.0.add((p * self.mid_planes + mid) * LANES * LANES);
-                    outer::<S>(a.add(p * plane), d.add(mid * plane), to - from, sum);
+                    let at = mid * self.back.plane + to * LANES;
+                    let ahead = (p == 0).then(|| [self.back.d.at(at).0.cast_const(), self.back.x.at(at).0]);
+                    outer::<S>(a.add(p * plane), d.add(mid * plane), to - from, ahead, sum);
                 }
                 self.then.first = from;
                 let conv = Conv {
@@ -304,6 +312,13 @@ impl Epilogue for BottleneckBack<'_> {
             }
         }
     }
+
+    #[inline(always)]
+    fn ahead(&self, plane: usize, _unit: usize, px: usize, _last: bool) -> [Option<*const f32>; 2] {
+        // The gradient that this tile is added to, and the next chunk's input.
+        let at = plane * self.plane + px * LANES;
+        [Some(self.y.at(at).0), Some(self.x.at(at + CHUNK * LANES).0)]
+    }
 }
 
 /// Weight gradient of a transition's convolution.
@@ -332,7 +347,13 @@ impl Kernel for PooledWeights<'_> {
                         self.pool.y.0.add(p * plane + from * LANES),
                         self.dy.0.add(out * plane + from * LANES),
                     );
-                    outer::<S>(a, d, count, self.sum.0.add((p * self.out_planes + out) * LANES * LANES));
+                    outer::<S>(
+                        a,
+                        d,
+                        count,
+                        None,
+                        self.sum.0.add((p * self.out_planes + out) * LANES * LANES),
+                    );
                 }
             }
         }

@@ -153,6 +153,11 @@ impl Epilogue for Store {
             std::ptr::copy_nonoverlapping(tile, self.y.0.add(plane * self.plane + px * LANES), count * LANES)
         }
     }
+
+    #[inline(always)]
+    fn ahead(&self, plane: usize, _unit: usize, px: usize, last: bool) -> [Option<*const f32>; 2] {
+        [last.then(|| self.y.at(plane * self.plane + px * LANES).0.cast_const()), None]
+    }
 }
 
 /// Hands a tile of a haloed stream on by its rows, without the halo.
@@ -183,6 +188,11 @@ impl<E: Epilogue> Epilogue for Rows<E> {
             done += length;
             (row, column) = (row + 1, 0);
         }
+    }
+
+    #[inline(always)]
+    fn ahead(&self, plane: usize, unit: usize, px: usize, last: bool) -> [Option<*const f32>; 2] {
+        self.then.ahead(plane, unit, px - px / self.halo.row(), last)
     }
 }
 

@@ -35,6 +35,12 @@ pub(super) trait Epilogue {
     ///
     /// As for [`Simd`]; the epilogue's pointers must be valid for these pixels.
     unsafe fn tile<S: Simd>(&mut self, plane: usize, px: usize, count: usize, tile: *const f32);
+
+    /// What will be read soon: two addresses, each of the pixels of a tile. Asked for while the tile's part that begins
+    /// with input plane and tap `unit` is computed; `last` is the part that [`Epilogue::tile`] follows.
+    fn ahead(&self, _plane: usize, _unit: usize, _px: usize, _last: bool) -> [Option<*const f32>; 2] {
+        [None; 2]
+    }
 }
 
 impl Conv<'_> {
@@ -78,10 +84,12 @@ pub(super) unsafe fn convolve<S: Simd, E: Epilogue, const STEP: usize>(
                         let x = conv.x.add(px * STEP);
                         let weights = conv.weights.add((plane * units + start) * conv.depth * LANES);
                         let tile = sums.add((px - first) * LANES);
+                        let ahead = epilogue.ahead(plane, start, px, group.end == units);
+                        let ahead = ahead.map(|at| at.unwrap_or(weights));
                         if count * 2 <= S::PIXELS {
-                            conv_tile::<S, STEP, true>(conv, group.clone(), x, weights, tile);
+                            conv_tile::<S, STEP, true>(conv, group.clone(), x, weights, ahead, tile);
                         } else {
-                            conv_tile::<S, STEP, false>(conv, group.clone(), x, weights, tile);
+                            conv_tile::<S, STEP, false>(conv, group.clone(), x, weights, ahead, tile);
                         }
                         if group.end == units {
                             epilogue.tile::<S>(plane, px, count, tile);
@@ -105,15 +113,18 @@ unsafe fn conv_tile<S: Simd, const STEP: usize, const HALF: bool>(
     group: Range<usize>,
     x: *const f32,
     weights: *const f32,
+    ahead: [*const f32; 2],
     tile: *mut f32,
 ) {
     let pixels = if HALF { S::PIXELS / 2 } else { S::PIXELS };
+    let ahead_step = (pixels * LANES).div_ceil(group.len() * conv.depth);
     // SAFETY: the caller's contract covers every address below.
     unsafe {
         for part in 0..LANES / (2 * S::WIDTH) {
             let mut w = weights.add(part * 2 * S::WIDTH);
             let zero = S::splat(0.0);
             let mut acc = [[zero; 2]; MAX_PIXELS];
+            let mut ahead_at = 0;
             for unit in group.clone() {
                 let (plane, tap) = (unit / conv.taps.len(), unit % conv.taps.len());
                 let base = x.add(plane * conv.plane).offset(conv.taps[tap]);
@@ -122,6 +133,10 @@ unsafe fn conv_tile<S: Simd, const STEP: usize, const HALF: bool>(
                     S::prefetch(w.wrapping_add(AHEAD));
                     S::prefetch(w.wrapping_add(AHEAD + LANES / 2));
                     S::prefetch(base.wrapping_add(S::PIXELS * STEP + c * LANES / 2));
+                    for ahead in ahead {
+                        S::prefetch(ahead.wrapping_add(ahead_at));
+                    }
+                    ahead_at += ahead_step;
                     let w0 = S::load(w);
                     let w1 = S::load(w.add(S::WIDTH));
                     for (p, acc) in acc.iter_mut().enumerate().take(pixels) {
@@ -143,16 +158,25 @@ unsafe fn conv_tile<S: Simd, const STEP: usize, const HALF: bool>(
 }
 
 /// Adds the outer products of 32 channels `a` (pixel stride 32) and 32 gradients `d` of `count` pixels to
-/// `sum`, `[channel][32]`.
+/// `sum`, `[channel][32]`. Asks for `count` pixels at each address of `ahead` meanwhile.
 ///
 /// # Safety
 ///
 /// As for [`Simd`]; `a` and `d` must be readable for `count` pixels, `sum` writable for 32 x 32 floats.
 #[inline(always)]
-pub(super) unsafe fn outer<S: Simd>(a: *const f32, d: *const f32, count: usize, sum: *mut f32) {
+pub(super) unsafe fn outer<S: Simd>(
+    a: *const f32,
+    d: *const f32,
+    count: usize,
+    ahead: Option<[*const f32; 2]>,
+    sum: *mut f32,
+) {
+    let ahead = ahead.unwrap_or([d; 2]);
     for first in (0..LANES).step_by(S::ROWS) {
+        // The four halves of the pixels, where there are four tiles.
+        let ahead = ahead[first * 2 / LANES].wrapping_add(first * 2 % LANES);
         // SAFETY: the caller's contract.
-        unsafe { outer_tile::<S, LANES>(a.add(first), d, count, sum.add(first * LANES)) }
+        unsafe { outer_tile::<S, LANES>(a.add(first), d, count, ahead, sum.add(first * LANES)) }
     }
 }
 
@@ -170,7 +194,7 @@ pub(super) unsafe fn outer8<S: Simd, const STEP: usize>(
 ) {
     for first in (0..8).step_by(S::ROWS) {
         // SAFETY: the caller's contract.
-        unsafe { outer_tile::<S, STEP>(a.add(first), d, count, sum.add(first * LANES)) }
+        unsafe { outer_tile::<S, STEP>(a.add(first), d, count, d, sum.add(first * LANES)) }
     }
 }
 
@@ -178,14 +202,24 @@ pub(super) unsafe fn outer8<S: Simd, const STEP: usize>(
 ///
 /// As for [`outer`], for `S::ROWS` channels.
 #[inline(always)]
-unsafe fn outer_tile<S: Simd, const STEP: usize>(a: *const f32, d: *const f32, count: usize, sum: *mut f32) {
+unsafe fn outer_tile<S: Simd, const STEP: usize>(
+    a: *const f32,
+    d: *const f32,
+    count: usize,
+    ahead: *const f32,
+    sum: *mut f32,
+) {
     // SAFETY: the caller's contract covers every address below.
     unsafe {
         for part in 0..LANES / (2 * S::WIDTH) {
             let column = part * 2 * S::WIDTH;
             let zero = S::splat(0.0);
             let mut acc = [[zero; 2]; 8];
+            for line in 0..S::ROWS * LANES / 16 {
+                S::prefetch(sum.add(line * 16));
+            }
             for p in 0..count {
+                S::prefetch(ahead.wrapping_add(p * LANES));
                 let d0 = S::load(d.add(p * LANES + column));
                 let d1 = S::load(d.add(p * LANES + column + S::WIDTH));
                 for (r, acc) in acc.iter_mut().enumerate().take(S::ROWS) {
