@@ -158,7 +158,8 @@ unsafe fn conv_tile<S: Simd, const STEP: usize, const HALF: bool>(
 }
 
 /// Adds the outer products of 32 channels `a` (pixel stride 32) and 32 gradients `d` of `count` pixels to
-/// `sum`, `[channel][32]`, or writes them there if it is `fresh`. Asks for `count` pixels at each address of `ahead` meanwhile.
+/// `sum`, `[channel][32]`, or writes them there if it is `fresh`. Asks for `count` pixels at each address of `ahead`
+/// meanwhile.
 ///
 /// # Safety
 ///
