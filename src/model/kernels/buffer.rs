@@ -33,8 +33,8 @@ pub(crate) fn release_memory() {
 impl Pool {
     /// A returned buffer of about this size. Without one, old buffers of other sizes make room.
     fn take(&mut self, count: usize) -> Option<Vec<Line>> {
-        /// Lines (16 MB) that the pool may hold beyond an eighth of the peak demand.
-        const SLACK: usize = 1 << 18;
+        /// Lines (64 MB) that the pool may hold beyond an eighth of the peak demand.
+        const SLACK: usize = 1 << 20;
         self.used += count;
         self.peak = self.peak.max(self.used);
         let fits = |lines: &Vec<Line>| (count..=count + count / 4).contains(&lines.len());

@@ -3,7 +3,7 @@
 use super::buffer::{Buffer, Ptr};
 use super::forward_kernels::NormPool;
 use super::plane::{Halo, NormBack, NormRelu};
-use super::reduce::Sums;
+use super::reduce::{Sums, WeightSum};
 use super::simd::{Kernel, LANES, Simd};
 use super::tile::{CHUNK, Conv, Epilogue, convolve, outer};
 
@@ -154,7 +154,7 @@ pub(super) struct GrowWeights {
     pub halo: Halo,
     pub in_planes: usize,
     pub out_planes: usize,
-    pub sum: Ptr,
+    pub sum: WeightSum,
 }
 
 impl Kernel for GrowWeights {
@@ -173,7 +173,14 @@ impl Kernel for GrowWeights {
                             let a = self.a.0.add(plane * halo.plane() + at).offset(tap);
                             let d = self.dy.0.add(out * halo.plane() + at);
                             let sum = ((plane * 9 + t) * self.out_planes + out) * LANES * LANES;
-                            outer::<S>(a, d, count, None, self.sum.0.add(sum));
+                            outer::<S>(
+                                a,
+                                d,
+                                count,
+                                None,
+                                self.sum.to.0.add(sum),
+                                self.sum.fresh && from == 0,
+                            );
                         }
                     }
                 }
@@ -235,7 +242,7 @@ pub(super) struct BottleneckWeights<'a> {
     /// `(planes + mid_planes) * (CHUNK + 1) + MAX_PIXELS` pixels.
     pub scratch: Ptr,
     pub pixels: usize,
-    pub sum: Ptr,
+    pub sum: WeightSum,
     pub then: BottleneckBack<'a>,
 }
 
@@ -255,10 +262,11 @@ impl Kernel for BottleneckWeights<'_> {
                 for (p, mid) in
                     (0..self.norm.planes).flat_map(|p| (0..self.mid_planes).map(move |mid| (p, mid)))
                 {
-                    let sum = self.sum.0.add((p * self.mid_planes + mid) * LANES * LANES);
+                    let sum = self.sum.to.0.add((p * self.mid_planes + mid) * LANES * LANES);
                     let at = mid * self.back.plane + to * LANES;
                     let ahead = (p == 0).then(|| [self.back.d.at(at).0.cast_const(), self.back.x.at(at).0]);
-                    outer::<S>(a.add(p * plane), d.add(mid * plane), to - from, ahead, sum);
+                    let fresh = self.sum.fresh && from == 0;
+                    outer::<S>(a.add(p * plane), d.add(mid * plane), to - from, ahead, sum, fresh);
                 }
                 self.then.first = from;
                 let conv = Conv {
@@ -327,7 +335,7 @@ pub(super) struct PooledWeights<'a> {
     pub dy: Ptr,
     pub pixels: usize,
     pub out_planes: usize,
-    pub sum: Ptr,
+    pub sum: WeightSum,
 }
 
 impl Kernel for PooledWeights<'_> {
@@ -347,13 +355,8 @@ impl Kernel for PooledWeights<'_> {
                         self.pool.y.0.add(p * plane + from * LANES),
                         self.dy.0.add(out * plane + from * LANES),
                     );
-                    outer::<S>(
-                        a,
-                        d,
-                        count,
-                        None,
-                        self.sum.0.add((p * self.out_planes + out) * LANES * LANES),
-                    );
+                    let sum = self.sum.to.0.add((p * self.out_planes + out) * LANES * LANES);
+                    outer::<S>(a, d, count, None, sum, self.sum.fresh && from == 0);
                 }
             }
         }

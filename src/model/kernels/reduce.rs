@@ -79,6 +79,14 @@ impl Sums {
     }
 }
 
+/// Where a kernel adds up weight gradients.
+#[derive(Clone, Copy)]
+pub(super) struct WeightSum {
+    pub to: Ptr,
+    /// Nothing was added yet, and the memory holds anything.
+    pub fresh: bool,
+}
+
 /// Weight gradients of a 1x1 or 3x3 convolution, a group: `[group][in plane][tap][out plane][in][out]`.
 pub(super) struct WeightSums {
     buffer: Buffer,
@@ -91,12 +99,9 @@ impl WeightSums {
         WeightSums { buffer: Buffer::new(groups * size), size }
     }
 
-    /// A group's sums, zeroed.
-    pub(super) fn start(&self, group: usize) -> Ptr {
-        let sums = self.buffer.ptr().at(group * self.size);
-        // SAFETY: the buffer holds all groups, and each is started by the one task that owns it.
-        unsafe { std::ptr::write_bytes(sums.0, 0, self.size) };
-        sums
+    /// A group's sums, for the one task that owns them.
+    pub(super) fn group(&self, group: usize) -> WeightSum {
+        WeightSum { to: self.buffer.ptr().at(group * self.size), fresh: true }
     }
 
     /// Adds up the groups into the convolution's gradient, `[out][in][tap]`.

@@ -3,6 +3,7 @@
 use super::arch::{Plan, stem_size};
 use super::buffer::{Buffer, Ptr};
 use super::plane::Store;
+use super::reduce::WeightSum;
 use super::simd::{Kernel, LANES, MAX_PIXELS, Simd};
 use super::tile::{Conv, Epilogue, convolve, outer8};
 
@@ -281,7 +282,7 @@ pub(super) struct StemWeights {
     pub planes: usize,
     pub padded: Ptr,
     pub d: Ptr,
-    pub sum: Ptr,
+    pub sum: WeightSum,
 }
 
 impl Kernel for StemWeights {
@@ -296,8 +297,8 @@ impl Kernel for StemWeights {
                     unsafe {
                         let a = self.padded.0.offset(tap).add(2 * row * size.padded_width());
                         let d = self.d.0.add((plane * size.conv_pixels() + row * size.conv_width) * LANES);
-                        let sum = self.sum.0.add((plane * taps.len() + i) * 8 * LANES);
-                        outer8::<S, 2>(a, d, size.conv_width, sum);
+                        let sum = self.sum.to.0.add((plane * taps.len() + i) * 8 * LANES);
+                        outer8::<S, 2>(a, d, size.conv_width, sum, self.sum.fresh && row == 0);
                     }
                 }
             }

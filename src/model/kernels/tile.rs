@@ -158,7 +158,8 @@ unsafe fn conv_tile<S: Simd, const STEP: usize, const HALF: bool>(
 }
 
 /// Adds the outer products of 32 channels `a` (pixel stride 32) and 32 gradients `d` of `count` pixels to
-/// `sum`, `[channel][32]`. Asks for `count` pixels at each address of `ahead` meanwhile.
+/// `sum`, `[channel][32]`, or writes them there if it is `fresh`. Asks for `count` pixels at each address of `ahead`
+/// meanwhile.
 ///
 /// # Safety
 ///
@@ -170,13 +171,14 @@ pub(super) unsafe fn outer<S: Simd>(
     count: usize,
     ahead: Option<[*const f32; 2]>,
     sum: *mut f32,
+    fresh: bool,
 ) {
     let ahead = ahead.unwrap_or([d; 2]);
     for first in (0..LANES).step_by(S::ROWS) {
         // The four halves of the pixels, where there are four tiles.
         let ahead = ahead[first * 2 / LANES].wrapping_add(first * 2 % LANES);
         // SAFETY: the caller's contract.
-        unsafe { outer_tile::<S, LANES>(a.add(first), d, count, ahead, sum.add(first * LANES)) }
+        unsafe { outer_tile::<S, LANES>(a.add(first), d, count, ahead, sum.add(first * LANES), fresh) }
     }
 }
 
@@ -191,10 +193,11 @@ pub(super) unsafe fn outer8<S: Simd, const STEP: usize>(
     d: *const f32,
     count: usize,
     sum: *mut f32,
+    fresh: bool,
 ) {
     for first in (0..8).step_by(S::ROWS) {
         // SAFETY: the caller's contract.
-        unsafe { outer_tile::<S, STEP>(a.add(first), d, count, d, sum.add(first * LANES)) }
+        unsafe { outer_tile::<S, STEP>(a.add(first), d, count, d, sum.add(first * LANES), fresh) }
     }
 }
 
@@ -208,6 +211,7 @@ unsafe fn outer_tile<S: Simd, const STEP: usize>(
     count: usize,
     ahead: *const f32,
     sum: *mut f32,
+    fresh: bool,
 ) {
     // SAFETY: the caller's contract covers every address below.
     unsafe {
@@ -231,7 +235,7 @@ unsafe fn outer_tile<S: Simd, const STEP: usize>(
             for (r, acc) in acc.iter().enumerate().take(S::ROWS) {
                 for (v, &acc) in acc.iter().enumerate() {
                     let to = sum.add(r * LANES + column + v * S::WIDTH);
-                    S::store(to, S::add(S::load(to), acc));
+                    S::store(to, if fresh { acc } else { S::add(S::load(to), acc) });
                 }
             }
         }

@@ -76,8 +76,9 @@ impl BatchMoments {
         BatchMoments { lanes: planes * LANES, images: vec![0.0; n * 2 * planes * LANES] }
     }
 
-    fn each(&mut self) -> rayon::slice::ChunksExactMut<'_, f64> {
-        self.images.par_chunks_exact_mut(2 * self.lanes)
+    fn each(&mut self) -> impl IndexedParallelIterator<Item = &mut [f64]> {
+        // One image a task: no thread is left with many when the others have finished.
+        self.images.par_chunks_exact_mut(2 * self.lanes).with_max_len(1)
     }
 
     /// Mean and biased variance of a lane, images in order.

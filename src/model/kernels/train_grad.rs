@@ -188,7 +188,7 @@ impl TrainState {
         let dz = Buffer::new(self.n * mid_planes * plane);
         let weights = WeightSums::new(groups.count(), mid_planes, 9, growth_planes);
         let sums = groups.map(|group, images| {
-            let sum = weights.start(group);
+            let mut sum = weights.group(group);
             let mut sums = Sums::new(mid_planes);
             let mut haloed = Buffer::new((mid_planes + growth_planes) * halo.plane());
             halo.clear(&mut haloed);
@@ -227,6 +227,7 @@ impl TrainState {
                     );
                     dispatch(level, kernel);
                 }
+                sum.fresh = false;
                 sums.flush();
             }
             sums
@@ -242,7 +243,7 @@ impl TrainState {
             coefficients(self.frozen, Some(&norm2.scale), &sums.d, &sums.dx, &norm2.inv, self.n * pixels);
         let weights = WeightSums::new(groups.count(), layer.planes, 1, mid_planes);
         let sums = groups.map(|group, images| {
-            let sum = weights.start(group);
+            let mut sum = weights.group(group);
             let mut sums = Sums::new(layer.planes);
             let scratch = Buffer::new(((layer.planes + mid_planes) * (CHUNK + 1) + MAX_PIXELS) * LANES);
             for image in images {
@@ -269,6 +270,7 @@ impl TrainState {
                 };
                 // SAFETY: as above.
                 unsafe { dispatch(level, kernel) };
+                sum.fresh = false;
                 sums.flush();
             }
             sums
@@ -303,7 +305,7 @@ impl TrainState {
         let groups = Groups::new(self.n);
         let weights = WeightSums::new(groups.count(), previous.planes, 1, block.first_planes);
         let sums = groups.map(|group, images| {
-            let sum = weights.start(group);
+            let mut sum = weights.group(group);
             let mut sums = Sums::new(previous.planes);
             let dy = Buffer::new((block.first_planes * pixels_out + MAX_PIXELS) * LANES);
             let pooled = Buffer::new(previous.planes * pixels_out * LANES);
@@ -343,6 +345,7 @@ impl TrainState {
                     );
                     dispatch(self.level, kernel);
                 }
+                sum.fresh = false;
                 sums.flush();
             }
             sums
@@ -404,7 +407,7 @@ impl TrainState {
         let back = coefficients(self.frozen, Some(&norm.scale), &sums.d, &sums.dx, &norm.inv, count);
         let weights = WeightSums::stem(groups.count(), &plan.conv0);
         let images = groups.map(|group, images| {
-            let sum = weights.start(group);
+            let mut sum = weights.group(group);
             let mut conv = Buffer::new(conv_stride + MAX_PIXELS * LANES);
             let mut gradients = Vec::new();
             for image in images {
@@ -417,6 +420,7 @@ impl TrainState {
                     let d = conv.ptr();
                     dispatch(self.level, NormBackTo { back, planes, pixels: size.conv_pixels(), y: d });
                     dispatch(self.level, StemWeights { size, planes, padded, d, sum });
+                    sum.fresh = false;
                     if wants_images {
                         let padded = Buffer::zeroed(size.padded());
                         let weights = &self.stem.backward;
