@@ -5,7 +5,6 @@ use rand::rngs::Xoshiro256PlusPlus;
 
 /// What a generator is for, so that equal seeds do not give equal numbers for different purposes.
 #[derive(Clone, Copy, Debug)]
-#[allow(dead_code)]
 pub(crate) enum Purpose {
     Split = 1,
     Shuffle = 2,
@@ -15,7 +14,6 @@ pub(crate) enum Purpose {
     Noise = 6,
     TrainingNoise = 7,
     Start = 8,
-    Restart = 9,
     AttackNoise = 10,
     InputDiversity = 11,
     VarianceTuning = 12,
@@ -23,7 +21,6 @@ pub(crate) enum Purpose {
     HopSkipJump = 14,
     Fab = 15,
     Bootstrap = 16,
-    Check = 17,
 }
 
 /// A generator of its own for every (purpose, seed, parts); the same on every machine.

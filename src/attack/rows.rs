@@ -1,5 +1,4 @@
 //! Images of a batch picked, put back and weighted one by one.
-#![allow(dead_code)]
 
 use burn::tensor::{Bool, Int, Tensor, TensorData};
 

@@ -8,7 +8,7 @@ victim.onnx              images [batch, 3, 16, 16] in [0,1] to the logits of hor
 victim.safetensors       images that it was not trained on, their labels and PyTorch's logits
 """
 import pathlib
-import numpy, onnxruntime, torch
+import numpy, onnx, onnxruntime, torch
 from safetensors.torch import save_file
 from torch import nn
 
@@ -49,6 +49,12 @@ torch.onnx.export(
     net, (images[:2],), here / "victim.onnx", input_names=["images"], output_names=["logits"],
     dynamic_shapes=({0: torch.export.Dim("batch")},), opset_version=18, external_data=False, dynamo=True,
 )
+# Without the exporter's stack traces, which name the folders of the machine.
+model = onnx.load(here / "victim.onnx")
+for part in [*model.graph.node, *model.graph.input, *model.graph.output, *model.graph.value_info, model.graph, model]:
+    del part.metadata_props[:]
+    part.doc_string = ""
+onnx.save(model, here / "victim.onnx")
 [found] = onnxruntime.InferenceSession(here / "victim.onnx").run(None, {"images": images.numpy()})
 assert numpy.abs(found - logits.numpy()).max() < 1e-4
 save_file({"images": images.contiguous(), "labels": labels, "logits": logits}, here / "victim.safetensors")
