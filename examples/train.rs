@@ -44,6 +44,9 @@ struct Options {
     /// Keep the step size instead of taking it down to zero along a cosine.
     #[arg(long)]
     constant_rate: bool,
+    /// The images have no top, like tissue: flip them top to bottom too, and crop more, as the paper's training does.
+    #[arg(long)]
+    no_top: bool,
     /// Side of the images in pixels.
     #[arg(long, default_value_t = 224)]
     image_size: usize,
@@ -91,7 +94,7 @@ fn train(options: &Options) -> Result<(), Failure> {
         learning_rate: options.learning_rate,
         schedule: if options.constant_rate { Schedule::Constant } else { Schedule::Cosine },
         image_size: options.image_size,
-        augmentation: Some(Augmentation::paper()),
+        augmentation: Some(if options.no_top { Augmentation::paper() } else { Augmentation::upright() }),
         seed: options.seed,
         ..TrainingConfig::paper()
     };

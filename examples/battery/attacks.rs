@@ -9,6 +9,9 @@ use histoguard::prelude::*;
 /// BreakHis's: benign and malignant.
 const CLASSES: usize = 2;
 
+/// What runs if nothing else is asked for: minutes, where Square and HopSkipJump take thousands of queries an image.
+pub const DEFAULT: &[&str] = &["noise", "fgsm", "pgd", "apgd-ce", "apgd-margin", "fab"];
+
 /// Every name that [`attack_by_name`] knows, in the order of a full battery: cheap ones first.
 pub const NAMES: &[&str] = &[
     "noise",

@@ -6,7 +6,7 @@ use clap::{Parser, ValueEnum};
 use histoguard::prelude::*;
 use serde::Serialize;
 
-use crate::attacks::{NAMES, attack_by_name};
+use crate::attacks::{DEFAULT, NAMES, attack_by_name};
 use crate::common::Failure;
 use crate::images::ImageOptions;
 
@@ -24,7 +24,7 @@ pub struct Options {
     /// Attack at most this many test images, evenly spread over them.
     #[arg(long)]
     pub limit: Option<usize>,
-    /// The attacks, in this order [default: all that know the norm].
+    /// The attacks, in this order, or `all` [default: noise,fgsm,pgd,apgd-ce,apgd-margin,fab].
     #[arg(long, value_delimiter = ',')]
     pub attacks: Vec<String>,
     /// Norms of the budgets.
@@ -88,7 +88,8 @@ impl Options {
     /// The attacks in every norm that they know.
     pub fn chosen_attacks(&self) -> Result<Vec<Box<dyn Attack>>, Failure> {
         let names: Vec<&str> = match self.attacks.as_slice() {
-            [] => NAMES.to_vec(),
+            [] => DEFAULT.to_vec(),
+            [all] if all == "all" => NAMES.to_vec(),
             chosen => chosen.iter().map(String::as_str).collect(),
         };
         let mut attacks = Vec::new();
@@ -97,10 +98,10 @@ impl Options {
             attacks.extend(self.budgets().iter().filter_map(|(norm, epsilons)| {
                 attack_by_name(name, *norm, epsilons.first().copied().unwrap_or(Epsilon::ZERO))
             }));
-            if attacks.len() == before && !self.attacks.is_empty() {
+            if attacks.len() == before && self.attacks.iter().any(|chosen| chosen == name) {
                 let known = NAMES.join(", ");
                 return Err(Failure::wrong(format!(
-                    "--attacks: expected attacks that know the norm, of {known}, found {name}"
+                    "--attacks: expected `all` or attacks that know the norm, of {known}, found {name}"
                 )));
             }
         }

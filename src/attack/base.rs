@@ -4,6 +4,7 @@ use std::fmt::{Debug, Display};
 
 use burn::tensor::Tensor;
 
+use super::rows::values;
 use super::{Access, AttackError, Goal, Norm};
 use crate::classifier::{Frozen, Step};
 use crate::pixels::Epsilon;
@@ -123,8 +124,7 @@ fn check_range(images: &Tensor<4>) -> Result<(), AttackError> {
     if !outside.any().into_scalar::<bool>() {
         return Ok(());
     }
-    let flat: Tensor<2> = images.clone().reshape([batch as i64, -1]);
-    let values: Vec<f32> = flat.into_data().convert::<f32>().try_into_vec().expect("f32 after conversion");
+    let values = values(images.clone());
     let size = values.len() / batch;
     let (position, value) = values
         .iter()

@@ -1,5 +1,10 @@
 //! The search for the constant that weighs success against the size of the change.
 
+use burn::tensor::Tensor;
+
+use super::Norm;
+use super::rows::values;
+
 /// For each image the smallest constant that succeeds: times ten until one does, then bisection, as in
 /// Carlini and Wagner's released `l2_attack.py`.
 pub(crate) struct ConstantSearch {
@@ -42,6 +47,16 @@ impl ConstantSearch {
                 };
         }
     }
+}
+
+/// The slots whose loss, the hinge plus the squared length of the change, has fallen by 0.01 % since the last
+/// look; `last` takes the new losses.
+pub(crate) fn falling(hinge: &[f32], change: Tensor<4>, last: &mut Vec<f32>) -> Vec<usize> {
+    let lengths = values(Norm::L2.measure(change));
+    let losses: Vec<f32> = hinge.iter().zip(lengths).map(|(hinge, length)| hinge + length * length).collect();
+    let slots = (0..losses.len()).filter(|&slot| losses[slot] <= 0.9999 * last[slot]).collect();
+    *last = losses;
+    slots
 }
 
 #[cfg(test)]

@@ -69,6 +69,15 @@ pub(super) fn uniform_in_ball(norm: Norm, radius: f64, point: &mut [f32], rng: &
     }
 }
 
+/// A direction for one image: uniform in \[-1,1) for L-infinity, standard normal for the other norms.
+pub(super) fn direction(norm: Norm, size: usize, rng: &mut impl Rng) -> Vec<f64> {
+    let mut draw = || match norm {
+        Norm::Linf => rng.random_range(-1.0..1.0),
+        _ => StandardNormal.sample(rng),
+    };
+    (0..size).map(|_| draw()).collect()
+}
+
 /// Fills with standard normal numbers; their Euclidean length, above zero.
 pub(super) fn normal(point: &mut [f32], rng: &mut impl Rng) -> f64 {
     point.iter_mut().for_each(|v| *v = StandardNormal.sample(rng));

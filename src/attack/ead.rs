@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 
 use super::base::{check, step};
 use super::best::{Best, unset};
-use super::constant::ConstantSearch;
+use super::constant::{ConstantSearch, falling};
 use super::hinge::{Hinge, reached_with};
 use super::parameters::{above_zero, at_least_one, from_zero};
 use super::rows::{take, values};
@@ -253,13 +253,7 @@ impl Attack for Ead {
                 running.y = x.clone() + (x.clone() - running.x) * (k as f64 / (k as f64 + 3.0));
                 running.x = x;
                 if self.early_stop && k % self.steps.div_ceil(10) == 0 {
-                    let sizes = values(Norm::L2.measure(change));
-                    let losses: Vec<f32> =
-                        hinge.losses.iter().zip(sizes).map(|(hinge, size)| hinge + size * size).collect();
-                    let going: Vec<usize> = (0..losses.len())
-                        .filter(|&slot| losses[slot] <= 0.9999 * running.last[slot])
-                        .collect();
-                    running.last = losses;
+                    let going = falling(&hinge.losses, change, &mut running.last);
                     if going.is_empty() {
                         break;
                     }

@@ -3,7 +3,9 @@
 use burn::tensor::{Int, Tensor, activation::log_softmax};
 
 use super::AttackError;
-use crate::classifier::predictions;
+use super::classes::pick;
+use super::rows::values;
+use crate::classifier::highest;
 
 /// What an attack aims for, one class an image.
 ///
@@ -84,10 +86,7 @@ impl Goal {
     /// - `logits`: `[batch, classes]`
     /// - output: `[batch]`
     pub fn objective(&self, logits: Tensor<2>) -> Tensor<1> {
-        let device = logits.device();
-        let [batch, _] = logits.dims();
-        let classes = Tensor::<1, Int>::from_data(self.classes.as_slice(), &device).reshape([batch, 1]);
-        let log_likelihood = log_softmax(logits, 1).gather(1, classes).reshape([batch]);
+        let log_likelihood = pick(log_softmax(logits, 1), &self.classes);
         if self.targeted { log_likelihood } else { log_likelihood.neg() }
     }
 
@@ -104,13 +103,12 @@ impl Goal {
     pub fn margin(&self, logits: Tensor<2>) -> Tensor<1> {
         let device = logits.device();
         let [batch, classes] = logits.dims();
+        let chosen = pick(logits.clone(), &self.classes);
         let own = Tensor::<1, Int>::from_data(self.classes.as_slice(), &device).reshape([batch, 1]);
-        let chosen: Tensor<2> = logits.clone().gather(1, own.clone());
         let is_own = own.repeat_dim(1, classes).equal(
             Tensor::<1, Int>::arange(0..classes as i64, &device).reshape([1, classes]).repeat_dim(0, batch),
         );
-        let other = logits.mask_fill(is_own, f32::NEG_INFINITY).max_dim(1);
-        let margin = (other - chosen).reshape([batch]);
+        let margin = logits.mask_fill(is_own, f32::NEG_INFINITY).max_dim(1).reshape([batch]) - chosen;
         if self.targeted { margin.neg() } else { margin }
     }
 
@@ -123,14 +121,13 @@ impl Goal {
     /// - `logits`: `[batch, classes]`
     pub fn reached(&self, logits: Tensor<2>) -> Vec<bool> {
         let [_, classes] = logits.dims();
-        let values: Vec<f32> =
-            logits.clone().into_data().convert::<f32>().try_into_vec().expect("f32 after conversion");
-        let nan = values.chunks(classes.max(1)).map(|row| row.iter().any(|l| l.is_nan()));
-        predictions(logits)
-            .into_iter()
-            .zip(nan)
+        values(logits)
+            .chunks(classes.max(1))
             .zip(&self.classes)
-            .map(|((found, nan), &class)| (found as i64 == class && !nan) == self.targeted)
+            .map(|(row, &class)| {
+                let found = highest(row) as i64 == class && !row.iter().any(|logit| logit.is_nan());
+                found == self.targeted
+            })
             .collect()
     }
 

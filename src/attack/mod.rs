@@ -34,7 +34,6 @@ mod rfgsm;
 pub(crate) mod rows;
 mod saliency;
 mod square;
-mod start;
 mod tanh_space;
 mod transfer;
 mod worst;

@@ -28,6 +28,10 @@ pub trait Classifier {
 pub fn predictions(logits: Tensor<2>) -> Vec<usize> {
     let [_, classes] = logits.dims();
     let scores: Vec<f32> = logits.into_data().convert::<f32>().try_into_vec().expect("f32 after conversion");
-    let best = |row: &[f32]| (1..row.len()).fold(0, |best, i| if row[i] > row[best] { i } else { best });
-    scores.chunks(classes.max(1)).map(best).collect()
+    scores.chunks(classes.max(1)).map(highest).collect()
+}
+
+/// The place of the highest number, as [`predictions`] finds it.
+pub(crate) fn highest(row: &[f32]) -> usize {
+    (1..row.len()).fold(0, |best, i| if row[i] > row[best] { i } else { best })
 }

@@ -6,6 +6,7 @@ mod frozen;
 mod watch;
 
 pub use average::Average;
+pub(crate) use base::highest;
 pub use base::{Classifier, predictions};
 pub use frozen::{Frozen, InputGradient};
 pub use watch::{Queries, Step, Watch};

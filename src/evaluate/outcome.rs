@@ -4,6 +4,8 @@ use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::Distances;
+use crate::attack::rows::values;
+use crate::classifier::highest;
 
 /// What the classifier made of one image.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,7 +27,7 @@ impl Outcome {
     pub fn from_logits(logits: &[f32]) -> Self {
         let finite = logits.iter().all(|l| l.is_finite());
         let nan = logits.is_empty() || logits.iter().any(|l| l.is_nan());
-        let best = (1..logits.len()).fold(0, |best, i| if logits[i] > logits[best] { i } else { best });
+        let best = highest(logits);
         let exponentials = logits.iter().map(|&l| (f64::from(l) - f64::from(logits[best])).exp());
         let positive = exponentials.clone().next_back().unwrap_or(f64::NAN) / exponentials.sum::<f64>();
         let score = match logits {
@@ -44,9 +46,7 @@ impl Outcome {
     /// From a batch of logits `[batch, classes]`.
     pub fn from_batch(logits: Tensor<2>) -> Vec<Self> {
         let [_, classes] = logits.dims();
-        let logits: Vec<f32> =
-            logits.into_data().convert::<f32>().try_into_vec().expect("f32 after conversion");
-        logits.chunks(classes.max(1)).map(Self::from_logits).collect()
+        values(logits).chunks(classes.max(1)).map(Self::from_logits).collect()
     }
 
     /// Whether the prediction is this class.

@@ -5,8 +5,8 @@ use rayon::prelude::*;
 
 use super::super::base::{check, check_parameter};
 use super::super::classes::others;
+use super::super::draw::direction;
 use super::super::rows::{put, take};
-use super::super::start::noise;
 use super::super::{Attack, AttackError, Goal, Norm};
 use super::loss::{ApgdLoss, Objective};
 use super::run::{Outcome, Run};
@@ -177,7 +177,7 @@ impl Apgd {
         let mut change = vec![0f32; shape[0] * size];
         change.par_chunks_mut(size.max(1)).enumerate().for_each(|(image, change)| {
             let mut rng = generator(Purpose::Start, self.seed, &[goal.index(image), run as u64]);
-            let noise = noise(self.norm, size, &mut rng);
+            let noise = direction(self.norm, size, &mut rng);
             // L1 keeps the noise as it is: projected onto the ball, it is sparse.
             let scale = if self.norm == Norm::L1 { 1.0 } else { epsilon / self.norm.measure_values(&noise) };
             change.iter_mut().zip(noise).for_each(|(c, n)| *c = (n * scale) as f32);

@@ -5,10 +5,10 @@ use burn::tensor::Tensor;
 use crate::attack::adam::Adam;
 use crate::attack::base::{check, step};
 use crate::attack::best::{Best, unset};
-use crate::attack::constant::ConstantSearch;
+use crate::attack::constant::{ConstantSearch, falling};
 use crate::attack::hinge::{Hinge, reached_with};
 use crate::attack::parameters::{above_zero, at_least_one, from_zero};
-use crate::attack::rows::{take, values};
+use crate::attack::rows::take;
 use crate::attack::{Attack, AttackError, Goal, Norm, tanh_space};
 use crate::classifier::Frozen;
 use crate::pixels::Epsilon;
@@ -215,13 +215,7 @@ impl Attack for CarliniWagner {
                 let mut change = tried.clone() - running.rebuilt.clone();
                 let mut tried = tried;
                 if self.early_stop && done % self.steps.div_ceil(10) == 0 {
-                    let sizes = values(Norm::L2.measure(change.clone()));
-                    let losses: Vec<f32> =
-                        hinge.losses.iter().zip(sizes).map(|(h, size)| h + size * size).collect();
-                    let slots: Vec<usize> = (0..losses.len())
-                        .filter(|&slot| losses[slot] <= 0.9999 * running.last[slot])
-                        .collect();
-                    running.last = losses;
+                    let slots = falling(&hinge.losses, change.clone(), &mut running.last);
                     if slots.is_empty() {
                         break;
                     }

@@ -5,8 +5,8 @@ use rayon::prelude::*;
 
 use super::super::base::{check, check_parameter, finite_or_zero, step};
 use super::super::classes::{others, pick};
+use super::super::draw::direction;
 use super::super::rows::{take, values};
-use super::super::start::noise;
 use super::super::{Attack, AttackError, Goal, Norm};
 use super::projection::project;
 use crate::classifier::Frozen;
@@ -174,7 +174,7 @@ impl Fab {
         }
         points.par_chunks_mut(size).enumerate().for_each(|(image, point)| {
             let mut rng = generator(Purpose::Fab, self.seed, &[goal.index(image), run as u64]);
-            let noise = noise(self.norm, size, &mut rng);
+            let noise = direction(self.norm, size, &mut rng);
             let scale = 0.5 * sizes[image].min(self.radius()) / self.norm.measure_values(&noise);
             for (pixel, noise) in point.iter_mut().zip(noise) {
                 *pixel = ((f64::from(*pixel) + noise * scale) as f32).clamp(0.0, 1.0);

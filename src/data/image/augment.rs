@@ -13,7 +13,8 @@ use crate::data::DataError;
 /// | --- | --- | --- | --- |
 /// | `crop_scale` | (0.6, 1) | smallest and largest share of the image's area in the crop | 0 < a ≤ b ≤ 1 |
 /// | `crop_ratio` | (3/4, 4/3) | smallest and largest width/height of the crop | 0 < a ≤ b |
-/// | `flips` | true | mirror left to right and top to bottom, each with probability 1/2 | |
+/// | `horizontal_flips` | true | mirror left to right with probability 1/2 | |
+/// | `vertical_flips` | true | mirror top to bottom with probability 1/2 | |
 /// | `quarter_turns` | false | turn by 0, 90, 180 or 270 degrees, each with probability 1/4 | |
 ///
 /// The crop is drawn as by torchvision's `RandomResizedCrop`: ten tries for an area and ratio that fit, then
@@ -25,8 +26,10 @@ pub struct Augmentation {
     pub crop_scale: (f64, f64),
     /// Smallest and largest width/height of the crop.
     pub crop_ratio: (f64, f64),
-    /// Mirror left to right and top to bottom, each with probability 1/2.
-    pub flips: bool,
+    /// Mirror left to right with probability 1/2.
+    pub horizontal_flips: bool,
+    /// Mirror top to bottom with probability 1/2.
+    pub vertical_flips: bool,
     /// Turn by a random multiple of 90 degrees.
     pub quarter_turns: bool,
 }
@@ -48,7 +51,18 @@ impl Augmentation {
     /// Crops of 60 to 100 % of the area and flips. The paper says only that it trains on augmented crops of
     /// 224 x 224.
     pub fn paper() -> Self {
-        Self { crop_scale: (0.6, 1.0), crop_ratio: (3.0 / 4.0, 4.0 / 3.0), flips: true, quarter_turns: false }
+        Self {
+            crop_scale: (0.6, 1.0),
+            crop_ratio: (3.0 / 4.0, 4.0 / 3.0),
+            horizontal_flips: true,
+            vertical_flips: true,
+            quarter_turns: false,
+        }
+    }
+
+    /// Crops of 80 to 100 % of the area, mirrored left to right only: for images that have a top, such as X-rays.
+    pub fn upright() -> Self {
+        Self { crop_scale: (0.8, 1.0), vertical_flips: false, ..Self::paper() }
     }
 
     /// Whether every field is in its documented range.
@@ -77,8 +91,8 @@ impl Augmentation {
         let part = self.crop_box(width, height, || rng.random::<f64>());
         let orientation = Orientation {
             quarter_turns: if self.quarter_turns { rng.random_range(0..4) } else { 0 },
-            flip_horizontally: self.flips && rng.random(),
-            flip_vertically: self.flips && rng.random(),
+            flip_horizontally: self.horizontal_flips && rng.random(),
+            flip_vertically: self.vertical_flips && rng.random(),
         };
         View { part, orientation }
     }
@@ -184,6 +198,25 @@ mod tests {
         for crop_ratio in [(0.0, 1.0), (2.0, 1.0), (1.0, f64::INFINITY), (f64::NAN, 1.0)] {
             assert!(Augmentation { crop_ratio, ..paper }.validate().is_err(), "{crop_ratio:?}");
         }
+    }
+
+    #[test]
+    fn an_image_with_a_top_keeps_it() {
+        let flips = |augmentation: Augmentation| {
+            let mut rng = generator(Purpose::Augmentation, 0, &[]);
+            let drawn = (0..400).map(|_| augmentation.draw(50, 40, &mut rng).orientation);
+            drawn.fold([0, 0], |[h, v], o| {
+                [h + u32::from(o.flip_horizontally), v + u32::from(o.flip_vertically)]
+            })
+        };
+        // Five standard deviations of a fair coin are 50 of 400.
+        let [horizontal, vertical] = flips(Augmentation::upright());
+        assert!((150..250).contains(&horizontal) && vertical == 0, "{horizontal} {vertical}");
+        let [horizontal, vertical] = flips(Augmentation::paper());
+        assert!(
+            (150..250).contains(&horizontal) && (150..250).contains(&vertical),
+            "{horizontal} {vertical}"
+        );
     }
 
     #[test]

@@ -65,15 +65,11 @@ fn fresh(count: usize) -> Vec<Line> {
 #[cfg(target_os = "linux")]
 fn advise_huge_pages(lines: &mut Vec<Line>) {
     const HUGE: usize = 2 << 20;
-    const MADV_HUGEPAGE: std::ffi::c_int = 14;
-    unsafe extern "C" {
-        fn madvise(from: *mut std::ffi::c_void, length: usize, advice: std::ffi::c_int) -> std::ffi::c_int;
-    }
     let spare = lines.spare_capacity_mut();
     let (skip, length) = (spare.as_ptr().addr().wrapping_neg() % HUGE, size_of_val(spare));
     if let Some(whole) = length.checked_sub(skip).map(|rest| rest / HUGE * HUGE).filter(|&whole| whole > 0) {
         // SAFETY: the range lies in memory that the vector owns; the advice changes no contents, and may be refused.
-        unsafe { madvise(spare.as_mut_ptr().cast::<u8>().add(skip).cast(), whole, MADV_HUGEPAGE) };
+        unsafe { libc::madvise(spare.as_mut_ptr().cast::<u8>().add(skip).cast(), whole, libc::MADV_HUGEPAGE) };
     }
 }
 
