@@ -69,7 +69,9 @@ fn advise_huge_pages(lines: &mut Vec<Line>) {
     let (skip, length) = (spare.as_ptr().addr().wrapping_neg() % HUGE, size_of_val(spare));
     if let Some(whole) = length.checked_sub(skip).map(|rest| rest / HUGE * HUGE).filter(|&whole| whole > 0) {
         // SAFETY: the range lies in memory that the vector owns; the advice changes no contents, and may be refused.
-        unsafe { libc::madvise(spare.as_mut_ptr().cast::<u8>().add(skip).cast(), whole, libc::MADV_HUGEPAGE) };
+        unsafe {
+            libc::madvise(spare.as_mut_ptr().cast::<u8>().add(skip).cast(), whole, libc::MADV_HUGEPAGE)
+        };
     }
 }
 
