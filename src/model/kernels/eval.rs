@@ -197,7 +197,7 @@ impl Packed {
                     // SAFETY: the buffers have these sizes, and the parts write different pixels.
                     unsafe { dispatch(self.level, kernel) }
                 });
-                crew.split(halo.stream(), MAX_PIXELS, |_, from, to| {
+                crew.split(pixels, MAX_PIXELS, |_, from, to| {
                     let kernel = Conv3 {
                         x: mid.ptr(),
                         halo,

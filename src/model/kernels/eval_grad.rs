@@ -9,8 +9,8 @@ use super::eval::{Packed, block_sizes};
 use super::forward_kernels::Conv3;
 use super::plane::Halo;
 use super::simd::{Kernel, LANES, MAX_PIXELS, Simd, dispatch};
-use super::stem::{StemBack, StemSize, unpool};
-use super::tile::{Conv, Epilogue, convolve};
+use super::stem::{StemBack, StemSize, Unpool};
+use super::tile::{Conv, Epilogue, NO_ROWS, convolve};
 
 /// What a forward pass leaves for [`Packed::backward`]: about 2 MB an image of 224 x 224 on DenseNet-121.
 pub(crate) struct EvalState {
@@ -116,7 +116,7 @@ impl Packed {
                     &g[planes * pixels * LANES..][..plan.growth_planes * pixels * LANES],
                     &mut dy,
                 );
-                crew.split(halo.stream(), MAX_PIXELS, |_, from, to| {
+                crew.split(pixels, MAX_PIXELS, |_, from, to| {
                     let kernel = Conv3 {
                         x: dy.ptr(),
                         halo,
@@ -172,10 +172,14 @@ impl Packed {
                 g = before;
             }
         }
-        let d = &g[..plan.stem_planes * size.pixels_out() * LANES];
-        let mut conv = Buffer::new((plan.stem_planes * size.conv_pixels() + MAX_PIXELS) * LANES);
-        // SAFETY: the forward pass filled the winners.
-        unsafe { unpool(size, d, state.winners.ptr(), &mut conv) };
+        let conv = Buffer::new((plan.stem_planes * size.conv_pixels() + MAX_PIXELS) * LANES);
+        crew.split(size.conv_height, 2, |_, from, to| {
+            let (planes, winners, rows) = (plan.stem_planes, state.winners.ptr(), (from, to));
+            // SAFETY: the forward pass filled the winners, and the parts write different rows.
+            unsafe {
+                dispatch(self.level, Unpool { size, planes, d: g.ptr(), winners, rows, conv: conv.ptr() });
+            }
+        });
         let padded = Buffer::zeroed(size.padded());
         crew.split(size.padded_height(), 2, |_, from, to| {
             let (weights, rows) = (&self.stem.backward, (from, to));
@@ -234,6 +238,7 @@ impl<E: Epilogue> Kernel for Pointwise<'_, E> {
             planes: self.planes,
             plane: self.plane,
             taps: &[0],
+            row: NO_ROWS,
             depth: LANES,
             weights: self.weights.ptr().0,
             out_planes: self.out_planes,
@@ -265,6 +270,12 @@ impl<const ADD: bool> Epilogue for Keep<ADD> {
                 }
             }
         }
+    }
+
+    #[inline(always)]
+    fn ahead(&self, plane: usize, _unit: usize, px: usize, last: bool) -> [Option<*const f32>; 2] {
+        let at = (plane * self.mask_plane + px) * LANES;
+        [last.then(|| self.y.at(at).0.cast_const()), None]
     }
 }
 

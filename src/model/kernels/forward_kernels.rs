@@ -3,7 +3,7 @@
 use super::buffer::{Buffer, Ptr};
 use super::plane::{Halo, NormRelu, Rows, Store};
 use super::simd::{Kernel, LANES, Simd};
-use super::tile::{CHUNK, Conv, Epilogue, convolve};
+use super::tile::{CHUNK, Conv, Epilogue, NO_ROWS, convolve};
 
 /// Mean over the pixels of each channel.
 pub(super) fn average(y: &[f32], pixels: usize, lanes: &[usize], pooled: &mut [f32]) {
@@ -60,6 +60,7 @@ impl<E: Epilogue> Kernel for Bottleneck<'_, E> {
                 planes: self.norm.planes,
                 plane,
                 taps: &[0],
+                row: NO_ROWS,
                 depth: LANES,
                 weights: self.weights.ptr().0,
                 out_planes: self.out_planes,
@@ -103,27 +104,37 @@ pub(super) struct Conv3<'a, E> {
     pub planes: usize,
     pub weights: &'a Buffer,
     pub out_planes: usize,
-    /// Of the stream.
+    /// Of the output's pixels.
     pub range: (usize, usize),
     pub then: E,
 }
 
 impl<E: Epilogue> Kernel for Conv3<'_, E> {
     #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
-        let taps = self.halo.taps();
-        let conv = Conv {
+    unsafe fn run<S: Simd>(mut self) {
+        let (taps, width, (from, to)) = (self.halo.taps(), self.halo.width, self.range);
+        let stream = Conv {
             x: self.x.0.wrapping_add(self.halo.lead()),
             planes: self.planes,
             plane: self.halo.plane(),
             taps: &taps,
+            row: NO_ROWS,
             depth: LANES,
             weights: self.weights.ptr().0,
             out_planes: self.out_planes,
         };
-        let mut then = Rows { halo: self.halo, then: self.then };
         // SAFETY: the caller's contract; a haloed plane has room for a tile behind its end.
-        unsafe { convolve::<S, _, LANES>(&conv, self.range.0, self.range.1, &mut then) }
+        unsafe {
+            if width % S::PIXELS == 0 && from % S::PIXELS == 0 {
+                let rows = Conv { row: width, ..stream };
+                convolve::<S, _, LANES>(&rows, from, to, &mut self.then);
+            } else {
+                // Where tiles do not fit the rows, the halo's column is computed too, and left out.
+                let (from, to) = (from + from / width, to + to.saturating_sub(1) / width);
+                let mut then = Rows { halo: self.halo, then: self.then };
+                convolve::<S, _, LANES>(&stream, from, to, &mut then);
+            }
+        }
     }
 }
 
@@ -234,6 +245,7 @@ impl Kernel for Transition<'_> {
             planes: self.pool.norm.planes,
             plane: pixels * LANES,
             taps: &[0],
+            row: NO_ROWS,
             depth: LANES,
             weights: self.weights.ptr().0,
             out_planes: self.out_planes,

@@ -5,7 +5,7 @@ use super::forward_kernels::NormPool;
 use super::plane::{Halo, NormBack, NormRelu};
 use super::reduce::{Sums, WeightSum};
 use super::simd::{Kernel, LANES, Simd};
-use super::tile::{CHUNK, Conv, Epilogue, convolve, outer};
+use super::tile::{CHUNK, Conv, Epilogue, NO_ROWS, convolve, outer};
 
 /// Where a kernel adds the sums of its gradients `d`, and of `d * (x - mean)`, a lane.
 #[derive(Clone, Copy)]
@@ -274,6 +274,7 @@ impl Kernel for BottleneckWeights<'_> {
                     planes: self.mid_planes,
                     plane,
                     taps: &[0],
+                    row: NO_ROWS,
                     depth: LANES,
                     weights: self.weights.ptr().0,
                     out_planes: self.norm.planes,

@@ -73,6 +73,9 @@ pub(super) trait Simd: Copy {
     /// Asks for the cache line of an address, which need not be valid.
     #[inline(always)]
     unsafe fn prefetch(_: *const f32) {}
+    /// The same for what is needed so late that it should wait in the second-level cache.
+    #[inline(always)]
+    unsafe fn prefetch_far(_: *const f32) {}
     unsafe fn load(from: *const f32) -> Self::V;
     unsafe fn store(to: *mut f32, v: Self::V);
     unsafe fn splat(x: f32) -> Self::V;
@@ -219,6 +222,10 @@ mod x86 {
         #[inline(always)]
         unsafe fn prefetch(at: *const f32) {
             unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+        }
+        #[inline(always)]
+        unsafe fn prefetch_far(at: *const f32) {
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
         }
         #[inline(always)]
         unsafe fn load(from: *const f32) -> __m512 {

@@ -5,7 +5,7 @@ use super::buffer::{Buffer, Ptr};
 use super::plane::Store;
 use super::reduce::WeightSum;
 use super::simd::{Kernel, LANES, MAX_PIXELS, Simd};
-use super::tile::{Conv, Epilogue, convolve, outer8};
+use super::tile::{Conv, Epilogue, NO_ROWS, convolve, outer8};
 
 /// The winner's number where ReLU stops the gradient.
 const NO_WINNER: u8 = 9;
@@ -102,6 +102,7 @@ impl Kernel for StemConv<'_> {
                 planes: 1,
                 plane: 0,
                 taps: &taps,
+                row: NO_ROWS,
                 depth: 7,
                 weights: self.weights.ptr().0,
                 out_planes: self.planes,
@@ -177,29 +178,47 @@ impl Kernel for StemPool<'_> {
     }
 }
 
-/// Adds the gradient of the pooled pixels, `[plane][pixel][32]`, to the convolution's pixels that won.
-///
-/// # Safety
-///
-/// `winners` must hold a byte for each element of `d`.
-pub(super) unsafe fn unpool(size: StemSize, d: &[f32], winners: Ptr, conv: &mut [f32]) {
-    let planes = d.len() / (size.pixels_out() * LANES);
-    // SAFETY: the caller's contract.
-    let winners = unsafe { std::slice::from_raw_parts(winners.0.cast::<u8>(), d.len()) };
-    conv.fill(0.0);
-    for plane in 0..planes {
-        let conv = &mut conv[plane * size.conv_pixels() * LANES..][..size.conv_pixels() * LANES];
-        for r in 0..size.height_out {
-            for c in 0..size.width_out {
-                let at = (plane * size.pixels_out() + r * size.width_out + c) * LANES;
-                let (d, winners) = (&d[at..][..LANES], &winners[at..][..LANES]);
-                for lane in 0..LANES {
-                    let t = usize::from(winners[lane]);
-                    if t < usize::from(NO_WINNER) {
-                        let (y, x) = (2 * r + t / 3 - 1, 2 * c + t % 3 - 1);
-                        conv[(y * size.conv_width + x) * LANES + lane] += d[lane];
+/// Gradient of the convolution's rows `rows.0..rows.1` from that of the pooled pixels, both `[plane][pixel][32]`: a pixel
+/// collects it from the windows that it won.
+pub(super) struct Unpool {
+    pub size: StemSize,
+    pub planes: usize,
+    pub d: Ptr,
+    /// As [`StemPool::winners`].
+    pub winners: Ptr,
+    pub rows: (usize, usize),
+    pub conv: Ptr,
+}
+
+impl Kernel for Unpool {
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let size = self.size;
+        // The one or two windows over a row or column, each with the kernel's row or column there.
+        let over =
+            |at: usize, len: usize| (at / 2..=at.div_ceil(2).min(len - 1)).map(move |r| (r, at + 1 - 2 * r));
+        for plane in 0..self.planes {
+            for (y, x) in (self.rows.0..self.rows.1).flat_map(|y| (0..size.conv_width).map(move |x| (y, x))) {
+                let mut sum = [0.0; LANES];
+                for (r, kernel_row) in over(y, size.height_out) {
+                    for (c, kernel_column) in over(x, size.width_out) {
+                        let at = (plane * size.pixels_out() + r * size.width_out + c) * LANES;
+                        // SAFETY: the caller's buffers hold all pooled pixels.
+                        let (d, winners) = unsafe {
+                            (
+                                &*self.d.0.add(at).cast::<[f32; LANES]>(),
+                                &*self.winners.0.cast::<u8>().add(at).cast::<[u8; LANES]>(),
+                            )
+                        };
+                        let tap = (kernel_row * 3 + kernel_column) as u8;
+                        for lane in 0..LANES {
+                            sum[lane] += if winners[lane] == tap { d[lane] } else { 0.0 };
+                        }
                     }
                 }
+                let at = (plane * size.conv_pixels() + y * size.conv_width + x) * LANES;
+                // SAFETY: the caller's buffer holds all of the convolution's pixels.
+                unsafe { *self.conv.0.add(at).cast::<[f32; LANES]>() = sum };
             }
         }
     }
@@ -257,6 +276,7 @@ impl Kernel for StemBack<'_> {
             planes: self.plan.stem_planes,
             plane: size.conv_pixels() * LANES,
             taps: &[0],
+            row: NO_ROWS,
             depth: LANES,
             weights: self.weights.ptr().0,
             out_planes: (taps.len() * 8).div_ceil(LANES),

@@ -9,7 +9,8 @@ use super::train_grad::Gradients;
 use super::{Arch, NormStatistics, Packed, TrainState};
 
 fn tiny() -> impl Strategy<Value = (Arch, [usize; 3])> {
-    let sizes = (1usize..=4, 29usize..=50, 29usize..=50);
+    // From 53 pixels on the first block's rows are whole tiles of the widest vectors.
+    let sizes = (1usize..=4, 29usize..=50, prop_oneof![29usize..=50, 53usize..=56]);
     let blocks = prop::collection::vec(1usize..=3, 1..=3);
     (1usize..=40, blocks, 2usize..=70, 1usize..=4, 1usize..=4, sizes).prop_map(
         |(growth_rate, block_config, num_init_features, bn_size, in_channels, (n, h, w))| {
@@ -244,24 +245,26 @@ fn threads(count: usize) -> rayon::ThreadPool {
 
 #[test]
 fn an_image_gives_the_same_bits_in_any_batch_and_on_any_number_of_threads() {
-    let case = Case::new(arch(), [33, 45, 61], 3);
-    let (image, features) = (3 * 45 * 61, case.arch.features());
-    for level in Level::available() {
-        let packed = Packed::with_level(&case.arch, &case.params, &case.stats, level);
-        let (pooled, gradient) = evaluate(&packed, &case.images, &case.grad, case.shape);
-        for count in [1, 2, 3, 4] {
-            for (first, n) in [(0, 1), (32, 1), (7, 2), (5, 3), (0, 33)] {
-                let images = &case.images[first * image..][..n * image];
-                let grad = &case.grad[first * features..][..n * features];
-                let alone = threads(count).install(|| evaluate(&packed, images, grad, [n, 45, 61]));
-                assert!(
-                    alone.0 == pooled[first * features..][..n * features],
-                    "{level:?}, {count} threads, {n} images"
-                );
-                assert!(
-                    alone.1 == gradient[first * image..][..n * image],
-                    "{level:?}, {count} threads, {n} images"
-                );
+    for (h, w) in [(45, 61), (33, 55)] {
+        let case = Case::new(arch(), [33, h, w], 3);
+        let (image, features) = (3 * h * w, case.arch.features());
+        for level in Level::available() {
+            let packed = Packed::with_level(&case.arch, &case.params, &case.stats, level);
+            let (pooled, gradient) = evaluate(&packed, &case.images, &case.grad, case.shape);
+            for count in [1, 2, 3, 4] {
+                for (first, n) in [(0, 1), (32, 1), (7, 2), (5, 3), (0, 33)] {
+                    let images = &case.images[first * image..][..n * image];
+                    let grad = &case.grad[first * features..][..n * features];
+                    let alone = threads(count).install(|| evaluate(&packed, images, grad, [n, h, w]));
+                    assert!(
+                        alone.0 == pooled[first * features..][..n * features],
+                        "{level:?}, {count} threads, {n} images of {h} x {w}"
+                    );
+                    assert!(
+                        alone.1 == gradient[first * image..][..n * image],
+                        "{level:?}, {count} threads, {n} images of {h} x {w}"
+                    );
+                }
             }
         }
     }

@@ -8,19 +8,24 @@ use super::simd::{LANES, MAX_PIXELS, Simd};
 /// Pixels that a kernel handles between two looks at the weights: its inputs stay in the second-level cache.
 pub(super) const CHUNK: usize = 112;
 
-/// How far ahead weights are asked for, in floats.
+/// How far ahead a tile asks for its weights, in floats.
 const AHEAD: usize = 8 * LANES;
+
+/// [`Conv::row`] where the stream has no gaps.
+pub(super) const NO_ROWS: usize = usize::MAX;
 
 /// A convolution over a stream of pixels.
 ///
-/// Output pixel `q`, input plane `i`, tap `t` and channel `c` meet at `x + i * plane + taps[t] + q * STEP + c`; the
-/// weights are `[out plane][in plane][tap][depth][32]`.
+/// Output pixel `q`, input plane `i`, tap `t` and channel `c` meet at
+/// `x + i * plane + taps[t] + (q + q / row) * STEP + c`; the weights are `[out plane][in plane][tap][depth][32]`.
 #[derive(Clone, Copy)]
 pub(super) struct Conv<'a> {
     pub x: *const f32,
     pub planes: usize,
     pub plane: usize,
     pub taps: &'a [isize],
+    /// Pixels of a row behind which the stream has one that does not count, or [`NO_ROWS`]. No tile may cross a row.
+    pub row: usize,
     /// Channels of a tap.
     pub depth: usize,
     pub weights: *const f32,
@@ -74,6 +79,8 @@ pub(super) unsafe fn convolve<S: Simd, E: Epilogue, const STEP: usize>(
     let (chunk, units) = (CHUNK / S::PIXELS * S::PIXELS, conv.planes * conv.taps.len());
     for first in (from..to).step_by(chunk) {
         let last = (first + chunk).min(to);
+        // Every tile asks for its share of the next group's weights, which may lie beyond the second-level cache.
+        let share = LANES.div_ceil((last - first).div_ceil(S::PIXELS));
         for plane in 0..conv.out_planes {
             for start in (0..units).step_by(conv.group()) {
                 let group = start..(start + conv.group()).min(units);
@@ -81,15 +88,17 @@ pub(super) unsafe fn convolve<S: Simd, E: Epilogue, const STEP: usize>(
                     let count = (last - px).min(S::PIXELS);
                     // SAFETY: the caller's contract, and the sums hold a chunk and a tile behind it.
                     unsafe {
-                        let x = conv.x.add(px * STEP);
+                        let x = conv.x.add((px + px / conv.row) * STEP);
                         let weights = conv.weights.add((plane * units + start) * conv.depth * LANES);
                         let tile = sums.add((px - first) * LANES);
                         let ahead = epilogue.ahead(plane, start, px, group.end == units);
                         let ahead = ahead.map(|at| at.unwrap_or(weights));
+                        let done = LANES + (px - first) / S::PIXELS * share;
+                        let next = (weights.wrapping_add(group.len() * conv.depth * done), share);
                         if count * 2 <= S::PIXELS {
-                            conv_tile::<S, STEP, true>(conv, group.clone(), x, weights, ahead, tile);
+                            conv_tile::<S, STEP, true>(conv, group.clone(), x, weights, ahead, next, tile);
                         } else {
-                            conv_tile::<S, STEP, false>(conv, group.clone(), x, weights, ahead, tile);
+                            conv_tile::<S, STEP, false>(conv, group.clone(), x, weights, ahead, next, tile);
                         }
                         if group.end == units {
                             epilogue.tile::<S>(plane, px, count, tile);
@@ -102,7 +111,7 @@ pub(super) unsafe fn convolve<S: Simd, E: Epilogue, const STEP: usize>(
 }
 
 /// A group's part of one tile, kept in registers: written to `tile` by the first group, added by the others. `HALF`
-/// computes only half of the pixels.
+/// computes only half of the pixels. `next` is what a later tile reads: an address, and floats a channel.
 ///
 /// # Safety
 ///
@@ -114,6 +123,7 @@ unsafe fn conv_tile<S: Simd, const STEP: usize, const HALF: bool>(
     x: *const f32,
     weights: *const f32,
     ahead: [*const f32; 2],
+    next: (*const f32, usize),
     tile: *mut f32,
 ) {
     let pixels = if HALF { S::PIXELS / 2 } else { S::PIXELS };
@@ -124,7 +134,7 @@ unsafe fn conv_tile<S: Simd, const STEP: usize, const HALF: bool>(
             let mut w = weights.add(part * 2 * S::WIDTH);
             let zero = S::splat(0.0);
             let mut acc = [[zero; 2]; MAX_PIXELS];
-            let mut ahead_at = 0;
+            let (mut ahead_at, mut next_at) = (0, next.0);
             for unit in group.clone() {
                 let (plane, tap) = (unit / conv.taps.len(), unit % conv.taps.len());
                 let base = x.add(plane * conv.plane).offset(conv.taps[tap]);
@@ -137,6 +147,8 @@ unsafe fn conv_tile<S: Simd, const STEP: usize, const HALF: bool>(
                         S::prefetch(ahead.wrapping_add(ahead_at));
                     }
                     ahead_at += ahead_step;
+                    S::prefetch_far(next_at);
+                    next_at = next_at.wrapping_add(next.1);
                     let w0 = S::load(w);
                     let w1 = S::load(w.add(S::WIDTH));
                     for (p, acc) in acc.iter_mut().enumerate().take(pixels) {

@@ -422,7 +422,7 @@ impl Batch<'_> {
                 planes,
                 weights: &conv.forward,
                 out_planes: self.plan.growth_planes,
-                range: (0, halo.stream()),
+                range: (0, pixels),
                 then: Store { y: y.at(image * stride), plane: pixels * LANES },
             };
             // SAFETY: as above.

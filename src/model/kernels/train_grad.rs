@@ -11,7 +11,7 @@ use super::grad_kernels::{
 use super::plane::NormBack;
 use super::reduce::{Groups, Sums, WeightSums};
 use super::simd::{LANES, MAX_PIXELS, dispatch};
-use super::stem::{StemBack, StemWeights, unpool};
+use super::stem::{StemBack, StemWeights, Unpool};
 use super::tile::CHUNK;
 use super::train::{NormHalo, NormState, TrainState};
 
@@ -203,7 +203,7 @@ impl TrainState {
                     planes: growth_planes,
                     weights: &state.conv2.backward,
                     out_planes: mid_planes,
-                    range: (0, halo.stream()),
+                    range: (0, halo.height * halo.width),
                     then: GrowBack {
                         a,
                         halo,
@@ -370,22 +370,24 @@ impl TrainState {
         let complete = self.complete(0, shared);
         let conv_stride = planes * size.conv_pixels() * LANES;
         // The gradient of norm0's output: sparse, and cheaper to make twice than to keep.
-        let unpooled = |image: usize, conv: &mut Buffer| {
+        let unpooled = |image: usize, conv: &Buffer| {
             let x = self.blocks[0].x.ptr().at(image * stride);
             let back = complete.back(g.ptr().at(image * stride), x, pixels * LANES, &self.behind(0).mean);
             let d = Buffer::new(planes * pixels * LANES);
             // SAFETY: as above.
             unsafe {
                 dispatch(self.level, NormBackTo { back, planes, pixels, y: d.ptr() });
-                unpool(size, &d, self.winners.ptr().at(image * planes * pixels * LANES / 4), conv);
+                let winners = self.winners.ptr().at(image * planes * pixels * LANES / 4);
+                let rows = (0, size.conv_height);
+                dispatch(self.level, Unpool { size, planes, d: d.ptr(), winners, rows, conv: conv.ptr() });
             }
         };
         let groups = Groups::new(self.n);
         let sums = groups.map(|_, images| {
             let mut sums = Sums::new(planes);
-            let mut conv = Buffer::new(conv_stride);
+            let conv = Buffer::new(conv_stride);
             for image in images {
-                unpooled(image, &mut conv);
+                unpooled(image, &conv);
                 let kernel = StemSums {
                     d: conv.ptr(),
                     x: self.conv0.ptr().at(image * conv_stride),
@@ -408,10 +410,10 @@ impl TrainState {
         let weights = WeightSums::stem(groups.count(), &plan.conv0);
         let images = groups.map(|group, images| {
             let mut sum = weights.group(group);
-            let mut conv = Buffer::new(conv_stride + MAX_PIXELS * LANES);
+            let conv = Buffer::new(conv_stride + MAX_PIXELS * LANES);
             let mut gradients = Vec::new();
             for image in images {
-                unpooled(image, &mut conv);
+                unpooled(image, &conv);
                 let x = self.conv0.ptr().at(image * conv_stride);
                 let back = back.back(conv.ptr(), x, size.conv_pixels() * LANES, &norm.mean);
                 let padded = self.padded.ptr().at(image * size.padded());
