@@ -36,8 +36,14 @@ impl Classifier for SmallNet {
 fn main() -> Result<(), AttackError> {
     let device = Device::default();
     device.seed(0);
-    let victim = Frozen::new(SmallNet::new(&device));
-    let images = Tensor::<4>::random([8, 3, 64, 64], burn::tensor::Distribution::Uniform(0.0, 1.0), &device);
+    let noise = Tensor::<4>::random([8, 3, 64, 64], burn::tensor::Distribution::Uniform(0.0, 1.0), &device);
+    let brightness = Tensor::<1>::from_floats([0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0], &device);
+    let images = noise * brightness.reshape([8, 1, 1, 1]);
+    let mut net = SmallNet::new(&device);
+    // Untrained, it gives all images one answer: its boundary is put among them.
+    let middle = net.logits(images.clone()).mean_dim(0).flatten::<1>(0, 1);
+    net.classifier.bias = net.classifier.bias.map(|bias| bias.map(|bias| bias - middle));
+    let victim = Frozen::new(net);
     // The network's own answers stand in for labels: the attack has to change them.
     let labels = victim.predict(images.clone());
 

@@ -162,7 +162,7 @@ fn train_makes_a_checkpoint_to_start_from() {
 #[test]
 fn own_model_runs() {
     let said = succeed(&mut example("own_model"));
-    assert!(said.contains("of 8 answers changed"), "{said}");
+    assert!(said.contains("at epsilon 16/255: 8 of 8 answers changed"), "{said}");
 }
 
 #[test]
