@@ -66,7 +66,7 @@ pub mod prelude {
     };
     pub use crate::defense::{GaussianNoise, TrainTransform};
     pub use crate::evaluate::{Battery, Evaluation, Robustness, TransferMatrix};
-    pub use crate::model::{DenseNet, DenseNetConfig, Normalized, Trainable, Transfer as _};
+    pub use crate::model::{DenseNet, DenseNetConfig, FineTune as _, Normalized, Trainable};
     pub use crate::pixels::{Epsilon, Normalization};
     #[cfg(feature = "train")]
     pub use crate::train::{Trained, Trainer, TrainingConfig, train};

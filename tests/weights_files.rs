@@ -175,7 +175,7 @@ fn burns_own_format_is_read_with_and_without_a_wrapper() {
 
 #[test]
 fn a_frozen_part_is_still_frozen_after_loading() {
-    use histoguard::model::{Trainable, Transfer};
+    use histoguard::model::{FineTune, Trainable};
     let config = &expected()["torchvision.pth"].config;
     for device in [Device::default(), Device::default().autodiff()] {
         let net = config.of_net().init(&device).with_trainable(Trainable::HeadOnly);

@@ -2,19 +2,19 @@
 
 use burn::config::Config;
 use burn::module::Module;
-use burn::nn::conv::Conv2d;
-use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
-use burn::nn::{BatchNorm, BatchNormConfig, Linear, PaddingConfig2d};
+use burn::nn::pool::MaxPool2dConfig;
+use burn::nn::{BatchNormConfig, Linear, PaddingConfig2d};
 use burn::tensor::activation::relu;
 use burn::tensor::module::adaptive_avg_pool2d;
 use burn::tensor::{Device, Tensor};
 
 use super::dense_block::{DenseBlock, DenseLayer};
+use super::features::Features;
+use super::fused;
 use super::init::Init;
 use super::packed_cache::PackedCache;
 use super::parts::Part;
 use super::transition::Transition;
-use super::{batch_norm, fused};
 use crate::classifier::Classifier;
 
 /// A member of the DenseNet family, as in `torchvision.models.densenet`.
@@ -167,9 +167,9 @@ pub struct DenseNet {
     pub features: Features,
     /// From pooled features to class scores.
     pub classifier: Linear,
-    pub(super) packed: PackedCache,
+    packed: PackedCache,
     #[module(skip)]
-    pub(super) kernels: bool,
+    kernels: bool,
 }
 
 impl DenseNet {
@@ -189,7 +189,8 @@ impl DenseNet {
     /// Panics on another number of channels and on smaller images.
     pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
         let pooled = self.embed(images);
-        fused::classify(self, &pooled).unwrap_or_else(|| self.classifier.forward(pooled))
+        let fused = self.kernels.then(|| fused::classify(&self.classifier, &pooled)).flatten();
+        fused.unwrap_or_else(|| self.classifier.forward(pooled))
     }
 
     /// What the classifier sees: the features after the last ReLU, averaged over the image.
@@ -211,7 +212,8 @@ impl DenseNet {
             height.min(width) >= least,
             "images: expected at least {least}x{least} pixels, found {height}x{width}"
         );
-        if let Some(pooled) = fused::embed(self, &images) {
+        let fused = self.kernels.then(|| fused::embed(&self.features, &self.packed, &images)).flatten();
+        if let Some(pooled) = fused {
             return pooled;
         }
         let features = relu(self.features.forward(images));
@@ -258,43 +260,6 @@ impl Classifier for DenseNet {
 
     fn num_classes(&self) -> usize {
         self.classifier.weight.lazy_shape()[1]
-    }
-}
-
-/// The convolutional part of a [`DenseNet`].
-#[derive(Module, Debug)]
-pub struct Features {
-    /// 7x7 convolution with stride 2.
-    pub conv0: Conv2d,
-    /// Batch norm of the first convolution.
-    pub norm0: BatchNorm,
-    /// 3x3 maximum with stride 2.
-    pub pool0: MaxPool2d,
-    /// The dense blocks, `denseblock1` first.
-    pub denseblocks: Vec<DenseBlock>,
-    /// What stands between them, `transition1` first.
-    pub transitions: Vec<Transition>,
-    /// The last batch norm.
-    pub norm5: BatchNorm,
-}
-
-impl Features {
-    /// Features before the last ReLU and the pooling.
-    ///
-    /// # Shapes
-    ///
-    /// - `images`: `[batch, in_channels, height, width]`
-    /// - output: `[batch, features, height / 32, width / 32]` for four blocks
-    pub fn forward(&self, images: Tensor<4>) -> Tensor<4> {
-        let hidden = relu(batch_norm::forward(&self.norm0, self.conv0.forward(images)));
-        let mut hidden = self.pool0.forward(hidden);
-        for (index, block) in self.denseblocks.iter().enumerate() {
-            hidden = block.forward(hidden);
-            if let Some(transition) = self.transitions.get(index) {
-                hidden = transition.forward(hidden);
-            }
-        }
-        batch_norm::forward(&self.norm5, hidden)
     }
 }
 

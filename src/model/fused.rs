@@ -1,35 +1,37 @@
 //! When the kernels stand in for burn's operations, and with what.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Dispatch, Flex};
 use burn::nn::conv::Conv2d;
-use burn::nn::{BatchNorm, PaddingConfig2d};
+use burn::nn::{BatchNorm, Linear, PaddingConfig2d};
 use burn::tensor::{DType, Tensor, TensorData};
 
+use super::batch_norm;
+use super::features::Features;
 use super::kernels::{self, Arch, Packed};
 use super::operation::{Call, PooledFeatures, values};
+use super::packed_cache::PackedCache;
 use super::parts::Part;
-use super::{DenseNet, Features, batch_norm};
 
 /// The pooled features by the kernels; none where the network is to be composed of burn's operations.
 ///
 /// The kernels take over on the CPU backend in single precision, unless dropout is active, norms differ in
 /// their mode, or somebody gave a part of the network another form than [`DenseNetConfig`](super::DenseNetConfig).
-pub(super) fn embed(net: &DenseNet, images: &Tensor<4>) -> Option<Tensor<2>> {
+pub(super) fn embed(features: &Features, cache: &PackedCache, images: &Tensor<4>) -> Option<Tensor<2>> {
     let [batch, _, height, width] = images.dims();
-    if !net.kernels || !enabled() || batch == 0 || primitive(images).is_none() {
+    if !enabled() || batch == 0 || primitive(images).is_none() {
         return None;
     }
-    let autodiff = images.device().is_autodiff() || net.features.conv0.weight.val().device().is_autodiff();
-    let mode = Mode::of(&net.features, autodiff)?;
-    if mode == Mode::Frozen {
-        let packed = packed(net)?;
-        let pooled = Dispatch::frozen_features(images.clone().into_dispatch(), packed);
+    let autodiff = images.device().is_autodiff() || features.conv0.weight.val().device().is_autodiff();
+    let mode = Mode::of(features, autodiff)?;
+    if mode == Mode::Evaluation {
+        let packed = packed(features, cache)?;
+        let pooled = Dispatch::evaluated_features(images.clone().into_dispatch(), packed);
         return Some(Tensor::from_dispatch(pooled));
     }
-    let arch = arch(&net.features)?;
+    let arch = arch(features)?;
     let training = mode == Mode::BatchStatistics;
     // The variance of a single value has no unbiased estimate.
     if training && batch * last_pixels(&arch, height, width) == 1 {
@@ -37,23 +39,23 @@ pub(super) fn embed(net: &DenseNet, images: &Tensor<4>) -> Option<Tensor<2>> {
     }
     let statistics = match training {
         true => None,
-        false => Some(primitives(running(&net.features))?.iter().flat_map(owned).collect()),
+        false => Some(primitives(running(features))?.iter().flat_map(owned).collect()),
     };
-    primitives(parameters(&net.features))?;
-    let flat = Tensor::cat(parameters(&net.features), 0);
+    primitives(parameters(features))?;
+    let flat = Tensor::cat(parameters(features), 0);
     let call = Arc::new(Call { arch, running: statistics, batch: OnceLock::new() });
     let pooled =
         Dispatch::trained_features(images.clone().into_dispatch(), flat.into_dispatch(), call.clone());
     if let Some(statistics) = call.batch.get() {
-        update_running(&net.features, &call.arch, statistics);
+        update_running(features, &call.arch, statistics);
     }
     Some(Tensor::from_dispatch(pooled))
 }
 
 /// The class scores by the kernels; none where the classifier is to be burn's.
-pub(super) fn classify(net: &DenseNet, pooled: &Tensor<2>) -> Option<Tensor<2>> {
-    let (weight, bias) = (net.classifier.weight.val(), net.classifier.bias.as_ref()?.val());
-    if !net.kernels || !enabled() || pooled.dims()[0] == 0 {
+pub(super) fn classify(classifier: &Linear, pooled: &Tensor<2>) -> Option<Tensor<2>> {
+    let (weight, bias) = (classifier.weight.val(), classifier.bias.as_ref()?.val());
+    if !enabled() || pooled.dims()[0] == 0 {
         return None;
     }
     primitive(pooled).and(primitive(&weight)).and(primitive(&bias))?;
@@ -77,7 +79,7 @@ fn enabled() -> bool {
 #[derive(Clone, Copy, PartialEq)]
 enum Mode {
     /// Constant weights and running statistics.
-    Frozen,
+    Evaluation,
     /// Running statistics, weights with gradients.
     RunningStatistics,
     /// Batch statistics: training.
@@ -99,43 +101,21 @@ impl Mode {
             Part::Conv(conv) => conv.weight.val().is_tracked(),
             Part::Norm(norm) => norm.gamma.val().is_tracked() || norm.beta.val().is_tracked(),
         };
-        Some(if features.parts().iter().any(tracked) { Self::RunningStatistics } else { Self::Frozen })
+        Some(if features.parts().iter().any(tracked) { Self::RunningStatistics } else { Self::Evaluation })
     }
 }
 
-/// Where [`PackedCache`](super::packed_cache::PackedCache) keeps packed weights.
-pub(super) type Slot = Arc<Mutex<Option<Entry>>>;
-
-pub(super) struct Entry {
-    /// The very tensors that were packed. Holding them keeps burn from writing to them in place, so that a
-    /// tensor in the same memory has the same values.
-    key: Vec<FloatTensor<Flex>>,
-    packed: Arc<Packed>,
-}
-
-fn packed(net: &DenseNet) -> Option<Arc<Packed>> {
-    let parameters = primitives(parameters(&net.features))?;
-    let running = primitives(running(&net.features))?;
+/// The network's weights as the kernels take them.
+fn packed(features: &Features, cache: &PackedCache) -> Option<Arc<Packed>> {
+    let parameters = primitives(parameters(features))?;
+    let running = primitives(running(features))?;
     let split = parameters.len();
-    let key: Vec<_> = parameters.into_iter().chain(running).collect();
-    let same = |entry: &Entry| {
-        entry.key.len() == key.len()
-            && entry
-                .key
-                .iter()
-                .zip(&key)
-                .all(|(a, b)| a.bytes().as_ptr() == b.bytes().as_ptr() && a.layout() == b.layout())
-    };
-    let mut slot = net.packed.0.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(entry) = slot.as_ref().filter(|entry| same(entry)) {
-        return Some(entry.packed.clone());
-    }
-    let arch = arch(&net.features)?;
-    let [parameters, running] =
-        [&key[..split], &key[split..]].map(|tensors| tensors.iter().flat_map(owned).collect::<Vec<f32>>());
-    let packed = Arc::new(Packed::new(&arch, &parameters, &running));
-    *slot = Some(Entry { key, packed: packed.clone() });
-    Some(packed)
+    cache.get(parameters.into_iter().chain(running).collect(), |key| {
+        let arch = arch(features)?;
+        let [parameters, running] = [&key[..split], &key[split..]]
+            .map(|tensors| tensors.iter().flat_map(owned).collect::<Vec<f32>>());
+        Some(Packed::new(&arch, &parameters, &running))
+    })
 }
 
 /// The kernels' description of the network, if it has the form that they compute.

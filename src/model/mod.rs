@@ -3,10 +3,9 @@
 mod batch_norm;
 mod dense_block;
 mod densenet;
+mod features;
+mod fine_tune;
 #[cfg(feature = "flex")]
-mod fused;
-#[cfg(not(feature = "flex"))]
-#[path = "unfused.rs"]
 mod fused;
 mod init;
 #[cfg(feature = "flex")]
@@ -19,12 +18,17 @@ mod normalized;
 mod operation;
 mod packed_cache;
 mod parts;
-mod transfer;
 mod transition;
+#[cfg(not(feature = "flex"))]
+mod unfused;
+
+#[cfg(not(feature = "flex"))]
+use unfused as fused;
 
 pub use dense_block::{DenseBlock, DenseLayer};
-pub use densenet::{DenseNet, DenseNetConfig, Features};
+pub use densenet::{DenseNet, DenseNetConfig};
+pub use features::Features;
+pub use fine_tune::{FineTune, Trainable};
 pub use fused::release_memory;
 pub use normalized::Normalized;
-pub use transfer::{Trainable, Transfer};
 pub use transition::Transition;

@@ -17,7 +17,7 @@ use super::linear;
 #[backend_extension(Flex, Autodiff)]
 pub(super) trait PooledFeatures: Backend {
     /// With constant weights and running statistics; differentiable in the images.
-    fn frozen_features(images: FloatTensor<Self>, packed: Arc<Packed>) -> FloatTensor<Self>;
+    fn evaluated_features(images: FloatTensor<Self>, packed: Arc<Packed>) -> FloatTensor<Self>;
 
     /// Differentiable in the images and in all parameters, which come concatenated.
     fn trained_features(
@@ -47,7 +47,7 @@ pub(super) struct Call {
 impl Call {
     fn forward(&self, images: &FloatTensor<Flex>, parameters: &FloatTensor<Flex>) -> (Vec<f32>, TrainState) {
         let statistics = match &self.running {
-            Some(running) => NormStatistics::Frozen(running),
+            Some(running) => NormStatistics::Running(running),
             None => NormStatistics::Batch,
         };
         let (images_data, parameters_data) = (images.to_contiguous(), parameters.to_contiguous());
@@ -66,7 +66,7 @@ impl Call {
 }
 
 impl PooledFeatures for Flex {
-    fn frozen_features(images: FloatTensor<Self>, packed: Arc<Packed>) -> FloatTensor<Self> {
+    fn evaluated_features(images: FloatTensor<Self>, packed: Arc<Packed>) -> FloatTensor<Self> {
         let data = images.to_contiguous();
         pooled(packed.forward(values(&data), size(&images)), &images)
     }
@@ -92,17 +92,17 @@ impl PooledFeatures for Flex {
 }
 
 impl<C: CheckpointStrategy> PooledFeatures for Autodiff<Flex, C> {
-    fn frozen_features(images: FloatTensor<Self>, packed: Arc<Packed>) -> FloatTensor<Self> {
-        match FrozenBackward.prepare::<C>([images.node()]).compute_bound().stateful() {
+    fn evaluated_features(images: FloatTensor<Self>, packed: Arc<Packed>) -> FloatTensor<Self> {
+        match EvaluatedBackward.prepare::<C>([images.node()]).compute_bound().stateful() {
             OpsKind::Tracked(prep) => {
                 let images = images.into_primitive();
                 let data = images.to_contiguous();
                 let (features, state) = packed.forward_saving(values(&data), size(&images));
-                let state = FrozenState { packed, state: Arc::new(state), images: dims(&images) };
+                let state = EvaluatedState { packed, state: Arc::new(state), images: dims(&images) };
                 prep.finish(state, pooled(features, &images))
             }
             OpsKind::UnTracked(prep) => {
-                prep.finish(<Flex as PooledFeatures>::frozen_features(images.into_primitive(), packed))
+                prep.finish(<Flex as PooledFeatures>::evaluated_features(images.into_primitive(), packed))
             }
         }
     }
@@ -140,27 +140,27 @@ impl<C: CheckpointStrategy> PooledFeatures for Autodiff<Flex, C> {
 }
 
 #[derive(Clone)]
-struct FrozenState {
+struct EvaluatedState {
     packed: Arc<Packed>,
     state: Arc<EvalState>,
     images: [usize; 4],
 }
 
-impl std::fmt::Debug for FrozenState {
+impl std::fmt::Debug for EvaluatedState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("FrozenState").field("images", &self.images).finish_non_exhaustive()
+        f.debug_struct("EvaluatedState").field("images", &self.images).finish_non_exhaustive()
     }
 }
 
 #[derive(Debug)]
-struct FrozenBackward;
+struct EvaluatedBackward;
 
-impl Backward<Flex, 1> for FrozenBackward {
-    type State = FrozenState;
+impl Backward<Flex, 1> for EvaluatedBackward {
+    type State = EvaluatedState;
 
-    fn backward(self, ops: Ops<FrozenState, 1>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
+    fn backward(self, ops: Ops<EvaluatedState, 1>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
         let grad = grads.consume::<Flex>(&ops.node).to_contiguous();
-        let FrozenState { packed, state, images } = ops.state;
+        let EvaluatedState { packed, state, images } = ops.state;
         if let [Some(node)] = ops.parents {
             let values = packed.backward(&state, values(&grad));
             grads.register::<Flex>(node.id, tensor(values, images));

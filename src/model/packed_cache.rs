@@ -1,14 +1,56 @@
 //! The kernels' form of a network's weights, kept while the weights stay as they are.
 
+#[cfg(feature = "flex")]
+use std::sync::{Arc, Mutex, PoisonError};
+
+#[cfg(feature = "flex")]
+use burn::backend::{Flex, tensor::FloatTensor};
 use burn::module::{
     Content, Devices, Module, ModuleDisplay, ModuleDisplayDefault, ModuleMapper, ModuleVisitor,
 };
 use burn::tensor::Device;
 
+#[cfg(feature = "flex")]
+use super::kernels::Packed;
+
 /// A place for packed weights. Clones of a network share it; one that is derived from another (loaded,
 /// trained, put into evaluation mode, moved) has its own.
 #[derive(Clone, Default)]
-pub(super) struct PackedCache(#[cfg(feature = "flex")] pub(super) super::fused::Slot);
+pub(super) struct PackedCache(#[cfg(feature = "flex")] Arc<Mutex<Option<Entry>>>);
+
+#[cfg(feature = "flex")]
+struct Entry {
+    /// The very tensors that were packed. Holding them keeps burn from writing to them in place, so that a
+    /// tensor in the same memory has the same values.
+    key: Vec<FloatTensor<Flex>>,
+    packed: Arc<Packed>,
+}
+
+#[cfg(feature = "flex")]
+impl PackedCache {
+    /// The packed form of these tensors: the one that is kept, or a new one in its place.
+    pub(super) fn get(
+        &self,
+        key: Vec<FloatTensor<Flex>>,
+        pack: impl FnOnce(&[FloatTensor<Flex>]) -> Option<Packed>,
+    ) -> Option<Arc<Packed>> {
+        let same = |entry: &Entry| {
+            entry.key.len() == key.len()
+                && entry
+                    .key
+                    .iter()
+                    .zip(&key)
+                    .all(|(a, b)| a.bytes().as_ptr() == b.bytes().as_ptr() && a.layout() == b.layout())
+        };
+        let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(entry) = slot.as_ref().filter(|entry| same(entry)) {
+            return Some(entry.packed.clone());
+        }
+        let packed = Arc::new(pack(&key)?);
+        *slot = Some(Entry { key, packed: packed.clone() });
+        Some(packed)
+    }
+}
 
 impl std::fmt::Debug for PackedCache {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -3,7 +3,7 @@
 use burn::nn::BatchNorm;
 use burn::nn::conv::Conv2d;
 
-use super::Features;
+use super::features::Features;
 
 /// A convolution or batch norm of a network.
 #[derive(Clone, Copy)]

@@ -121,7 +121,7 @@ impl Trainer {
 
     /// Trains on the images of `train` and chooses the epoch on those of `validation`.
     ///
-    /// Parts that [`Transfer::with_trainable`](crate::model::Transfer::with_trainable) or burn's `freeze` took out keep
+    /// Parts that [`FineTune::with_trainable`](crate::model::FineTune::with_trainable) or burn's `freeze` took out keep
     /// their weights and running statistics.
     ///
     /// A finished run in the directory is replaced, or with [`resume`](Self::resume) returned as it is. An

@@ -10,7 +10,7 @@ use super::error::{Tensors, WeightsError};
 use super::stored::Stored;
 use super::target::{self, Slot};
 use super::{checkpoint, names};
-use crate::model::Transfer;
+use crate::model::FineTune;
 
 /// The network with the weights and running statistics of a checkpoint.
 ///
@@ -110,7 +110,7 @@ impl Load {
     /// # Panics
     ///
     /// Panics if a fresh head is to have no classes.
-    pub fn into_model<M: Transfer>(self, model: M, path: impl AsRef<Path>) -> Result<M, WeightsError> {
+    pub fn into_model<M: FineTune>(self, model: M, path: impl AsRef<Path>) -> Result<M, WeightsError> {
         let fit = Fit { own_head: self.head != Head::Keep, grey_to_rgb: self.grey_to_rgb };
         let model = match self.head {
             Head::Keep => model,

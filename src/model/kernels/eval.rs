@@ -1,100 +1,19 @@
-//! Evaluation mode: packed weights and the forward pass of one image at a time.
+//! Evaluation mode: the forward pass of one image at a time.
 
 use rayon::prelude::*;
 
-use super::arch::{Arch, Layer, Norm, Plan};
 use super::buffer::{Buffer, Ptr};
 use super::crew::Crew;
-use super::eval_grad::{EvalState, ImageState};
 use super::forward_kernels::{Bottleneck, Conv3, NormPool, NormReluRows, NormTo, Transition, average};
-use super::pack::{Affine, Folded, Weights, frozen_affine};
+use super::masks::{EvalState, ImageState};
+use super::pack::{Affine, Weights};
+use super::packed::Packed;
 use super::plane::{Halo, NormRelu, Store};
-use super::simd::{LANES, Level, MAX_PIXELS, dispatch};
+use super::simd::{LANES, MAX_PIXELS, dispatch};
 use super::stem::{StemConv, StemPool, StemSize};
 use super::tile::CHUNK;
 
-/// A network's weights with its running statistics folded in, packed for the kernels.
-///
-/// Made once for a frozen network and used by any number of threads.
-pub(crate) struct Packed {
-    pub(super) plan: Plan,
-    pub(super) level: Level,
-    pub(super) stem: Weights,
-    pub(super) norm0: Affine,
-    pub(super) blocks: Vec<PackedBlock>,
-    pub(super) norm5: Affine,
-}
-
-pub(super) struct PackedBlock {
-    pub layers: Vec<PackedLayer>,
-    pub transition: Option<(Affine, Weights)>,
-}
-
-pub(super) struct PackedLayer {
-    pub norm1: Affine,
-    pub conv1: Weights,
-    pub norm2: Affine,
-    pub conv2: Weights,
-}
-
-/// Height and width of every block for images of this size.
-pub(super) fn block_sizes(plan: &Plan, stem: StemSize) -> Vec<(usize, usize)> {
-    (0..plan.blocks.len()).map(|i| (stem.height_out >> i, stem.width_out >> i)).collect()
-}
-
 impl Packed {
-    /// Packs flat parameters and running statistics, in the orders of [`Arch::parameters`] and [`Arch::statistics`].
-    ///
-    /// # Panics
-    ///
-    /// If a vector's length is not the architecture's.
-    pub(crate) fn new(arch: &Arch, params: &[f32], stats: &[f32]) -> Packed {
-        Self::with_level(arch, params, stats, Level::current())
-    }
-
-    /// The same at a given instruction level.
-    ///
-    /// # Panics
-    ///
-    /// As [`Packed::new`], and if the machine cannot run the level.
-    pub(crate) fn with_level(arch: &Arch, params: &[f32], stats: &[f32], level: Level) -> Packed {
-        assert!(level.is_available(), "{level:?} is not available on this machine");
-        let plan = arch.plan();
-        assert_eq!(params.len(), plan.num_parameters, "length of the parameters");
-        assert_eq!(stats.len(), plan.num_statistics, "length of the running statistics");
-        let affine = |norm: &Norm| frozen_affine(norm, params, stats, plan.eps);
-        let identity = plan.identity();
-        let blocks = plan.blocks.iter().map(|block| {
-            let pack_layer = |layer: &Layer| {
-                let (norm1, norm2) = (affine(&layer.norm1), affine(&layer.norm2));
-                let folded = Folded { out: Some(&norm2.scale), inp: Some(&norm1.scale) };
-                PackedLayer {
-                    conv1: Weights::pack(params, &layer.conv1, &identity, &block.lanes, folded),
-                    conv2: Weights::pack(params, &layer.conv2, &identity, &identity, Folded::default()),
-                    norm1: norm1.spread(&block.lanes),
-                    norm2: norm2.spread(&identity),
-                }
-            };
-            let transition = block.transition.as_ref().map(|transition| {
-                let norm = affine(&transition.norm);
-                let folded = Folded { out: None, inp: Some(&norm.scale) };
-                let weights = Weights::pack(params, &transition.conv, &identity, &block.lanes, folded);
-                (norm.spread(&block.lanes), weights)
-            });
-            PackedBlock { layers: block.layers.par_iter().map(pack_layer).collect(), transition }
-        });
-        let (norm0, norm5) = (affine(&plan.norm0), affine(&plan.norm5));
-        let blocks = blocks.collect();
-        Packed {
-            level,
-            stem: Weights::pack_stem(params, &plan, Some(&norm0.scale)),
-            norm0: norm0.spread(&identity),
-            norm5: norm5.spread(&plan.blocks[plan.blocks.len() - 1].lanes),
-            blocks,
-            plan,
-        }
-    }
-
     /// Pooled features of a batch of images.
     ///
     /// # Shapes
@@ -144,7 +63,7 @@ impl Packed {
         );
         assert!(height > 0 && width > 0, "empty images");
         let size = StemSize::new(self.plan.in_channels, height, width);
-        let last = block_sizes(&self.plan, size)[self.plan.blocks.len() - 1];
+        let last = size.blocks(&self.plan)[self.plan.blocks.len() - 1];
         assert!(last.0 > 0 && last.1 > 0, "images of {height} x {width} are too small for this architecture");
         (size, rayon::current_num_threads().div_ceil(n.max(1)))
     }
@@ -158,7 +77,7 @@ impl Packed {
         crew: &Crew,
     ) {
         let plan = &self.plan;
-        let sizes = block_sizes(plan, size);
+        let sizes = size.blocks(plan);
         let features =
             |i: usize| Buffer::new((plan.blocks[i].planes * sizes[i].0 * sizes[i].1 + MAX_PIXELS) * LANES);
         let mut x = features(0);

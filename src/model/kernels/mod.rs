@@ -11,7 +11,9 @@ mod eval;
 mod eval_grad;
 mod forward_kernels;
 mod grad_kernels;
+mod masks;
 mod pack;
+mod packed;
 mod plane;
 mod reduce;
 #[cfg(test)]
@@ -26,6 +28,6 @@ mod train_grad;
 
 pub(super) use arch::Arch;
 pub(super) use buffer::release_memory;
-pub(super) use eval::Packed;
-pub(super) use eval_grad::EvalState;
+pub(super) use masks::EvalState;
+pub(super) use packed::Packed;
 pub(super) use train::{NormStatistics, TrainState};

@@ -21,7 +21,7 @@ pub(super) fn spread(values: &[f32], lanes: &[usize]) -> Vec<f32> {
 }
 
 /// What a norm does with its running statistics, a channel.
-pub(super) fn frozen_affine(norm: &Norm, params: &[f32], stats: &[f32], eps: f32) -> Affine {
+pub(super) fn running_affine(norm: &Norm, params: &[f32], stats: &[f32], eps: f32) -> Affine {
     let mut affine = Affine { scale: Vec::new(), shift: Vec::new() };
     for c in 0..norm.channels {
         let scale = params[norm.gamma + c] / (stats[norm.var + c] + eps).sqrt();

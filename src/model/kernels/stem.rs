@@ -30,6 +30,10 @@ impl StemSize {
     pub(super) fn image(self) -> usize {
         self.channels * self.height * self.width
     }
+    /// Height and width of every dense block.
+    pub(super) fn blocks(self, plan: &Plan) -> Vec<(usize, usize)> {
+        (0..plan.blocks.len()).map(|i| (self.height_out >> i, self.width_out >> i)).collect()
+    }
     pub(super) fn conv_pixels(self) -> usize {
         self.conv_height * self.conv_width
     }

@@ -92,12 +92,12 @@ proptest! {
     }
 
     #[test]
-    fn frozen_norms_equal_the_reference((arch, shape) in tiny(), seed: u64) {
+    fn running_norms_equal_the_reference((arch, shape) in tiny(), seed: u64) {
         let case = Case::new(arch, shape, seed);
         let reference = case.reference(false);
         prop_assume!(reference.margin > MARGIN);
         for level in Level::available() {
-            let (pooled, state) = case.train(NormStatistics::Frozen(&case.stats), level);
+            let (pooled, state) = case.train(NormStatistics::Running(&case.stats), level);
             check("pooled", &pooled, &reference.pooled, level);
             prop_assert_eq!(state.statistics(), &case.stats[..]);
             let gradients = state.backward(&case.grad, true);
@@ -319,8 +319,8 @@ fn nan_and_infinity_stay_in_their_image() {
                         evaluate(&packed, &case.images, &case.grad, case.shape)
                             == (pooled.clone(), gradient.clone())
                     );
-                    let (frozen, _) = case.train(NormStatistics::Frozen(&case.stats), level);
-                    assert!(frozen.iter().all(|v| v.is_finite()));
+                    let (running, _) = case.train(NormStatistics::Running(&case.stats), level);
+                    assert!(running.iter().all(|v| v.is_finite()));
                 }
             });
         }

@@ -4,7 +4,6 @@ use rayon::prelude::*;
 
 use super::arch::{Arch, Layer, Norm, Plan};
 use super::buffer::{Buffer, Ptr};
-use super::eval::block_sizes;
 use super::forward_kernels::{Bottleneck, Conv3, NormPool, NormTo, Transition, average};
 use super::pack::{Folded, Weights, spread};
 use super::plane::{Halo, Moments, NormRelu, Store};
@@ -18,7 +17,7 @@ pub(crate) enum NormStatistics<'a> {
     /// Those of the batch: training mode.
     Batch,
     /// The given running statistics, as constants: evaluation mode with weight gradients.
-    Frozen(&'a [f32]),
+    Running(&'a [f32]),
 }
 
 /// A norm's coefficients, a lane.
@@ -209,7 +208,7 @@ impl TrainState {
         );
         let frozen = match statistics {
             NormStatistics::Batch => None,
-            NormStatistics::Frozen(stats) => {
+            NormStatistics::Running(stats) => {
                 assert_eq!(stats.len(), plan.num_statistics, "length of the running statistics");
                 Some(stats)
             }
@@ -223,7 +222,7 @@ impl TrainState {
         let stem = Weights::pack_stem(params, &plan, None);
         let (padded, conv0, moments) = batch.stem_conv(&stem, images);
         let norm0 = source.norm(&plan.norm0, &identity, &moments, n * size.conv_pixels());
-        let sizes = block_sizes(&plan, size);
+        let sizes = size.blocks(&plan);
         let features = |i: usize| Buffer::new(n * plan.blocks[i].planes * sizes[i].0 * sizes[i].1 * LANES);
         let mut x = features(0);
         let (winners, mut moments) = batch.stem_pool(&conv0, &norm0, &x);

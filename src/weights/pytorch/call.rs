@@ -8,6 +8,9 @@ use super::heap::{Heap, Id, Value};
 use super::input::Input;
 use super::view::View;
 
+/// The most dimensions of a tensor.
+const MAX_RANK: usize = 8;
+
 /// Stands in for the call of a function, which is never made.
 pub(super) fn reduce<R: BufRead>(
     heap: &mut Heap,
@@ -38,7 +41,7 @@ pub(super) fn reduce<R: BufRead>(
         (
             "torch._utils._rebuild_tensor_v2" | "torch._utils._rebuild_tensor",
             [storage, offset, shape, strides, ..],
-        ) => Value::Tensor(Box::new(View::new(heap, *storage, *offset, *shape, *strides)?)),
+        ) => Value::Tensor(Box::new(tensor(heap, *storage, *offset, *shape, *strides)?)),
         (
             "torch._utils._rebuild_parameter"
             | "torch._utils._rebuild_parameter_with_state"
@@ -61,6 +64,19 @@ pub(super) fn reduce<R: BufRead>(
         (name, _) => return Err(format!("a call of {name}, which a checkpoint has no use for")),
     };
     Ok(heap.add(value))
+}
+
+/// A tensor as `torch._utils._rebuild_tensor_v2` takes it.
+fn tensor(heap: &Heap, storage: Id, offset: Id, shape: Id, strides: Id) -> Result<View, String> {
+    let Value::Storage(storage) = heap.get(storage) else {
+        return Err(format!("a tensor in {} where a storage belongs", heap.get(storage).kind()));
+    };
+    for dimensions in [shape, strides] {
+        if heap.items(dimensions).is_some_and(|items| items.len() > MAX_RANK) {
+            return Err(format!("a tensor of more than {MAX_RANK} dimensions"));
+        }
+    }
+    View::new(storage, heap.count(offset)?, heap.counts(shape)?, heap.counts(strides)?)
 }
 
 /// An object without attributes. Any class may be named, because none is looked up.

@@ -1,7 +1,6 @@
 //! The values that a pickle makes.
 
-use burn::tensor::DType;
-
+use super::storage::Storage;
 use super::view::View;
 
 /// A value's place on the heap. Values refer to each other by it, so what a pickle uses a thousand times is
@@ -26,17 +25,6 @@ pub(super) enum Value {
     Tensor(Box<View>),
     /// Data that no network needs: floating-point numbers, sets, dates, arrays of NumPy's.
     Other,
-}
-
-/// What a pickle says of a tensor's memory; the bytes are elsewhere in the file.
-#[derive(Clone)]
-pub(super) struct Storage {
-    pub(super) key: String,
-    pub(super) dtype: DType,
-    /// Number of elements.
-    pub(super) length: u64,
-    /// Elements of the storage in the file before the first of this one.
-    pub(super) start: u64,
 }
 
 #[derive(Default)]

@@ -6,11 +6,10 @@ use std::io::{BufReader, Seek};
 use std::sync::Arc;
 
 use super::super::bytes::FileBytes;
-use super::MAX_TENSORS;
 use super::heap::{Heap, Id, Value};
 use super::input::Input;
 use super::machine::unpickle;
-use super::view::Storages;
+use super::storage::{MAX_TENSORS, Storages};
 
 /// The number that the first pickle holds, little-endian (`torch/serialization.py`).
 const MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::io::BufRead;
 
 use super::call;
-use super::heap::{Heap, Id, Storage, Value};
+use super::heap::{Heap, Id, Value};
 use super::input::Input;
+use super::storage::Storage;
 
 /// How every pickle of protocol 2 and later begins.
 pub(super) const PROTO: u8 = 0x80;

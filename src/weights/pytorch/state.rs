@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::MAX_TENSORS;
 use super::heap::{Heap, Id, Value};
+use super::storage::MAX_TENSORS;
 use super::view::View;
 
 /// Where training scripts put the network into a checkpoint dictionary.

@@ -3,16 +3,7 @@
 use std::sync::Arc;
 
 use super::super::stored::Stored;
-use super::heap::{Heap, Id, Storage, Value};
-
-/// The most dimensions of a tensor.
-const MAX_RANK: usize = 8;
-
-/// The bytes of a file's storages.
-pub(super) trait Storages {
-    /// `length` bytes of a storage, from byte `start` on.
-    fn read(&self, key: &str, start: u64, length: u64) -> Result<Vec<u8>, String>;
-}
+use super::storage::{Storage, Storages};
 
 /// A tensor: some elements of a storage, in the order of its strides.
 #[derive(Clone)]
@@ -26,17 +17,13 @@ pub(super) struct View {
 }
 
 impl View {
-    /// A tensor as `torch._utils._rebuild_tensor_v2` takes it; it lies within its storage.
-    pub(super) fn new(heap: &Heap, storage: Id, offset: Id, shape: Id, strides: Id) -> Result<Self, String> {
-        let Value::Storage(storage) = heap.get(storage) else {
-            return Err(format!("a tensor in {} where a storage belongs", heap.get(storage).kind()));
-        };
-        for dimensions in [shape, strides] {
-            if heap.items(dimensions).is_some_and(|items| items.len() > MAX_RANK) {
-                return Err(format!("a tensor of more than {MAX_RANK} dimensions"));
-            }
-        }
-        let (offset, shape, strides) = (heap.count(offset)?, heap.counts(shape)?, heap.counts(strides)?);
+    /// The elements of a storage from `offset` on; all of them lie within it.
+    pub(super) fn new(
+        storage: &Storage,
+        offset: u64,
+        shape: Vec<u64>,
+        strides: Vec<u64>,
+    ) -> Result<Self, String> {
         if shape.len() != strides.len() {
             return Err(format!("{} dimensions and {} strides", shape.len(), strides.len()));
         }
@@ -56,7 +43,7 @@ impl View {
         }
         let sides = shape.into_iter().map(|side| usize::try_from(side).map_err(|error| error.to_string()));
         Ok(Self {
-            storage: Storage::clone(storage),
+            storage: storage.clone(),
             shape: sides.collect::<Result<_, _>>()?,
             strides,
             elements: first..last,

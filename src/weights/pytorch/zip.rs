@@ -9,11 +9,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ::zip::read::{ArchiveOffset, Config};
 use ::zip::{CompressionMethod, ZipArchive};
 
-use super::MAX_TENSORS;
 use super::heap::{Heap, Id};
 use super::input::{Input, MAX_BYTES};
 use super::machine::unpickle;
-use super::view::Storages;
+use super::storage::{MAX_TENSORS, Storages};
 
 /// The most bytes that finding and reading the archive's directory may take; a DenseNet-201's has 0.1 MB.
 const MAX_DIRECTORY: u64 = 32 << 20;

@@ -3,8 +3,9 @@
 use burn::module::{Module, ModuleDisplay};
 use serde::{Deserialize, Serialize};
 
+use super::densenet::DenseNet;
 use super::init::Init;
-use super::{DenseNet, Normalized};
+use super::normalized::Normalized;
 
 /// Which parts of a network training changes.
 ///
@@ -21,7 +22,7 @@ pub enum Trainable {
 }
 
 /// A network that can be trained on for other classes.
-pub trait Transfer: Module {
+pub trait FineTune: Module {
     /// The network with a new classifier, drawn from `seed` as torchvision draws it: weights uniform in
     /// +-1/sqrt(features), biases of zero.
     ///
@@ -39,7 +40,7 @@ pub trait Transfer: Module {
     ///
     /// ```
     /// use burn::tensor::Device;
-    /// use histoguard::model::{DenseNetConfig, Trainable, Transfer};
+    /// use histoguard::model::{DenseNetConfig, Trainable, FineTune};
     ///
     /// let net = DenseNetConfig::densenet121(2).init(&Device::default().autodiff());
     /// let net = net.with_trainable(Trainable::LastBlocks(1));
@@ -53,7 +54,7 @@ pub trait Transfer: Module {
     fn with_trainable(self, trainable: Trainable) -> Self;
 }
 
-impl Transfer for DenseNet {
+impl FineTune for DenseNet {
     fn with_fresh_classifier(mut self, classes: usize, seed: u64) -> Self {
         assert!(classes > 0, "classes: expected at least 1, found 0");
         let weight = &self.classifier.weight;
@@ -89,7 +90,7 @@ fn freeze_first<M: Module>(parts: &mut Vec<M>, count: usize) {
     *parts = std::mem::take(parts).into_iter().enumerate().map(freeze).collect();
 }
 
-impl<C: Transfer + ModuleDisplay> Transfer for Normalized<C> {
+impl<C: FineTune + ModuleDisplay> FineTune for Normalized<C> {
     fn with_fresh_classifier(mut self, classes: usize, seed: u64) -> Self {
         self.network = self.network.with_fresh_classifier(classes, seed);
         self
