@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
 use common::Failure;
-use histoguard::data::{ImageSet, LabeledImages, Prepared, Sample, Source, png};
+use histoguard::data::{FileImage, ImageSet, LabeledImages, Prepared, Sample, png};
 use histoguard::evaluate::Distances;
 use histoguard::prelude::*;
 use histoguard::weights;
@@ -159,7 +159,7 @@ fn attack(options: &Options) -> Result<(), Failure> {
 
 /// One image as the network takes it.
 fn read(options: &Options, path: &Path, device: &Device) -> Result<Tensor<4>, Failure> {
-    let sample = Sample::new(Source::File(path.to_path_buf()), 0, path.display().to_string());
+    let sample = Sample::new(FileImage(path.to_path_buf()), 0, path.display().to_string());
     let set = ImageSet::new("one image", options.classes.clone(), vec![sample])?;
     Ok(Prepared::new(set, options.image_size)?.batch(&[0], device)?.images)
 }

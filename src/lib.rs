@@ -40,8 +40,9 @@ pub mod defense;
 #[cfg(feature = "download")]
 pub mod download;
 pub mod evaluate;
-mod file;
+pub mod file;
 pub mod model;
+pub mod parameter;
 pub mod pixels;
 mod random;
 pub mod report;

@@ -528,7 +528,7 @@ fn damaged_archives_are_refused() {
     }
     fs::remove_file(&file).unwrap();
     let error = unpack(&file, folder.path().join("target"), LIMITS).unwrap_err();
-    assert!(matches!(&error, DownloadError::Io { path, .. } if path == &file), "{error}");
+    assert!(matches!(&error, DownloadError::Io(error) if error.path == file), "{error}");
 }
 
 /// Images of each subtype at 40X, 100X, 200X and 400X: Spanhol et al. 2016, Table 1, by subtype as in the

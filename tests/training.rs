@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use burn::module::Module;
 use burn::train::Interrupter;
-use histoguard::data::{Batch, ImageSet, Sample, Source, Split};
+use histoguard::data::{Batch, FileImage, ImageSet, MemoryImage, Sample, Split};
 use histoguard::defense::{DefenseError, GaussianNoise, TrainTransform};
 use histoguard::prelude::*;
 use histoguard::train::{Schedule, TrainError, Trained, Trainer, TrainingConfig};
@@ -23,7 +23,7 @@ fn shades() -> ImageSet {
         let shade = if label == 0 { 60 + step } else { 180 - step };
         let image =
             RgbImage::from_fn(40, 36, |x, y| Rgb([shade, shade, shade.wrapping_add((x * y % 7) as u8)]));
-        Sample::new(Source::Memory(Arc::new(image)), label, format!("square {i}"))
+        Sample::new(MemoryImage(Arc::new(image)), label, format!("square {i}"))
     });
     ImageSet::new("squares", vec!["dark".into(), "light".into()], samples.collect()).unwrap()
 }
@@ -235,7 +235,7 @@ fn bad_settings_are_refused_before_anything_is_written() {
     let directory = folder.path().join("run");
     let bad = TrainingConfig { learning_rate: -1.0, ..config(2) };
     let error = fit(Trainer::new(bad).directory(&directory)).unwrap_err();
-    assert!(matches!(error, TrainError::Setting { setting: "learning_rate", .. }), "{error}");
+    assert!(matches!(&error, TrainError::Parameter(error) if error.parameter == "learning_rate"), "{error}");
     let error = fit(trainer(2, &directory).transform(GaussianNoise::new(f64::NAN))).unwrap_err();
     assert!(matches!(error, TrainError::Defense(_)), "{error}");
     assert!(!directory.exists());
@@ -278,7 +278,7 @@ fn a_damaged_image_ends_the_run_with_its_name() {
     let bytes = std::fs::read(&path).unwrap();
     std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
     let mut samples = shades().samples().to_vec();
-    samples[7].source = Source::File(path);
+    samples[7].source = Arc::new(FileImage(path));
     let set = ImageSet::new("squares", vec!["dark".into(), "light".into()], samples).unwrap();
     let error = Trainer::new(config(2)).fit(model(), &set, &split().validation).unwrap_err();
     assert!(matches!(&error, TrainError::Images(message) if message.contains("cut off.png")), "{error}");
@@ -289,7 +289,7 @@ fn other_networks_and_fewer_epochs_cannot_be_resumed() {
     let folder = tempfile::tempdir().unwrap();
     fit(trainer(3, folder.path())).unwrap();
     let error = fit(trainer(2, folder.path()).resume(true)).unwrap_err();
-    assert!(matches!(error, TrainError::Setting { setting: "epochs", .. }), "{error}");
+    assert!(matches!(&error, TrainError::Parameter(error) if error.parameter == "epochs"), "{error}");
 
     let wider = DenseNetConfig::densenet121(2)
         .with_growth_rate(8)

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use histoguard::data::{ImageSet, Sample, Source};
+use histoguard::data::{ImageSet, MemoryImage, Sample};
 use histoguard::prelude::*;
 use histoguard::train::{EpochRecord, Trainer, TrainingConfig};
 use image::RgbImage;
@@ -45,7 +45,7 @@ fn load(folder: &Path, config: DenseNetConfig) -> (Golden, [ImageSet; 2], DenseN
         .enumerate()
         .map(|(i, pixels)| {
             let image = RgbImage::from_raw(side, side, pixels.to_vec()).unwrap();
-            Sample::new(Source::Memory(Arc::new(image)), i % 2, i.to_string())
+            Sample::new(MemoryImage(Arc::new(image)), i % 2, i.to_string())
         })
         .collect();
     let (train, validation): (Vec<usize>, Vec<usize>) = (0..samples.len()).partition(|&i| i < golden.train);

@@ -72,7 +72,7 @@ impl fmt::Debug for ImageCache {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::{Sample, Source};
+    use crate::data::{FileImage, Sample};
 
     #[test]
     fn keeps_images_up_to_the_limit() {
@@ -80,7 +80,7 @@ mod tests {
         let samples = (0..3).map(|i| {
             let path = folder.path().join(format!("{i}.png"));
             RgbImage::from_pixel(4, 5, image::Rgb([i; 3])).save(&path).unwrap();
-            Sample::new(Source::File(path), 0, i.to_string())
+            Sample::new(FileImage(path), 0, i.to_string())
         });
         let set = ImageSet::new("", vec!["a".into()], samples.collect()).unwrap();
         let cache = ImageCache::new(2 * 60 + 59);

@@ -6,6 +6,7 @@ use std::path::Path;
 use super::breakhis::{BreakHis, PaperCoverage};
 use super::error::DataError;
 use crate::download::{DownloadError, Downloader, Remote, UnpackLimits, lock, unpack_checked};
+use crate::file::IoError;
 
 /// Published without length and checksum; other sources speak of 4 GB.
 const URL: &str = "http://www.inf.ufpr.br/vri/databases/BreaKHis_v1.tar.gz";
@@ -48,11 +49,8 @@ pub fn download(downloader: &Downloader) -> Result<BreakHis, DataError> {
     }
     let archive = downloader.fetch(&Remote::new(URL, BYTES))?;
     let breakhis = unpack(&archive, &folder)?;
-    fs::remove_file(&archive).map_err(|source| DownloadError::Io {
-        path: archive,
-        expected: "an archive to remove",
-        source,
-    })?;
+    let failed = IoError::at(&archive, "an archive to remove");
+    fs::remove_file(&archive).map_err(failed).map_err(DownloadError::from)?;
     Ok(breakhis)
 }
 

@@ -4,21 +4,17 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::file::IoError;
+use crate::parameter::ParameterError;
+
 /// What went wrong with an image, a folder or a split; it names the path, what was expected and what was
 /// found.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum DataError {
     /// A file or folder could not be read.
-    #[error("{path}: expected {expected}, found: {source}", path = path.display())]
-    Io {
-        /// The path.
-        path: PathBuf,
-        /// What it should have been.
-        expected: &'static str,
-        /// The system's answer.
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    Io(#[from] IoError),
     /// A file or folder that has no place here, judged by its name.
     #[error("{path}: expected {expected}, found {found}", path = path.display())]
     Name {
@@ -81,15 +77,8 @@ pub enum DataError {
         found: String,
     },
     /// A parameter out of its documented range.
-    #[error("{parameter}: expected {expected}, found {found}")]
-    Parameter {
-        /// The parameter's name.
-        parameter: &'static str,
-        /// Its documented range.
-        expected: &'static str,
-        /// The value given.
-        found: String,
-    },
+    #[error(transparent)]
+    Parameter(#[from] ParameterError),
     /// Labels that do not fit their images or classes.
     #[error("labels: expected {expected}, found {found}")]
     Labels {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::walk::{IMAGE_ENDINGS, list};
-use super::{DataError, ImageSet, OnError, Sample, Skipped, Source};
+use super::{DataError, FileImage, ImageSet, OnError, Sample, Skipped};
 
 /// How to open a [`FolderSet`].
 #[derive(Clone, Copy, Debug, Default)]
@@ -85,7 +85,7 @@ impl FolderOptions {
                 self.on_error.handle(&entry.path, DataError::EmptyFile { path }, skipped)?;
             } else {
                 let name = format!("{class}/{}", entry.name);
-                samples.push(Sample::new(Source::File(entry.path), label, name));
+                samples.push(Sample::new(FileImage(entry.path), label, name));
             }
         }
         if samples.len() == before {

@@ -16,19 +16,20 @@ use rayon::prelude::*;
 
 use super::prepared::assemble;
 use super::{Augmentation, Batch, DataError, LabeledImages, OnError, Prepared, Skipped};
+use crate::parameter::{self, Parameter};
 use crate::random::{Purpose, generator};
 
 /// How an [`ImageLoader`] goes through its images.
 ///
 /// | field | training | validation | purpose | range |
 /// | --- | --- | --- | --- | --- |
-/// | `batch_size` | given | given | images in a batch | 1 or more |
+/// | `batch_size` | given | given | images in a batch | at least 1 |
 /// | `training` | true | false | a new random order every epoch, and epochs counted | |
 /// | `seed` | given | 0 | random order and augmentation | |
-/// | `starting_epoch` | 1 | 1 | first epoch, for going on after an interruption | 1 or more |
+/// | `starting_epoch` | 1 | 1 | first epoch, for going on after an interruption | at least 1 |
 /// | `augmentation` | none | none | random views instead of the central square | see there |
 /// | `drop_last` | false | false | leave out a last batch that is not full | |
-/// | `prefetch` | 2 | 2 | batches prepared ahead | 1 or more |
+/// | `prefetch` | 2 | 2 | batches prepared ahead | at least 1 |
 /// | `on_error` | fail | fail | what happens with an image that cannot be read | |
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LoaderConfig {
@@ -71,14 +72,11 @@ impl LoaderConfig {
     }
 
     fn validate(&self) -> Result<(), DataError> {
-        let fields = [
-            ("batch_size", self.batch_size),
-            ("starting_epoch", self.starting_epoch),
-            ("prefetch", self.prefetch),
-        ];
-        if let Some((parameter, found)) = fields.into_iter().find(|&(_, value)| value == 0) {
-            return Err(DataError::Parameter { parameter, expected: "1 or more", found: found.to_string() });
-        }
+        parameter::check([
+            Parameter::at_least("batch_size", self.batch_size, 1),
+            Parameter::at_least("starting_epoch", self.starting_epoch, 1),
+            Parameter::at_least("prefetch", self.prefetch, 1),
+        ])?;
         self.augmentation.map_or(Ok(()), |augmentation| augmentation.validate())
     }
 }
@@ -357,12 +355,12 @@ mod tests {
     use image::{Rgb, RgbImage};
 
     use super::*;
-    use crate::data::{ImageSet, Sample, Source};
+    use crate::data::{FileImage, ImageSet, MemoryImage, Sample};
 
     fn images(count: u8) -> Prepared {
         let samples = (0..count).map(|i| {
             let image = RgbImage::from_fn(20, 16, |x, y| Rgb([i, 12 * x as u8, 15 * y as u8]));
-            Sample::new(Source::Memory(Arc::new(image)), usize::from(i % 2), i.to_string())
+            Sample::new(MemoryImage(Arc::new(image)), usize::from(i % 2), i.to_string())
         });
         let set = ImageSet::new("made up", vec!["a".into(), "b".into()], samples.collect()).unwrap();
         Prepared::new(set, 8).unwrap()
@@ -464,7 +462,7 @@ mod tests {
             if i == 1 || i > 3 {
                 std::fs::write(&path, b"\x89PNG\r\n\x1a\n").unwrap();
             }
-            Sample::new(Source::File(path), 0, i.to_string())
+            Sample::new(FileImage(path), 0, i.to_string())
         });
         let set = ImageSet::new("", vec!["a".into()], samples.collect()).unwrap();
         let prepared = Prepared::new(set, 8).unwrap();

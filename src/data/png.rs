@@ -6,7 +6,7 @@ use burn::tensor::Tensor;
 use image::{ImageFormat, RgbImage};
 
 use super::DataError;
-use crate::file::write_whole;
+use crate::file::{IoError, write_whole};
 
 /// An image `[3, height, width]` with values in \[0,1\] as 8-bit RGB: clipped, rounded to the nearest of 256
 /// grey levels, NaN as black.
@@ -31,14 +31,10 @@ pub fn to_rgb(image: Tensor<3>) -> RgbImage {
 ///
 /// [`DataError::Io`] if the file cannot be written.
 pub fn write(image: &RgbImage, path: &Path) -> Result<(), DataError> {
-    let failed = |source: std::io::Error| DataError::Io {
-        path: path.to_path_buf(),
-        expected: "a PNG file that can be written",
-        source,
-    };
+    let failed = IoError::at(path, "a PNG file that can be written");
     let mut bytes = std::io::Cursor::new(Vec::new());
     image.write_to(&mut bytes, ImageFormat::Png).map_err(|error| failed(std::io::Error::other(error)))?;
-    write_whole(path, bytes.get_ref()).map_err(failed)
+    Ok(write_whole(path, bytes.get_ref()).map_err(failed)?)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use rayon::prelude::*;
 
 use super::image::{Orientation, center, write_unit};
 use super::{Batch, DataError, ImageCache, ImageSet, LabeledImages};
+use crate::parameter::Parameter;
 
 /// A set's images resized to one size: shorter side to `image_size`, central square, antialiased as by
 /// torchvision's `Resize` and `CenterCrop`. Reads and resizes in parallel and keeps decoded images in an
@@ -41,10 +42,8 @@ impl Prepared {
     ///
     /// [`DataError::Parameter`] if `image_size` is not 1 to 4096.
     pub fn new(images: ImageSet, image_size: usize) -> Result<Self, DataError> {
-        if !(1..=Self::MAX_IMAGE_SIZE).contains(&image_size) {
-            let (parameter, expected) = ("image_size", "1 to 4096 pixels");
-            return Err(DataError::Parameter { parameter, expected, found: image_size.to_string() });
-        }
+        let fits = (1..=Self::MAX_IMAGE_SIZE).contains(&image_size);
+        Parameter::new("image_size", "1 to 4096 pixels", fits, image_size).check()?;
         Ok(Self { images, image_size, cache: ImageCache::default() })
     }
 
@@ -181,12 +180,12 @@ mod tests {
     use image::Rgb;
 
     use super::*;
-    use crate::data::{Sample, Source};
+    use crate::data::{FileImage, MemoryImage, Sample};
 
     fn memory(count: u8) -> ImageSet {
         let samples = (0..count).map(|i| {
             let image = RgbImage::from_fn(9, 7, |x, y| Rgb([i, 10 * x as u8, 10 * y as u8]));
-            Sample::new(Source::Memory(Arc::new(image)), usize::from(i % 2), i.to_string())
+            Sample::new(MemoryImage(Arc::new(image)), usize::from(i % 2), i.to_string())
         });
         ImageSet::new("made up", vec!["a".into(), "b".into()], samples.collect()).unwrap()
     }
@@ -209,7 +208,7 @@ mod tests {
 
     #[test]
     fn a_missing_file_is_named() {
-        let samples = vec![Sample::new(Source::File("/nowhere/x.png".into()), 0, "x")];
+        let samples = vec![Sample::new(FileImage("/nowhere/x.png".into()), 0, "x")];
         let set = ImageSet::new("", vec!["a".into()], samples).unwrap();
         let error = Prepared::new(set, 8).unwrap().batch(&[0], &Device::default()).unwrap_err();
         assert!(error.to_string().starts_with("/nowhere/x.png: expected a readable image file"), "{error}");

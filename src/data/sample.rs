@@ -3,45 +3,14 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use image::RgbImage;
-
-use super::DataError;
-use super::image::read_image;
-use super::synthetic::SyntheticTissue;
-
-/// Where an image's pixels come from.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum Source {
-    /// An image file (PNG, JPEG, TIFF or BMP).
-    File(PathBuf),
-    /// Drawn tissue: the drawing's settings and the number of the image in it.
-    Drawn(SyntheticTissue, usize),
-    /// Pixels in memory.
-    Memory(Arc<RgbImage>),
-}
-
-impl Source {
-    /// The image in RGB, in its own size.
-    ///
-    /// # Errors
-    ///
-    /// [`DataError`] if the file cannot be read or is not a whole image.
-    pub fn load(&self) -> Result<Arc<RgbImage>, DataError> {
-        match self {
-            Self::File(path) => read_image(path).map(Arc::new),
-            Self::Drawn(tissue, number) => Ok(Arc::new(tissue.draw(*number))),
-            Self::Memory(image) => Ok(image.clone()),
-        }
-    }
-}
+use super::source::Source;
 
 /// A labelled image of an [`ImageSet`](super::ImageSet).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Sample {
     /// Where its pixels come from.
-    pub source: Source,
+    pub source: Arc<dyn Source>,
     /// Its class, a position in the set's list of classes.
     pub label: usize,
     /// Its slide; images without one are their own group.
@@ -56,8 +25,8 @@ pub struct Sample {
 
 impl Sample {
     /// An image that shares its slide with no other. The set that takes it in gives it its index.
-    pub fn new(source: Source, label: usize, name: impl Into<String>) -> Self {
-        let name = name.into();
+    pub fn new(source: impl Source + 'static, label: usize, name: impl Into<String>) -> Self {
+        let (source, name) = (Arc::new(source), name.into());
         Self { source, label, group: name.clone(), stem: name.clone(), name, index: 0 }
     }
 
@@ -69,9 +38,6 @@ impl Sample {
 
     /// The file, or the name of an image without one.
     pub(crate) fn path(&self) -> PathBuf {
-        match &self.source {
-            Source::File(path) => path.clone(),
-            _ => PathBuf::from(&self.name),
-        }
+        self.source.path().map_or_else(|| PathBuf::from(&self.name), PathBuf::from)
     }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rayon::prelude::*;
 
-use super::sample::{Sample, Source};
+use super::sample::Sample;
 use super::{DataError, OnError, Skipped};
 
 /// Labelled images, not yet read: what [`BreakHis`](super::BreakHis), [`FolderSet`](super::FolderSet) and
@@ -14,9 +14,9 @@ use super::{DataError, OnError, Skipped};
 ///
 /// ```
 /// use std::sync::Arc;
-/// use histoguard::data::{ImageSet, Sample, Source};
+/// use histoguard::data::{ImageSet, MemoryImage, Sample};
 ///
-/// let grey = Source::Memory(Arc::new(image::RgbImage::new(8, 8)));
+/// let grey = MemoryImage(Arc::new(image::RgbImage::new(8, 8)));
 /// let samples = vec![Sample::new(grey.clone(), 0, "a"), Sample::new(grey, 1, "b")];
 /// let set = ImageSet::new("my images", vec!["cat".into(), "dog".into()], samples)?;
 /// assert_eq!(set.describe(), "my images: 2 images (1 cat, 1 dog)");
@@ -116,7 +116,7 @@ impl ImageSet {
 
     /// Whether any image was drawn, not photographed.
     pub fn is_synthetic(&self) -> bool {
-        self.samples.iter().any(|sample| matches!(sample.source, Source::Drawn(..)))
+        self.samples.iter().any(|sample| sample.source.is_synthetic())
     }
 
     /// Number of images of each class.
@@ -182,9 +182,10 @@ mod tests {
     use image::RgbImage;
 
     use super::*;
+    use crate::data::{FileImage, MemoryImage};
 
     fn gray(label: usize, name: &str) -> Sample {
-        Sample::new(Source::Memory(Arc::new(RgbImage::new(2, 2))), label, name)
+        Sample::new(MemoryImage(Arc::new(RgbImage::new(2, 2))), label, name)
     }
 
     #[test]
@@ -214,7 +215,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("broken.png");
         std::fs::write(&path, b"\x89PNG\r\n\x1a\nnothing else").unwrap();
-        let samples = vec![gray(0, "good"), Sample::new(Source::File(path.clone()), 0, "broken")];
+        let samples = vec![gray(0, "good"), Sample::new(FileImage(path.clone()), 0, "broken")];
         let set = ImageSet::new("", vec!["a".into()], samples).unwrap();
         assert!(set.verify(OnError::Fail).unwrap_err().to_string().contains("broken.png"));
         let (left, skipped) = set.verify(OnError::Skip).unwrap();

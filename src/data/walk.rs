@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::{DataError, OnError, Skipped};
+use crate::file::IoError;
 
 /// Endings of the image files that can be decoded, in lower case.
 pub(crate) const IMAGE_ENDINGS: [&str; 6] = ["png", "jpg", "jpeg", "tif", "tiff", "bmp"];
@@ -34,11 +35,11 @@ pub(crate) fn list(
     on_error: OnError,
     skipped: &mut Vec<Skipped>,
 ) -> Result<Vec<Entry>, DataError> {
-    let failed = |source, path: &Path, expected| DataError::Io { path: path.to_path_buf(), expected, source };
-    let entries = fs::read_dir(folder).map_err(|e| failed(e, folder, "a readable folder"))?;
+    let failed = IoError::at(folder, "a readable folder");
+    let entries = fs::read_dir(folder).map_err(failed)?;
     let mut found = Vec::new();
     for entry in entries {
-        let entry = entry.map_err(|e| failed(e, folder, "a readable folder"))?;
+        let entry = entry.map_err(failed)?;
         let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
         if is_system(&name) {
             continue;
@@ -46,7 +47,8 @@ pub(crate) fn list(
         match fs::metadata(&path) {
             Ok(meta) => found.push(Entry { is_folder: meta.is_dir(), bytes: meta.len(), path, name }),
             Err(error) => {
-                on_error.handle(&path, failed(error, &path, "a readable file or folder"), skipped)?;
+                let error = IoError::at(&path, "a readable file or folder")(error);
+                on_error.handle(&path, error.into(), skipped)?;
             }
         }
     }

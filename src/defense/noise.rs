@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{DefenseError, TrainTransform};
 use crate::classifier::Classifier;
 use crate::data::Batch;
+use crate::parameter::Parameter;
 use crate::random::{Purpose, generator};
 
 /// Adds normal noise to every value of every training image, fresh in each epoch: the paper's defence
@@ -104,14 +105,7 @@ impl TrainTransform for GaussianNoise {
     }
 
     fn check(&self) -> Result<(), DefenseError> {
-        match self.sigma.is_finite() && self.sigma >= 0.0 {
-            true => Ok(()),
-            false => Err(DefenseError::Parameter {
-                parameter: "sigma",
-                expected: "a finite number of at least 0",
-                found: self.sigma.to_string(),
-            }),
-        }
+        Ok(Parameter::from_zero("sigma", self.sigma).check()?)
     }
 
     fn describe(&self) -> serde_json::Value {
@@ -178,7 +172,10 @@ mod tests {
     fn refuses_sigmas_outside_the_documented_range() {
         for sigma in [-0.1, f64::NAN, f64::INFINITY] {
             let error = GaussianNoise::new(sigma).noisy(grey(1), &[0], 1).unwrap_err();
-            assert!(matches!(error, DefenseError::Parameter { parameter: "sigma", .. }), "{sigma}");
+            assert!(
+                matches!(&error, DefenseError::Parameter(error) if error.parameter == "sigma"),
+                "{sigma}"
+            );
         }
         assert_eq!(values(GaussianNoise::new(0.0).noisy(grey(1), &[0], 1).unwrap()), values(grey(1)));
     }

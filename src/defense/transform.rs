@@ -6,6 +6,7 @@ use thiserror::Error;
 
 use crate::classifier::Classifier;
 use crate::data::Batch;
+use crate::parameter::ParameterError;
 
 /// A change of every training batch: noise, adversarial training, and the like.
 pub trait TrainTransform: Debug + Send + Sync {
@@ -36,15 +37,8 @@ pub trait TrainTransform: Debug + Send + Sync {
 #[non_exhaustive]
 pub enum DefenseError {
     /// A parameter is out of its documented range.
-    #[error("{parameter}: expected {expected}, found {found}")]
-    Parameter {
-        /// The parameter's name.
-        parameter: &'static str,
-        /// Its documented range.
-        expected: &'static str,
-        /// The value given.
-        found: String,
-    },
+    #[error(transparent)]
+    Parameter(#[from] ParameterError),
     /// An attack inside the defence refused to start.
     #[error(transparent)]
     Attack(#[from] crate::attack::AttackError),

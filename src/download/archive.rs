@@ -9,9 +9,9 @@ use std::rc::Rc;
 use flate2::read::MultiGzDecoder;
 use tar::{Archive, EntryType};
 
-use super::DownloadError;
 use super::downloader::lock;
-use crate::file::PARTIAL;
+use super::error::DownloadError;
+use crate::file::{IoError, PARTIAL};
 
 /// What an archive may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,8 +50,7 @@ pub(crate) fn unpack_checked<E: From<DownloadError>>(
     if folder.exists() {
         return Ok(());
     }
-    let unwritable =
-        |source| DownloadError::Io { path: folder.into(), expected: "a place for a folder", source };
+    let unwritable = |source| DownloadError::from(IoError::at(folder, "a place for a folder")(source));
     let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let fresh = tempfile::Builder::new().prefix(PARTIAL).tempdir_in(parent).map_err(unwritable)?;
     // Folders in a temporary one are the user's alone; this one is to be as readable as any other.
@@ -66,11 +65,7 @@ pub(crate) fn unpack_checked<E: From<DownloadError>>(
 const HEADERS: u64 = 64 << 10;
 
 fn unpack_into(path: &Path, folder: &Path, limits: UnpackLimits) -> Result<(), DownloadError> {
-    let file = File::open(path).map_err(|source| DownloadError::Io {
-        path: path.into(),
-        expected: "an archive",
-        source,
-    })?;
+    let file = File::open(path).map_err(IoError::at(path, "an archive"))?;
     let wrong = |entry: &str, expected, found: String| DownloadError::Archive {
         path: path.into(),
         entry: entry.into(),
@@ -98,8 +93,7 @@ fn unpack_into(path: &Path, folder: &Path, limits: UnpackLimits) -> Result<(), D
             return Err(wrong(&last, "fewer bytes", format!("more than {}", limits.bytes)));
         }
         left.set(entry.size());
-        let unwritable =
-            |source| DownloadError::Io { path: target.clone(), expected: "a file to write", source };
+        let unwritable = IoError::at(&target, "a file to write");
         match entry.header().entry_type() {
             EntryType::Directory => fs::create_dir_all(&target).map_err(unwritable)?,
             EntryType::Regular | EntryType::Continuous => {

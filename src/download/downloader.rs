@@ -3,24 +3,13 @@
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
-use super::transfer::Transfer;
-use super::{DownloadError, Remote};
-
-/// How far a download is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Progress<'a> {
-    /// Name of the file.
-    pub file: &'a str,
-    /// Bytes that are there, those of earlier attempts included.
-    pub bytes: u64,
-    /// Bytes of the whole file, if the server said so.
-    pub total: Option<u64>,
-}
-
-type OnProgress = Arc<dyn Fn(&Progress) + Send + Sync>;
+use super::connection::{Connection, Progress};
+use super::error::DownloadError;
+use super::fetch::Fetch;
+use super::remote::Remote;
+use crate::file::IoError;
 
 /// Downloads files into a cache and finds them there the next time.
 ///
@@ -52,10 +41,7 @@ pub struct Downloader {
     cache: Option<PathBuf>,
     offline: bool,
     mirror: Option<String>,
-    pub(super) retries: u32,
-    pub(super) backoff: Duration,
-    pub(super) timeout: Duration,
-    pub(super) progress: Option<OnProgress>,
+    connection: Connection,
 }
 
 impl Default for Downloader {
@@ -77,10 +63,7 @@ impl Downloader {
             cache: cache.or_else(|| Some(dirs::cache_dir()?.join(env!("CARGO_PKG_NAME")))),
             offline: variable("HISTOGUARD_OFFLINE").is_some_and(|value| value != "0"),
             mirror: variable("HISTOGUARD_MIRROR").map(|mirror| mirror.to_string_lossy().into_owned()),
-            retries: 5,
-            backoff: Duration::from_secs(1),
-            timeout: Duration::from_secs(60),
-            progress: None,
+            connection: Connection::default(),
         }
     }
 
@@ -108,28 +91,28 @@ impl Downloader {
     /// How often to try again in a row without a new byte.
     #[must_use]
     pub fn with_retries(mut self, retries: u32) -> Self {
-        self.retries = retries;
+        self.connection.retries = retries;
         self
     }
 
     /// The pause before the first retry; it doubles from retry to retry.
     #[must_use]
     pub fn with_backoff(mut self, backoff: Duration) -> Self {
-        self.backoff = backoff;
+        self.connection.backoff = backoff;
         self
     }
 
     /// How long the server may be silent.
     #[must_use]
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
+        self.connection.timeout = timeout;
         self
     }
 
     /// Calls `progress` after every piece of a file.
     #[must_use]
     pub fn with_progress(mut self, progress: impl Fn(&Progress) + Send + Sync + 'static) -> Self {
-        self.progress = Some(Arc::new(progress));
+        self.connection.progress = Some(std::sync::Arc::new(progress));
         self
     }
 
@@ -188,7 +171,7 @@ impl Downloader {
         let _lock = lock(&path)?;
         // Another process may have been faster.
         if remote.check(&path).is_err() {
-            Transfer::new(self, remote, url, &path)?.run()?;
+            Fetch::new(&self.connection, remote, url, &path)?.run()?;
         }
         Ok(path)
     }
@@ -196,15 +179,15 @@ impl Downloader {
 
 impl std::fmt::Debug for Downloader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { cache, offline, mirror, retries, backoff, timeout, progress } = self;
+        let Self { cache, offline, mirror, connection } = self;
         f.debug_struct("Downloader")
             .field("cache", cache)
             .field("offline", offline)
             .field("mirror", mirror)
-            .field("retries", retries)
-            .field("backoff", backoff)
-            .field("timeout", timeout)
-            .field("progress", &progress.is_some())
+            .field("retries", &connection.retries)
+            .field("backoff", &connection.backoff)
+            .field("timeout", &connection.timeout)
+            .field("progress", &connection.progress.is_some())
             .finish()
     }
 }
@@ -214,7 +197,7 @@ impl std::fmt::Debug for Downloader {
 pub(crate) fn lock(path: &Path) -> Result<File, DownloadError> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let lock = path.with_file_name(format!(".{name}.lock"));
-    let failed = |source| DownloadError::Io { path: lock.clone(), expected: "a file to lock", source };
+    let failed = IoError::at(&lock, "a file to lock");
     fs::create_dir_all(lock.parent().unwrap_or(Path::new("."))).map_err(failed)?;
     let file = File::options().create(true).append(true).open(&lock).map_err(failed)?;
     file.lock().map_err(failed)?;

@@ -5,20 +5,15 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::file::IoError;
+
 /// What went wrong with a download or an archive; it names the place, what was expected and what was found.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum DownloadError {
     /// A file could not be read or written.
-    #[error("{path}: expected {expected}, found: {source}", path = path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What it should have been.
-        expected: &'static str,
-        /// The system's answer.
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    Io(#[from] IoError),
     /// The system names no folder for caches.
     #[error("cache: expected a folder in HISTOGUARD_CACHE or the system's cache folder, found neither")]
     NoCache,

@@ -4,14 +4,16 @@
 //! pretrained weights and BreakHis.
 
 mod archive;
+mod connection;
 mod downloader;
 mod error;
+mod fetch;
 mod remote;
-mod transfer;
 
 pub(crate) use archive::unpack_checked;
 pub use archive::{UnpackLimits, unpack};
+pub use connection::Progress;
+pub use downloader::Downloader;
 pub(crate) use downloader::lock;
-pub use downloader::{Downloader, Progress};
 pub use error::DownloadError;
 pub use remote::Remote;

@@ -6,7 +6,8 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use super::DownloadError;
+use super::error::DownloadError;
+use crate::file::IoError;
 
 /// A file on a server and what its publisher says about it.
 ///
@@ -72,8 +73,7 @@ impl Remote {
 
     /// Whether a file is the published one, as far as that can be told.
     pub(super) fn check(&self, path: &Path) -> Result<(), DownloadError> {
-        let unreadable =
-            |source| DownloadError::Io { path: path.into(), expected: "a readable file", source };
+        let unreadable = IoError::at(path, "a readable file");
         let mut file = File::open(path).map_err(unreadable)?;
         let length = file.metadata().map_err(unreadable)?.len();
         let shown = || path.display().to_string();

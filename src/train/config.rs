@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::TrainError;
 use crate::data::{Augmentation, Prepared};
+use crate::parameter::{self, Parameter};
 
 /// How the learning rate goes on after the first step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,38 +85,32 @@ impl TrainingConfig {
     ///
     /// # Errors
     ///
-    /// [`TrainError::Setting`] naming the first one, [`TrainError::Data`] for one of the augmentation.
+    /// [`TrainError::Parameter`] naming the first one, [`TrainError::Data`] for one of the augmentation.
     pub fn check(&self) -> Result<(), TrainError> {
-        let setting = |ok: bool, setting, expected, found: String| match ok {
-            true => Ok(()),
-            false => Err(TrainError::Setting { setting, expected, found }),
-        };
-        let decay = |beta: f64| (0.0..1.0).contains(&beta);
-        let positive = |value: f64| value.is_finite() && value > 0.0;
-        setting(self.epochs > 0, "epochs", "at least 1", self.epochs.to_string())?;
-        setting(self.batch_size > 0, "batch_size", "at least 1", self.batch_size.to_string())?;
-        setting(
-            positive(self.learning_rate),
-            "learning_rate",
-            "a finite number above 0",
-            self.learning_rate.to_string(),
-        )?;
+        let decay =
+            |name, beta: f64| Parameter::new(name, "a number in [0,1)", (0.0..1.0).contains(&beta), beta);
         let most = if self.schedule == Schedule::Cosine { 1.0 } else { f64::INFINITY };
-        setting(
-            self.learning_rate <= most,
-            "learning_rate",
-            "at most 1 with the cosine schedule",
-            self.learning_rate.to_string(),
-        )?;
-        setting(decay(self.beta_1), "beta_1", "a number in [0,1)", self.beta_1.to_string())?;
-        setting(decay(self.beta_2), "beta_2", "a number in [0,1)", self.beta_2.to_string())?;
-        setting(positive(self.epsilon), "epsilon", "a finite number above 0", self.epsilon.to_string())?;
-        setting(
-            (29..=Prepared::MAX_IMAGE_SIZE).contains(&self.image_size),
-            "image_size",
-            "29 to 4096 pixels",
-            self.image_size.to_string(),
-        )?;
+        let sizes = 29..=Prepared::MAX_IMAGE_SIZE;
+        parameter::check([
+            Parameter::at_least("epochs", self.epochs, 1),
+            Parameter::at_least("batch_size", self.batch_size, 1),
+            Parameter::above_zero("learning_rate", self.learning_rate),
+            Parameter::new(
+                "learning_rate",
+                "at most 1 with the cosine schedule",
+                self.learning_rate <= most,
+                self.learning_rate,
+            ),
+            decay("beta_1", self.beta_1),
+            decay("beta_2", self.beta_2),
+            Parameter::above_zero("epsilon", self.epsilon),
+            Parameter::new(
+                "image_size",
+                "29 to 4096 pixels",
+                sizes.contains(&self.image_size),
+                self.image_size,
+            ),
+        ])?;
         Ok(self.augmentation.map_or(Ok(()), |augmentation| augmentation.validate())?)
     }
 }
@@ -145,7 +140,7 @@ mod tests {
         for (name, config) in bad {
             let error = config.check().unwrap_err();
             assert!(
-                matches!(error, TrainError::Setting { setting, .. } if setting == name),
+                matches!(&error, TrainError::Parameter(error) if error.parameter == name),
                 "{name}: {error}"
             );
         }

@@ -6,21 +6,15 @@ use thiserror::Error;
 
 use crate::data::DataError;
 use crate::defense::DefenseError;
+use crate::parameter::ParameterError;
 
 /// What ended a training before its last epoch, or kept it from starting.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum TrainError {
-    /// A setting is out of its documented range.
-    #[error("{setting}: expected {expected}, found {found}")]
-    Setting {
-        /// The field of [`TrainingConfig`](super::TrainingConfig).
-        setting: &'static str,
-        /// Its documented range.
-        expected: &'static str,
-        /// The value given.
-        found: String,
-    },
+    /// A field of [`TrainingConfig`](super::TrainingConfig) is out of its documented range.
+    #[error(transparent)]
+    Parameter(#[from] ParameterError),
     /// The folder holds a training that has not ended.
     #[error(
         "{directory}: expected no unfinished training, found one after epoch {epoch} of {epochs}; \

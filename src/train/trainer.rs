@@ -24,6 +24,7 @@ use super::{History, Schedule, TrainError, TrainingConfig};
 use crate::classifier::Classifier;
 use crate::data::{Batch, ImageCache, ImageLoader, ImageSet, LoaderConfig, Prepared, Split};
 use crate::defense::TrainTransform;
+use crate::parameter::Parameter;
 
 /// A trained classifier in evaluation mode.
 #[derive(Debug)]
@@ -129,7 +130,7 @@ impl Trainer {
     ///
     /// # Errors
     ///
-    /// [`TrainError::Setting`], [`TrainError::Data`], [`TrainError::Empty`] and [`TrainError::Defense`] before
+    /// [`TrainError::Parameter`], [`TrainError::Data`], [`TrainError::Empty`] and [`TrainError::Defense`] before
     /// any work; [`TrainError::Unfinished`] and [`TrainError::OtherSettings`] about the directory;
     /// [`TrainError::Images`], [`TrainError::File`], [`TrainError::Interrupted`] and [`TrainError::Diverged`]
     /// while training, which leave the last whole checkpoint to resume from.
@@ -194,13 +195,9 @@ impl Trainer {
             let directory = folder.path().to_path_buf();
             return Err(TrainError::OtherSettings { directory, setting, expected, found });
         }
-        if done > self.config.epochs {
-            return Err(TrainError::Setting {
-                setting: "epochs",
-                expected: "at least the epochs that are done",
-                found: format!("{} with {done} done", self.config.epochs),
-            });
-        }
+        let epochs = self.config.epochs;
+        let found = format!("{epochs} with {done} done");
+        Parameter::new("epochs", "at least the epochs that are done", epochs >= done, found).check()?;
         let mut history = state.history;
         history.truncate(done);
         Ok(history)

@@ -8,6 +8,7 @@ use std::path::Path;
 use super::bytes::FileBytes;
 use super::stored::Stored;
 use super::{WeightsError, burnpack, pytorch, safetensors};
+use crate::file::IoError;
 
 const EXPECTED: &str = "a safetensors file, a PyTorch checkpoint or a burnpack";
 
@@ -21,7 +22,7 @@ pub(super) struct Checkpoint {
 
 /// Looks inside the file and reads its description of the tensors, not yet their data.
 pub(super) fn read(path: &Path) -> Result<Checkpoint, WeightsError> {
-    let io = |source| WeightsError::Io { path: path.into(), expected: EXPECTED, source };
+    let io = IoError::at(path, EXPECTED);
     let mut file = File::open(path).map_err(io)?;
     let mut start = Vec::new();
     file.by_ref().take(9).read_to_end(&mut start).and_then(|_| file.rewind()).map_err(io)?;

@@ -4,20 +4,15 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::file::IoError;
+
 /// What went wrong with a checkpoint; it names the file, what was expected and what was found.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum WeightsError {
     /// The file could not be read or written.
-    #[error("{path}: expected {expected}, found: {source}", path = path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What it should have been.
-        expected: &'static str,
-        /// The system's answer.
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    Io(#[from] IoError),
     /// The file's content is not a checkpoint, or a damaged one.
     #[error("{path}: expected {expected}, found {found}", path = path.display())]
     Format {

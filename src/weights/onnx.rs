@@ -10,7 +10,7 @@ use onnx_ir::{Message, ModelProto};
 
 use super::WeightsError;
 use crate::classifier::Classifier;
-use crate::file::write_whole;
+use crate::file::{IoError, write_whole};
 
 /// The images that a network in an ONNX file takes; the batch size is free in any case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,11 +71,7 @@ pub fn save_onnx<C: Classifier + Module>(
 ) -> Result<(), WeightsError> {
     let path = path.as_ref();
     let bytes = to_onnx(model, images).map_err(|found| WeightsError::Export { path: path.into(), found })?;
-    write_whole(path, &bytes).map_err(|source| WeightsError::Io {
-        path: path.into(),
-        expected: "a folder to write to",
-        source,
-    })
+    Ok(write_whole(path, &bytes).map_err(IoError::at(path, "a folder to write to"))?)
 }
 
 fn to_onnx<C: Classifier + Module>(model: &C, images: OnnxImages) -> Result<Vec<u8>, String> {

@@ -9,7 +9,7 @@ use burn::tensor::DType;
 use safetensors::Dtype;
 use safetensors::tensor::{TensorView, serialize};
 
-use crate::file::write_whole;
+use crate::file::{IoError, write_whole};
 
 use super::{WeightsError, names};
 
@@ -29,11 +29,7 @@ pub fn save_safetensors<M: Module>(model: &M, path: impl AsRef<Path>) -> Result<
         expected: "tensors to write",
         found,
     })?;
-    write_whole(path, &bytes).map_err(|source| WeightsError::Io {
-        path: path.into(),
-        expected: "a folder to write to",
-        source,
-    })
+    Ok(write_whole(path, &bytes).map_err(IoError::at(path, "a folder to write to"))?)
 }
 
 fn to_safetensors<M: Module>(model: &M) -> Result<Vec<u8>, String> {

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::name::PATTERN;
 use super::{ImageName, Magnification, PaperCoverage, Subtype, TumourClass};
 use crate::data::walk::walk;
-use crate::data::{DataError, ImageSet, OnError, Sample, Skipped, Source};
+use crate::data::{DataError, FileImage, ImageSet, OnError, Sample, Skipped};
 
 /// How to open [`BreakHis`].
 #[derive(Clone, Copy, Debug, Default)]
@@ -115,7 +115,7 @@ impl BreakHisOptions {
             return Err(DataError::NoImages { path: root.to_path_buf(), expected });
         }
         let samples = found.iter().map(|(name, path)| {
-            Sample::new(Source::File(path.clone()), name.class.label(), name.to_string())
+            Sample::new(FileImage(path.clone()), name.class.label(), name.to_string())
                 .from_slide(name.slide(), name.stem())
         });
         let classes = TumourClass::ALL.map(|class| class.name().to_string()).to_vec();

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::resize::{CropBox, Orientation, resized_crop, write_unit};
 use crate::data::DataError;
+use crate::parameter::Parameter;
 
 /// Random resized crops, flips and quarter turns, drawn anew for every image and epoch.
 ///
@@ -72,18 +73,11 @@ impl Augmentation {
     /// [`DataError::Parameter`] naming the first that is not.
     pub fn validate(&self) -> Result<(), DataError> {
         let (low, high) = self.crop_scale;
-        if !(low > 0.0 && low <= high && high <= 1.0) {
-            let found = format!("({low}, {high})");
-            let (parameter, expected) = ("crop_scale", "two shares above 0 and at most 1, in order");
-            return Err(DataError::Parameter { parameter, expected, found });
-        }
+        let (fits, found) = (low > 0.0 && low <= high && high <= 1.0, format!("({low}, {high})"));
+        Parameter::new("crop_scale", "two shares above 0 and at most 1, in order", fits, found).check()?;
         let (low, high) = self.crop_ratio;
-        if !(low > 0.0 && low <= high && high.is_finite()) {
-            let found = format!("({low}, {high})");
-            let (parameter, expected) = ("crop_ratio", "two ratios above 0, in order");
-            return Err(DataError::Parameter { parameter, expected, found });
-        }
-        Ok(())
+        let (fits, found) = (low > 0.0 && low <= high && high.is_finite(), format!("({low}, {high})"));
+        Ok(Parameter::new("crop_ratio", "two ratios above 0, in order", fits, found).check()?)
     }
 
     /// A random view of an image of this size.

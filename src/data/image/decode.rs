@@ -7,6 +7,7 @@ use std::path::Path;
 use image::{ImageFormat, ImageReader, Limits, RgbImage};
 
 use crate::data::DataError;
+use crate::file::IoError;
 
 /// Largest file that is read; larger ones are no photographs for a classifier.
 const MAX_FILE_BYTES: u64 = 256 << 20;
@@ -24,8 +25,7 @@ const MAX_DECODED_BYTES: u64 = 512 << 20;
 /// of more than 16,384 pixels or needs more than 512 MiB in memory.
 pub fn read_image(path: impl AsRef<Path>) -> Result<RgbImage, DataError> {
     let path = path.as_ref();
-    let failed =
-        |source| DataError::Io { path: path.to_path_buf(), expected: "a readable image file", source };
+    let failed = IoError::at(path, "a readable image file");
     let file = fs::File::open(path).map_err(failed)?;
     let mut bytes = Vec::new();
     file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use rand::Rng;
 use rand::seq::SliceRandom;
 
-use crate::data::{DataError, Sample};
+use crate::data::Sample;
+use crate::parameter::{Parameter, ParameterError};
 
 /// Training, validation, test.
 pub(super) const SIDES: [&str; 3] = ["train", "validation", "test"];
@@ -14,13 +15,10 @@ pub(super) const SIDES: [&str; 3] = ["train", "validation", "test"];
 const TRIES: usize = 64;
 
 /// Shares of each side as the documented range has them: above 0, sum 1.
-pub(super) fn check_fractions(fractions: [f64; 3]) -> Result<(), DataError> {
+pub(super) fn check_fractions(fractions: [f64; 3]) -> Result<(), ParameterError> {
     let fits = fractions.iter().all(|&f| f > 0.0) && (fractions.iter().sum::<f64>() - 1.0).abs() < 1e-6;
-    fits.then_some(()).ok_or_else(|| DataError::Parameter {
-        parameter: "fractions",
-        expected: "three shares above 0 that sum to 1",
-        found: format!("{fractions:?}"),
-    })
+    let range = "three shares above 0 that sum to 1";
+    Parameter::new("fractions", range, fits, format!("{fractions:?}")).check()
 }
 
 /// Positions of the images, shared out one by one: of every class the shares rounded down, the rest to the

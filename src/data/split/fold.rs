@@ -6,17 +6,14 @@ use std::path::Path;
 
 use crate::data::DataError;
 use crate::data::breakhis::ImageName;
+use crate::file::IoError;
 
 const LINE: &str = "a line like SOB_B_A-14-22549AB-100-001.png|100|1|train";
 
 /// Whether each image named in the file is for testing.
 pub(super) fn read_fold_file(path: &Path) -> Result<HashMap<String, bool>, DataError> {
     let expected = "a readable fold file in UTF-8";
-    let text = fs::read_to_string(path).map_err(|source| DataError::Io {
-        path: path.to_path_buf(),
-        expected,
-        source,
-    })?;
+    let text = fs::read_to_string(path).map_err(IoError::at(path, expected))?;
     let mut tests = HashMap::new();
     // `lines` takes CRLF as well as LF; copies differ.
     for (number, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {

@@ -10,6 +10,7 @@ use super::LeakageReport;
 use super::assign::{SIDES, by_group, by_image, check_fractions};
 use super::fold::read_fold_file;
 use crate::data::{DataError, ImageSet, Sample};
+use crate::parameter::Parameter;
 use crate::random::{Purpose, generator};
 
 /// How images were shared out.
@@ -129,10 +130,8 @@ impl Split {
         seed: u64,
     ) -> Result<Self, DataError> {
         let path = path.as_ref();
-        if !(validation > 0.0 && validation < 1.0) {
-            let (parameter, expected) = ("validation", "a share above 0 and below 1");
-            return Err(DataError::Parameter { parameter, expected, found: validation.to_string() });
-        }
+        let fits = validation > 0.0 && validation < 1.0;
+        Parameter::new("validation", "a share above 0 and below 1", fits, validation).check()?;
         let is_test = read_fold_file(path)?;
         let (mut rest, mut test) = (Vec::new(), Vec::new());
         for (position, sample) in images.samples().iter().enumerate() {
@@ -225,14 +224,14 @@ impl Split {
 mod tests {
     use super::*;
     use crate::data::breakhis::ImageName;
-    use crate::data::{Sample, Source};
+    use crate::data::{FileImage, Sample};
 
     /// Images of made-up names; the files are not there and need not be.
     fn named(names: impl IntoIterator<Item = String>) -> ImageSet {
         let sample = |name: String| {
             let parsed = ImageName::parse(&name).unwrap();
             let (slide, stem) = (parsed.slide(), parsed.stem());
-            Sample::new(Source::File(name.clone().into()), parsed.class.label(), name).from_slide(slide, stem)
+            Sample::new(FileImage(name.clone().into()), parsed.class.label(), name).from_slide(slide, stem)
         };
         let classes = vec!["benign".to_string(), "malignant".to_string()];
         ImageSet::new("made up", classes, names.into_iter().map(sample).collect()).unwrap()

@@ -6,8 +6,7 @@ use image::RgbImage;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{Rng, RngExt};
 
-use super::TissueParameters;
-use super::appearance::normal;
+use super::appearance::{TissueParameters, normal};
 use super::canvas::{Canvas, Dyes, Outline};
 use super::noise::{Noise, mix, smooth_step};
 use crate::random::{Purpose, generator};

@@ -1,11 +1,14 @@
 //! The settings of a drawing, and the set of images that it is.
 
+use std::sync::Arc;
+
 use image::RgbImage;
 use serde::{Deserialize, Serialize};
 
-use super::TissueParameters;
+use super::appearance::TissueParameters;
 use super::draw::draw;
 use crate::data::{DataError, ImageSet, Sample, Source};
+use crate::parameter::{self, Parameter, ParameterError};
 
 /// Drawn breast tissue in the colours of haematoxylin and eosin: pink fibrous stroma, epithelium and nuclei.
 /// Benign images have glands, rings of even nuclei round a pale lumen; malignant ones have crowded, larger,
@@ -64,7 +67,7 @@ impl SyntheticTissue {
             let (class, slide) = (CLASSES[self.label(number)], self.slide(number) + 1);
             let group = format!("synthetic-{class}-{slide:02}");
             let name = format!("{group}-{:04}", number % self.count_per_class);
-            Sample::new(Source::Drawn(*self, number), self.label(number), name)
+            Sample::new(Drawn { tissue: *self, number }, self.label(number), name)
                 .from_slide(group.clone(), group)
         });
         let classes = CLASSES.map(str::to_string).to_vec();
@@ -90,20 +93,32 @@ impl SyntheticTissue {
         number % self.count_per_class.max(1) % self.slides_per_class.max(1)
     }
 
-    fn validate(&self) -> Result<(), DataError> {
-        let wrong =
-            |parameter, expected, found: String| Err(DataError::Parameter { parameter, expected, found });
-        let [width, height] = self.image_size;
-        if !(16..=4096).contains(&width) || !(16..=4096).contains(&height) {
-            return wrong("image_size", "16 to 4096 pixels each way", format!("{width} x {height}"));
-        }
-        if !(1..=1_000_000).contains(&self.count_per_class) {
-            return wrong("count_per_class", "1 to 1,000,000", self.count_per_class.to_string());
-        }
-        if !(1..=self.count_per_class).contains(&self.slides_per_class) {
-            return wrong("slides_per_class", "1 to count_per_class", self.slides_per_class.to_string());
-        }
-        Ok(())
+    fn validate(&self) -> Result<(), ParameterError> {
+        let ([width, height], count, slides) = (self.image_size, self.count_per_class, self.slides_per_class);
+        let size_fits = [width, height].iter().all(|side| (16..=4096).contains(side));
+        let size = format!("{width} x {height}");
+        parameter::check([
+            Parameter::new("image_size", "16 to 4096 pixels each way", size_fits, size),
+            Parameter::new("count_per_class", "1 to 1,000,000", (1..=1_000_000).contains(&count), count),
+            Parameter::new("slides_per_class", "1 to count_per_class", (1..=count).contains(&slides), slides),
+        ])
+    }
+}
+
+/// One image of a drawing.
+#[derive(Clone, Copy, Debug)]
+struct Drawn {
+    tissue: SyntheticTissue,
+    number: usize,
+}
+
+impl Source for Drawn {
+    fn load(&self) -> Result<Arc<RgbImage>, DataError> {
+        Ok(Arc::new(self.tissue.draw(self.number)))
+    }
+
+    fn is_synthetic(&self) -> bool {
+        true
     }
 }
 

@@ -8,14 +8,16 @@ use std::time::Duration;
 use ureq::http::{HeaderMap, Response, StatusCode};
 use ureq::{Agent, Body};
 
-use super::{DownloadError, Downloader, Progress, Remote};
-use crate::file::PARTIAL;
+use super::connection::{Connection, Progress};
+use super::error::DownloadError;
+use super::remote::Remote;
+use crate::file::{IoError, PARTIAL};
 
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// A download of which a part may already be there.
-pub(super) struct Transfer<'a> {
-    downloader: &'a Downloader,
+pub(super) struct Fetch<'a> {
+    connection: &'a Connection,
     remote: &'a Remote,
     url: String,
     agent: Agent,
@@ -39,9 +41,9 @@ impl From<DownloadError> for Failure {
     }
 }
 
-impl<'a> Transfer<'a> {
+impl<'a> Fetch<'a> {
     pub(super) fn new(
-        downloader: &'a Downloader,
+        connection: &'a Connection,
         remote: &'a Remote,
         url: String,
         path: &'a Path,
@@ -50,7 +52,7 @@ impl<'a> Transfer<'a> {
         if !https && !url.starts_with("http://") {
             return Err(DownloadError::Url { url, expected: "an address of http or https" });
         }
-        let timeout = Some(downloader.timeout);
+        let timeout = Some(connection.timeout);
         let config = Agent::config_builder()
             .https_only(https)
             .http_status_as_error(false)
@@ -61,7 +63,7 @@ impl<'a> Transfer<'a> {
             .build();
         let partial = path.with_file_name(format!("{PARTIAL}{}", remote.file_name()?));
         let version = partial.with_added_extension("version");
-        Ok(Self { downloader, remote, url, agent: config.into(), path, partial, version })
+        Ok(Self { connection, remote, url, agent: config.into(), path, partial, version })
     }
 
     /// Downloads, checks and puts the file into its place.
@@ -81,17 +83,13 @@ impl<'a> Transfer<'a> {
             self.discard()?;
         }
         checked?;
-        fs::rename(&self.partial, self.path).map_err(|source| DownloadError::Io {
-            path: self.path.into(),
-            expected: "a place for the file",
-            source,
-        })?;
+        fs::rename(&self.partial, self.path).map_err(IoError::at(self.path, "a place for the file"))?;
         remove(&self.version)
     }
 
     /// Attempts until the partial file has all its bytes.
     fn complete(&self) -> Result<(), DownloadError> {
-        let Downloader { retries, backoff, .. } = self.downloader;
+        let Connection { retries, backoff, .. } = self.connection;
         let (mut attempts, mut most) = (0, self.present());
         loop {
             attempts += 1;
@@ -178,7 +176,7 @@ impl<'a> Transfer<'a> {
                 self.discard()?;
                 self.remote.check_length(self.url.clone(), position)?;
             }
-            if let Some(progress) = &self.downloader.progress {
+            if let Some(progress) = &self.connection.progress {
                 progress(&Progress { file: self.remote.file_name()?, bytes: position, total });
             }
         }
@@ -236,7 +234,7 @@ impl<'a> Transfer<'a> {
     }
 
     fn unwritable(&self, source: std::io::Error) -> DownloadError {
-        DownloadError::Io { path: self.partial.clone(), expected: "a file to write to", source }
+        IoError::at(&self.partial, "a file to write to")(source).into()
     }
 }
 
@@ -247,7 +245,7 @@ fn broken(found: String) -> Failure {
 fn remove(path: &Path) -> Result<(), DownloadError> {
     match fs::remove_file(path) {
         Err(source) if source.kind() != ErrorKind::NotFound => {
-            Err(DownloadError::Io { path: path.into(), expected: "a file to remove", source })
+            Err(IoError::at(path, "a file to remove")(source).into())
         }
         _ => Ok(()),
     }

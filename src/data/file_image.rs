@@ -1,0 +1,24 @@
+//! Images in files.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use image::RgbImage;
+
+use super::error::DataError;
+use super::image::read_image;
+use super::source::Source;
+
+/// An image file (PNG, JPEG, TIFF or BMP), read as by [`read_image`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileImage(pub PathBuf);
+
+impl Source for FileImage {
+    fn load(&self) -> Result<Arc<RgbImage>, DataError> {
+        read_image(&self.0).map(Arc::new)
+    }
+
+    fn path(&self) -> Option<&Path> {
+        Some(&self.0)
+    }
+}
