@@ -242,6 +242,7 @@ fn storages_hold_what_their_tensors_need() {
     struct One {
         weight: burn::module::Param<burn::tensor::Tensor<1>>,
     }
+    impl weights::Checkpointed for One {}
     let one = |bytes: &[u8]| {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("one");

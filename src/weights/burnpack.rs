@@ -5,7 +5,6 @@ use std::path::Path;
 
 use burn::store::burn_pack::Reader;
 
-use super::names;
 use super::stored::Stored;
 
 /// How a file of burn's begins.
@@ -15,12 +14,12 @@ pub(super) fn is_burnpack(start: &[u8]) -> bool {
     start.starts_with(MAGIC)
 }
 
-/// Every tensor under torchvision's name, its shape as burn has it.
-pub(super) fn read(path: &Path) -> Result<BTreeMap<String, Stored>, String> {
+/// Every tensor under the name that `name` makes of its path, its shape as burn has it.
+pub(super) fn read(path: &Path, name: fn(&str) -> String) -> Result<BTreeMap<String, Stored>, String> {
     let reader = Reader::from_file_exact(path).map_err(|error| error.to_string())?;
     let tensors = reader.into_tensors().map_err(|error| error.to_string())?;
     let stored = tensors.into_iter().map(|tensor| {
-        let (name, dtype, shape) = (names::torch_name(&tensor.name), tensor.dtype, tensor.shape.to_vec());
+        let (name, dtype, shape) = (name(&tensor.name), tensor.dtype, tensor.shape.to_vec());
         let read = move || tensor.to_bytes().map(|bytes| bytes.to_vec()).map_err(|error| error.to_string());
         (name, Stored::new(dtype, shape, read))
     });

@@ -20,15 +20,16 @@ pub(super) struct Checkpoint {
     pub(super) linear_transposed: bool,
 }
 
-/// Looks inside the file and reads its description of the tensors, not yet their data.
-pub(super) fn read(path: &Path) -> Result<Checkpoint, WeightsError> {
+/// Looks inside the file and reads its description of the tensors, not yet their data. `name` makes names of burn's
+/// paths.
+pub(super) fn read(path: &Path, name: fn(&str) -> String) -> Result<Checkpoint, WeightsError> {
     let io = IoError::at(path, EXPECTED);
     let mut file = File::open(path).map_err(io)?;
     let mut start = Vec::new();
     file.by_ref().take(9).read_to_end(&mut start).and_then(|_| file.rewind()).map_err(io)?;
     let linear_transposed = burnpack::is_burnpack(&start);
     let tensors = if linear_transposed {
-        burnpack::read(path)
+        burnpack::read(path, name)
     } else if safetensors::is_safetensors(&start) {
         safetensors::read(FileBytes::new(file).map_err(io)?)
     } else {

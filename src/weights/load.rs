@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use burn::module::Module;
 use burn::tensor::TensorData;
 
+use super::checkpointed::Checkpointed;
 use super::error::{Tensors, WeightsError};
 use super::stored::Stored;
 use super::target::{self, Slot};
@@ -15,8 +15,8 @@ use crate::model::FineTune;
 /// The network with the weights and running statistics of a checkpoint.
 ///
 /// Takes every file that [this table](super#files) lists, whichever format and names it has. The module may be
-/// wrapped in a [`Normalized`](crate::model::Normalized). Numbers of half and double precision become single
-/// precision.
+/// wrapped in a [`Normalized`](crate::model::Normalized), and [`Checkpointed`] says what its tensors are called in
+/// files. Numbers of half and double precision become single precision.
 ///
 /// The result shares nothing with clones of `model`, which keep their weights and running statistics.
 ///
@@ -42,19 +42,19 @@ use crate::model::FineTune;
 /// assert!(error.to_string().contains("classifier.weight: expected [3, 36], found [2, 36]"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub fn load<M: Module>(model: M, path: impl AsRef<Path>) -> Result<M, WeightsError> {
+pub fn load<M: Checkpointed>(model: M, path: impl AsRef<Path>) -> Result<M, WeightsError> {
     load_where(model, path.as_ref(), Fit { own_head: false, grey_to_rgb: false })
 }
 
 /// The network with the features of a checkpoint and its own classifier: for transfer to other classes.
 ///
-/// As [`load`], but the network keeps its own tensors below `classifier.`, and the file may have any or none,
-/// or a classifier of another name.
+/// As [`load`], but the network keeps its own tensors below [`HEAD`](Checkpointed::HEAD), for a DenseNet
+/// `classifier.`, and the file may have any or none, or a classifier of another name.
 ///
 /// # Errors
 ///
 /// As for [`load`].
-pub fn load_features<M: Module>(model: M, path: impl AsRef<Path>) -> Result<M, WeightsError> {
+pub fn load_features<M: Checkpointed>(model: M, path: impl AsRef<Path>) -> Result<M, WeightsError> {
     load_where(model, path.as_ref(), Fit { own_head: true, grey_to_rgb: false })
 }
 
@@ -110,7 +110,11 @@ impl Load {
     /// # Panics
     ///
     /// Panics if a fresh head is to have no classes.
-    pub fn into_model<M: FineTune>(self, model: M, path: impl AsRef<Path>) -> Result<M, WeightsError> {
+    pub fn into_model<M: FineTune + Checkpointed>(
+        self,
+        model: M,
+        path: impl AsRef<Path>,
+    ) -> Result<M, WeightsError> {
         let fit = Fit { own_head: self.head != Head::Keep, grey_to_rgb: self.grey_to_rgb };
         let model = match self.head {
             Head::Keep => model,
@@ -128,12 +132,12 @@ struct Fit {
     grey_to_rgb: bool,
 }
 
-fn load_where<M: Module>(model: M, path: &Path, fit: Fit) -> Result<M, WeightsError> {
-    let checkpoint = checkpoint::read(path)?;
+fn load_where<M: Checkpointed>(model: M, path: &Path, fit: Fit) -> Result<M, WeightsError> {
+    let checkpoint = checkpoint::read(path, M::tensor_name)?;
     let slots = target::slots(&model);
-    let (mut tensors, mut unexpected) = canonical(checkpoint.tensors, &slots);
+    let (mut tensors, mut unexpected) = canonical::<M>(checkpoint.tensors, &slots);
     let (mut missing, mut mismatched, mut matched) = (Vec::new(), Vec::new(), Vec::new());
-    for slot in slots.iter().filter(|slot| !(fit.own_head && slot.is_head())) {
+    for slot in slots.iter().filter(|slot| !(fit.own_head && slot.is_head)) {
         let Some(tensor) = tensors.remove(&slot.name) else {
             missing.push(slot.name.clone());
             continue;
@@ -178,29 +182,29 @@ fn load_where<M: Module>(model: M, path: &Path, fit: Fit) -> Result<M, WeightsEr
     Ok(target::filled(model, values))
 }
 
-/// The tensors by torchvision's present names, and the names that two tensors lay claim to.
-fn canonical(
+/// The tensors by their present names, and the names that two tensors lay claim to.
+fn canonical<M: Checkpointed>(
     mut stored: BTreeMap<String, Stored>,
     slots: &[Slot],
 ) -> (BTreeMap<String, Stored>, Vec<String>) {
     let expected: BTreeSet<&str> = slots.iter().map(|slot| slot.name.as_str()).collect();
-    while let Some(prefix) = names::PREFIXES.iter().find(|prefix| {
+    while let Some(prefix) = names::PREFIXES.iter().chain(M::PREFIXES).find(|prefix| {
         let starts = |name: &str| name.starts_with(**prefix);
         stored.keys().any(|name| starts(name)) && !expected.iter().any(|name| starts(name))
     }) {
         let strip = |name: String| name.strip_prefix(prefix).map(str::to_string).unwrap_or(name);
         stored = stored.into_iter().map(|(name, tensor)| (strip(name), tensor)).collect();
     }
-    stored.retain(|name, _| !names::is_beside(name));
+    stored.retain(|name, _| !names::counts_batches(name) && !M::is_beside(name));
     let mut tensors = BTreeMap::new();
     let mut twice = Vec::new();
     for (name, tensor) in stored {
-        let modern = names::modern(&name);
-        let modern = match names::without_sequential(&modern) {
-            Some(plain) if !expected.contains(modern.as_str()) && expected.contains(plain.as_str()) => plain,
-            _ => modern,
+        let present = M::present_name(&name);
+        let present = match names::without_sequential(&present) {
+            Some(plain) if !expected.contains(present.as_str()) && expected.contains(plain.as_str()) => plain,
+            _ => present,
         };
-        if tensors.insert(modern, tensor).is_some() {
+        if tensors.insert(present, tensor).is_some() {
             twice.push(name);
         }
     }

@@ -14,6 +14,8 @@
 //! | training checkpoints | `state_dict`, `model_state_dict`, `model` or `net` entry; `module.`, `model.`, `backbone.` before the names; whatever else is in the file is ignored |
 //! | burn | burnpack (`.bpk`), as burn and this crate's training write it |
 //!
+//! Another network loads from its files with an implementation of [`Checkpointed`].
+//!
 //! Nothing in a pickle is executed. A file that calls more than what tensors and plain data need is refused by
 //! the name of what it calls; damaged and hostile files end in an error, soon and in little memory. Data is read
 //! only when every name and shape fits.
@@ -21,11 +23,14 @@
 mod burnpack;
 mod bytes;
 mod checkpoint;
+mod checkpointed;
+mod densenet;
 mod error;
 #[cfg(feature = "download")]
 mod fetch;
 mod load;
 mod names;
+mod normalized;
 #[cfg(feature = "onnx")]
 mod onnx;
 mod pytorch;
@@ -34,6 +39,7 @@ mod save;
 mod stored;
 mod target;
 
+pub use checkpointed::Checkpointed;
 pub use error::{Tensors, WeightsError};
 #[cfg(feature = "download")]
 pub use fetch::{Pretrained, fetch};

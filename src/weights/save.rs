@@ -3,17 +3,17 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use burn::module::Module;
 use burn::store::{BurnToPyTorchAdapter, ModuleSnapshot};
 use burn::tensor::DType;
 use safetensors::Dtype;
 use safetensors::tensor::{TensorView, serialize};
 
+use super::checkpointed::Checkpointed;
+use super::error::WeightsError;
 use crate::file::{IoError, write_whole};
 
-use super::{WeightsError, names};
-
-/// Writes weights and running statistics as safetensors with torchvision's names.
+/// Writes weights and running statistics as safetensors under the names of [`Checkpointed`], for a DenseNet
+/// torchvision's.
 ///
 /// PyTorch loads the file with `strict=True`: linear weights are `[out, in]` there, batch norms have
 /// `num_batches_tracked` (0, which PyTorch does not use with a fixed momentum). The file is complete or absent at any moment: it is
@@ -22,7 +22,7 @@ use super::{WeightsError, names};
 /// # Errors
 ///
 /// [`WeightsError::Io`] if the folder cannot be written to.
-pub fn save_safetensors<M: Module>(model: &M, path: impl AsRef<Path>) -> Result<(), WeightsError> {
+pub fn save_safetensors<M: Checkpointed>(model: &M, path: impl AsRef<Path>) -> Result<(), WeightsError> {
     let path = path.as_ref();
     let bytes = to_safetensors(model).map_err(|found| WeightsError::Format {
         path: path.into(),
@@ -32,12 +32,12 @@ pub fn save_safetensors<M: Module>(model: &M, path: impl AsRef<Path>) -> Result<
     Ok(write_whole(path, &bytes).map_err(IoError::at(path, "a folder to write to"))?)
 }
 
-fn to_safetensors<M: Module>(model: &M) -> Result<Vec<u8>, String> {
+fn to_safetensors<M: Checkpointed>(model: &M) -> Result<Vec<u8>, String> {
     // Only `valid` applies the last update of the running statistics.
     let stored = model.valid().collect(None, Some(Box::new(BurnToPyTorchAdapter)), true);
     let mut tensors = Vec::with_capacity(stored.len());
     for tensor in stored {
-        let name = names::torch_name(&tensor.name);
+        let name = M::tensor_name(&tensor.name);
         let bytes = tensor.to_bytes().map_err(|error| format!("{name}: {error}"))?;
         let dtype = dtype(tensor.dtype).ok_or_else(|| format!("{name} of type {:?}", tensor.dtype))?;
         if let Some(norm) = name.strip_suffix(".running_var") {

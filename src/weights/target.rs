@@ -5,28 +5,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{DType, Tensor, TensorData};
 
-use super::names;
-
-/// The name of the last layer, which depends on the number of classes.
-const HEAD: &str = "classifier.";
+use super::checkpointed::Checkpointed;
 
 /// A floating-point parameter or running statistic of a module.
 pub(super) struct Slot {
     /// Its path in the module.
     pub(super) path: String,
-    /// torchvision's name of it.
+    /// Its name in files.
     pub(super) name: String,
     /// As burn has it.
     pub(super) shape: Vec<usize>,
     /// Whether it is the weight of a linear layer, which PyTorch has the other way round.
     pub(super) is_linear: bool,
+    /// Whether it belongs to the last layer, which depends on the number of classes.
+    pub(super) is_head: bool,
 }
 
 impl Slot {
-    pub(super) fn is_head(&self) -> bool {
-        self.name.starts_with(HEAD)
-    }
-
     /// As PyTorch has it.
     pub(super) fn torch_shape(&self) -> Vec<usize> {
         let mut shape = self.shape.clone();
@@ -38,15 +33,15 @@ impl Slot {
 }
 
 /// Every slot of a module, none of them initialised by this.
-pub(super) fn slots<M: Module>(model: &M) -> Vec<Slot> {
-    let mut slots = Slots::default();
+pub(super) fn slots<M: Checkpointed>(model: &M) -> Vec<Slot> {
+    let mut slots = Slots { stack: Stack::default(), name: M::tensor_name, head: M::HEAD, found: Vec::new() };
     model.visit(&mut slots);
     slots.found
 }
 
 /// The first parts of the names of a module's tensors, but for its head.
 pub(super) fn parts(slots: &[Slot]) -> BTreeSet<&str> {
-    slots.iter().filter(|slot| !slot.is_head()).filter_map(|slot| slot.name.split('.').next()).collect()
+    slots.iter().filter(|slot| !slot.is_head).filter_map(|slot| slot.name.split('.').next()).collect()
 }
 
 /// The module with these values at these paths, and the others its own.
@@ -82,9 +77,10 @@ impl Stack {
     }
 }
 
-#[derive(Default)]
 struct Slots {
     stack: Stack,
+    name: fn(&str) -> String,
+    head: &'static str,
     found: Vec<Slot>,
 }
 
@@ -100,8 +96,9 @@ impl ModuleVisitor for Slots {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let path = self.stack.path();
         let is_linear = D == 2 && self.stack.0.last().is_some_and(|(_, linear)| *linear);
-        let (name, shape) = (names::torch_name(&path), param.lazy_shape().to_vec());
-        self.found.push(Slot { path, name, shape, is_linear });
+        let (name, shape) = ((self.name)(&path), param.lazy_shape().to_vec());
+        let is_head = name.starts_with(self.head);
+        self.found.push(Slot { path, name, shape, is_linear, is_head });
     }
 }
 
