@@ -2,14 +2,15 @@
 //!
 //! `cargo run --release --example attack_image -- slide.png --checkpoint original.safetensors --epsilon 2`
 
-#[path = "common/mod.rs"]
-mod common;
+mod common {
+    pub mod failure;
+}
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
-use common::Failure;
+use common::failure::{self, Failure};
 use histoguard::data::{FileImage, ImageSet, LabeledImages, Prepared, Sample, png};
 use histoguard::evaluate::Distances;
 use histoguard::prelude::*;
@@ -58,7 +59,7 @@ enum NormName {
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    common::run(|| attack(&options))
+    failure::run(|| attack(&options))
 }
 
 /// What the network says of an image.

@@ -2,14 +2,15 @@
 //!
 //! `cargo run --release --features onnx --example export_onnx -- original.safetensors original.onnx`
 
-#[path = "common/mod.rs"]
-mod common;
+mod common {
+    pub mod failure;
+}
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
-use common::Failure;
+use common::failure::{self, Failure};
 use histoguard::prelude::*;
 use histoguard::weights::OnnxImages;
 
@@ -53,7 +54,7 @@ enum NormalizationName {
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    common::run(|| export(&options))
+    failure::run(|| export(&options))
 }
 
 fn export(options: &Options) -> Result<(), Failure> {

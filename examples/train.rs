@@ -2,18 +2,18 @@
 //!
 //! `cargo run --release --example train -- --data chest_xray --out chest_xray.safetensors --epochs 2`
 
-#[path = "common/mod.rs"]
-mod common;
-#[path = "common/interrupt.rs"]
-mod interrupt;
-#[path = "common/verify.rs"]
-mod verify;
+mod common {
+    pub mod failure;
+    pub mod interrupt;
+    pub mod verify;
+}
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
-use common::Failure;
+use common::failure::{self, Failure};
+use common::{interrupt, verify};
 use histoguard::data::{Augmentation, FolderSet, ImageSet, Split};
 use histoguard::defense::GaussianNoise;
 use histoguard::prelude::*;
@@ -66,7 +66,7 @@ struct Options {
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    common::run(|| train(&options))
+    failure::run(|| train(&options))
 }
 
 fn train(options: &Options) -> Result<(), Failure> {

@@ -8,8 +8,8 @@ use histoguard::data::{ImageSet, Split, SyntheticTissue};
 use histoguard::train::TrainingConfig;
 use serde::Serialize;
 
-use crate::common::Failure;
-use crate::verify::readable;
+use crate::common::failure::Failure;
+use crate::common::verify::readable;
 
 const FRACTIONS: [f64; 3] = [0.8, 0.1, 0.1];
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use burn::train::Interrupter;
 
-use crate::common::Failure;
+use crate::common::failure::Failure;
 
 /// Exit code after Ctrl-C, as shells count it.
 const CODE: u8 = 130;

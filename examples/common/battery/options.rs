@@ -6,9 +6,9 @@ use clap::{Parser, ValueEnum};
 use histoguard::prelude::*;
 use serde::Serialize;
 
-use crate::attacks::{DEFAULT, NAMES, attack_by_name};
-use crate::common::Failure;
-use crate::images::ImageOptions;
+use crate::common::battery::attacks::{DEFAULT, NAMES, attack_by_name};
+use crate::common::failure::Failure;
+use crate::common::images::ImageOptions;
 
 /// Attacks one or more DenseNet-121 checkpoints with a battery of attacks on the test images that
 /// reproduce_paper splits off with the same options, and writes report.json, report.md and a figure a norm.

@@ -7,9 +7,9 @@ use histoguard::prelude::*;
 use histoguard::train::{TrainError, Trained, Trainer};
 use histoguard::weights::{self, WeightsError};
 
-use crate::common::Failure;
-use crate::interrupt::interrupted;
-use crate::options::Options;
+use crate::common::failure::Failure;
+use crate::common::interrupt::interrupted;
+use crate::common::reproduce_paper::options::Options;
 
 pub type Model = Normalized<DenseNet>;
 

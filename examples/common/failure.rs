@@ -1,4 +1,4 @@
-//! What the examples share: one clear line and exit code 2 for a wrong option or path.
+//! How an example fails: one clear line, and exit code 2 for a wrong option or path.
 
 use std::fmt::Display;
 use std::process::ExitCode;

@@ -3,16 +3,16 @@
 //! `cargo run --release --example battery -- reproduce_paper_out/original.safetensors
 //! reproduce_paper_out/defence.safetensors`
 
-mod attacks;
-#[path = "../common/mod.rs"]
-mod common;
-#[path = "../common/images.rs"]
-mod images;
-#[path = "../common/interrupt.rs"]
-mod interrupt;
-mod options;
-#[path = "../common/verify.rs"]
-mod verify;
+mod common {
+    pub mod battery {
+        pub mod attacks;
+        pub mod options;
+    }
+    pub mod failure;
+    pub mod images;
+    pub mod interrupt;
+    pub mod verify;
+}
 
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,9 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use common::Failure;
+use common::battery::options::Options;
+use common::failure::{self, Failure};
+use common::{images, interrupt};
 use histoguard::data::{LabeledImages, Prepared, Split};
 use histoguard::evaluate::EvaluationError;
 use histoguard::prelude::*;
@@ -29,14 +31,13 @@ use histoguard::report::figures::{AttackCurves, Figure};
 use histoguard::report::{BatteryModel, BatteryReport, Versions};
 use histoguard::weights;
 use indicatif::{ProgressBar, ProgressStyle};
-use options::Options;
 
 /// Seconds between lines where no bar can be drawn.
 const QUIET: Duration = Duration::from_secs(10);
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    common::run(|| battery(&options))
+    failure::run(|| battery(&options))
 }
 
 fn battery(options: &Options) -> Result<(), Failure> {

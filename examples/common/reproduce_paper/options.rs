@@ -8,8 +8,8 @@ use histoguard::pixels::Epsilon;
 use histoguard::train::TrainingConfig;
 use serde::Serialize;
 
-use crate::common::Failure;
-use crate::images::ImageOptions;
+use crate::common::failure::Failure;
+use crate::common::images::ImageOptions;
 
 /// Li & Liu, Bioengineering 2023, 10, 973: trains DenseNet-121 with and without Gaussian noise, attacks both
 /// with FGSM, and writes the paper's tables and figures for it.

@@ -2,17 +2,17 @@
 //!
 //! `cargo run --release --example reproduce_paper` on drawn tissue, or with `-- --data BreaKHis_v1`.
 
-#[path = "../common/mod.rs"]
-mod common;
-#[path = "../common/images.rs"]
-mod images;
-#[path = "../common/interrupt.rs"]
-mod interrupt;
-mod models;
-mod options;
-mod report;
-#[path = "../common/verify.rs"]
-mod verify;
+mod common {
+    pub mod failure;
+    pub mod images;
+    pub mod interrupt;
+    pub mod reproduce_paper {
+        pub mod models;
+        pub mod options;
+        pub mod report;
+    }
+    pub mod verify;
+}
 
 use std::cell::Cell;
 use std::process::ExitCode;
@@ -26,9 +26,11 @@ use histoguard::evaluate::{Evaluation, EvaluationError};
 use histoguard::prelude::*;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use common::Failure;
-use options::Options;
-use report::Run;
+use common::failure::{self, Failure};
+use common::reproduce_paper::options::Options;
+use common::reproduce_paper::report::Run;
+use common::reproduce_paper::{models, report};
+use common::{images, interrupt};
 
 /// What Ctrl-C sets: a handle for training and a flag for the evaluation.
 struct Stop {
@@ -38,7 +40,7 @@ struct Stop {
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    common::run(|| experiment(&options))
+    failure::run(|| experiment(&options))
 }
 
 fn experiment(options: &Options) -> Result<(), Failure> {

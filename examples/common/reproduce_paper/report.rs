@@ -15,8 +15,8 @@ use histoguard::report::{
 };
 use serde_json::json;
 
-use crate::common::Failure;
-use crate::options::Options;
+use crate::common::failure::Failure;
+use crate::common::reproduce_paper::options::Options;
 
 /// Grey levels of the panel of adversarial images, if the sweep has them; else the nearest that it has.
 const PANEL_EPSILON: f64 = 2.0;
