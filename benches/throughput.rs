@@ -74,15 +74,15 @@ fn measure(op: Op, batch: usize, options: &Options, device: &Device) -> (f64, f6
         }
         Op::Fgsm => {
             let (victim, goal) = (Frozen::new(net), Goal::untargeted(classes));
-            let attack = Fgsm::new(Epsilon::pixels(8.0));
+            let attack = Fgsm::new(Budget::pixels(8.0));
             timed(runs, device, || {
                 drop(attack.perturb(&victim, images.clone(), &goal).expect("a valid attack"))
             })
         }
         Op::Pgd10 => {
             let (victim, goal) = (Frozen::new(net), Goal::untargeted(classes));
-            let attack = Pgd::new(Epsilon::pixels(8.0))
-                .with_step_size(Epsilon::pixels(2.0))
+            let attack = Pgd::new(Budget::pixels(8.0))
+                .with_step_size(Some(Epsilon::pixels(2.0)))
                 .with_random_start(false)
                 .with_early_stop(false);
             timed(runs, device, || {

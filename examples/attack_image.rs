@@ -33,7 +33,7 @@ struct Options {
     /// Attack towards this class instead of away from the true one.
     #[arg(long)]
     target: Option<String>,
-    /// Budget in grey levels (of 255) for L-infinity; for L2 and L1, 255 times the norm over the image.
+    /// Budget in grey levels (of 255) for L-infinity; for L2 and L1, the norm over the image in [0,1].
     #[arg(long, default_value_t = 2.0)]
     epsilon: f64,
     /// Norm of the budget.
@@ -106,12 +106,12 @@ fn attack(options: &Options) -> Result<(), Failure> {
     let before = answer(&victim, image.clone());
     let label = label.unwrap_or(before.class);
 
-    let norm = match options.norm {
-        NormName::Linf => Norm::Linf,
-        NormName::L2 => Norm::L2,
-        NormName::L1 => Norm::L1,
+    let budget = match options.norm {
+        NormName::Linf => Budget::pixels(options.epsilon),
+        NormName::L2 => Budget::l2(options.epsilon),
+        NormName::L1 => Budget::l1(options.epsilon),
     };
-    let attack = Fgsm::new(Epsilon::pixels(options.epsilon)).with_norm(norm);
+    let attack = Fgsm::new(budget);
     let goal = match target {
         Some(target) => Goal::targeted([target]).with_true_classes([label]),
         None => Goal::untargeted([label]),
@@ -131,12 +131,7 @@ fn attack(options: &Options) -> Result<(), Failure> {
     let say = |what: &str, answer: &Answer| {
         println!("{what:<22} {} ({:.1} %)", options.classes[answer.class], 100.0 * answer.probability);
     };
-    println!(
-        "{} {norm} at epsilon {}, true class {}",
-        attack.name(),
-        Epsilon::pixels(options.epsilon),
-        options.classes[label]
-    );
+    println!("FGSM within {budget}, true class {}", options.classes[label]);
     say("original:", &before);
     say("adversarial:", &after);
     say("adversarial from PNG:", &saved);

@@ -47,12 +47,12 @@ fn main() -> Result<(), AttackError> {
     // The network's own answers stand in for labels: the attack has to change them.
     let labels = victim.predict(images.clone());
 
-    for epsilon in [1.0, 4.0, 16.0].map(Epsilon::pixels) {
-        let attack = Fgsm::new(epsilon);
+    for budget in [1.0, 4.0, 16.0].map(Budget::pixels) {
+        let attack = Fgsm::new(budget);
         let adversarial = attack.perturb(&victim, images.clone(), &Goal::untargeted(labels.as_slice()))?;
         let changed =
             victim.predict(adversarial).iter().zip(&labels).filter(|(now, before)| now != before).count();
-        println!("{} at epsilon {epsilon}: {changed} of {} answers changed", attack.name(), labels.len());
+        println!("FGSM at epsilon {}: {changed} of {} answers changed", budget.shown(), labels.len());
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ mod common {
     pub mod failure;
     pub mod images;
     pub mod interrupt;
+    pub mod progress;
     pub mod reproduce_paper {
         pub mod models;
         pub mod options;
@@ -14,21 +15,21 @@ mod common {
     pub mod verify;
 }
 
-use std::cell::Cell;
 use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use burn::train::Interrupter;
 use clap::Parser;
 use histoguard::data::{Prepared, Split};
-use histoguard::evaluate::{Evaluation, EvaluationError};
+use histoguard::evaluate::EvaluationError;
 use histoguard::prelude::*;
-use indicatif::{ProgressBar, ProgressStyle};
+use histoguard::report::History;
 
 use common::failure::{self, Failure};
+use common::progress::Told;
 use common::reproduce_paper::options::Options;
-use common::reproduce_paper::report::Run;
+use common::reproduce_paper::report::Measured;
 use common::reproduce_paper::{models, report};
 use common::{images, interrupt};
 
@@ -60,11 +61,11 @@ fn experiment(options: &Options) -> Result<(), Failure> {
     for (position, &sigma) in options.sigma.iter().enumerate() {
         // The first noise is the report's; further ones have their own folders.
         let (name, folder) = match position {
-            0 => ("defence".to_string(), options.out.clone()),
-            _ => (format!("defence-sigma-{sigma}"), options.out.join(format!("sigma-{sigma}"))),
+            0 => ("defense".to_string(), options.out.clone()),
+            _ => (format!("defense-sigma-{sigma}"), options.out.join(format!("sigma-{sigma}"))),
         };
-        let defence = run(options, &split, &test, &name, Some(sigma), &stop)?;
-        let report = report::write(options, &split, [&original, &defence], sigma, started, &folder)?;
+        let defense = run(options, &split, &test, &name, Some(sigma), &stop)?;
+        let report = report::write(options, &split, [&original, &defense], sigma, started, &folder)?;
         report::print(&report, &folder);
     }
     Ok(())
@@ -104,33 +105,18 @@ fn run(
     name: &str,
     sigma: Option<f64>,
     stop: &Stop,
-) -> Result<Run, Failure> {
+) -> Result<Measured, Failure> {
     let trained = models::train(options, split, name, sigma, &stop.interrupter)?;
+    let (history, epoch_seconds) = (History::of(&trained), trained.history.seconds.clone());
     let victim = Frozen::new(trained.model);
-    let (started, last) = (Instant::now(), Cell::new(Instant::now()));
-    let bar = ProgressBar::new(0).with_style(
-        ProgressStyle::with_template("{prefix}: attacking, {pos} of {len} image passes, {eta} left")
-            .expect("a valid template"),
-    );
-    bar.set_prefix(name.to_string());
-    let robustness = Evaluation::new(&victim)
-        .attack(Fgsm::new(Epsilon::ZERO))
-        .epsilons(options.epsilons())
+    let told = Told::new(format!("{name}: attacking"));
+    let result = Evaluation::new(&victim)
+        .attack(Fgsm::new(Budget::pixels(1.0)))
+        .budgets(options.budgets())
+        .seed(options.images.seed)
+        .training_groups(split.train.samples().iter().map(|sample| sample.group.clone()))
         .batch_size(options.batch_size)
-        .on_progress(|progress| {
-            bar.set_length(progress.total as u64);
-            bar.set_position(progress.done as u64);
-            // The bar draws on terminals alone.
-            if bar.is_hidden() && last.get().elapsed() >= Duration::from_secs(10) {
-                last.set(Instant::now());
-                let seconds = started.elapsed().as_secs_f64() / progress.done.max(1) as f64;
-                let left = seconds * (progress.total - progress.done) as f64;
-                eprintln!(
-                    "{name}: attacking, {} of {} image passes, {left:.0} s left",
-                    progress.done, progress.total
-                );
-            }
-        })
+        .on_progress(|progress| told.tell(progress))
         .cancel_with(stop.flag)
         .run(test)
         .map_err(|error| match error {
@@ -139,12 +125,5 @@ fn run(
             }
             error => error.into(),
         })?;
-    bar.finish_and_clear();
-    Ok(Run {
-        victim,
-        robustness,
-        history: trained.history,
-        best_epoch: trained.best_epoch,
-        test: test.clone(),
-    })
+    Ok(Measured { victim, result, history, epoch_seconds, test: test.clone() })
 }

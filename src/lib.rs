@@ -1,15 +1,15 @@
-//! Adversarial robustness for breast-histology classifiers, in pure Rust on [burn].
+//! Adversarial robustness for breast-histology classifiers, in pure Rust on [burn](https://burn.dev).
 //!
 //! histoguard reproduces Li & Liu, "Adversarial Attack and Defense in Breast Cancer Deep Learning
 //! Systems" (Bioengineering 2023, 10, 973) with one command, and offers its parts as a library: a
-//! DenseNet-121 with torchvision's names, the BreakHis data set, attacks, defences, training and an
+//! DenseNet-121 with torchvision's names, the BreakHis data set, attacks, defenses, training and an
 //! evaluation that says how robust a classifier really is.
 //!
 //! Images are `[batch, channels, height, width]` with values in \[0,1\] everywhere; normalisation is
 //! the first layer of the classifier, so that an [`Epsilon`](pixels::Epsilon) is in pixel units.
 //!
 //! Attack your own network: implement [`Classifier`](classifier::Classifier) (two methods), freeze it,
-//! and perturb.
+//! and perturb. Write an attack of your own: implement [`Attack`](attack::Attack).
 //!
 //! ```
 //! use histoguard::prelude::*;
@@ -18,7 +18,7 @@
 //! let net = DenseNetConfig::densenet121(2).init(&device);
 //! let victim = Frozen::new(Normalized::new(net, Normalization::IMAGENET));
 //! let images = Tensor::<4>::full([1, 3, 64, 64], 0.5, &device);
-//! let attack = Fgsm::new(Epsilon::pixels(8.0));
+//! let attack = Fgsm::new(Budget::pixels(8.0));
 //! let adversarial = attack.perturb(&victim, images, &Goal::untargeted(vec![1]))?;
 //! assert_eq!(adversarial.dims(), [1, 3, 64, 64]);
 //! # Ok::<(), histoguard::attack::AttackError>(())
@@ -44,10 +44,14 @@ pub mod file;
 pub mod model;
 pub mod parameter;
 pub mod pixels;
-mod random;
+pub mod random;
+
 pub mod report;
+pub mod rows;
+pub mod statistics;
 #[cfg(feature = "train")]
 pub mod train;
+
 pub mod weights;
 
 #[cfg(all(doctest, feature = "train"))]
@@ -58,17 +62,17 @@ struct ReadmeExamples;
 pub mod prelude {
     pub use crate::attack::{
         Access, Apgd, ApgdLoss, Attack, AttackError, AutoAttack, Bim, CarliniWagner, CarliniWagnerLinf,
-        DecisionRule, DeepFool, Ead, Ensemble, Fab, Fgsm, Goal, HopSkipJump, Jsma, Lbfgs, MiFgsm,
-        MinimalFgsm, Norm, Pgd, RFgsm, RandomNoise, Square, Transfer,
+        DecisionRule, DeepFool, Ead, Ensemble, Fab, Fgsm, Goal, HopSkipJump, InputDiversity, Jsma, Lbfgs,
+        MiFgsm, MinimalFgsm, Pgd, RFgsm, RandomNoise, Restarts, Square, Starts, Transfer, VarianceTuning,
     };
     pub use crate::classifier::{Classifier, Frozen};
     pub use crate::data::{
-        Batch, BreakHis, FolderSet, ImageSet, LabeledImages, Prepared, Split, SyntheticTissue,
+        Batch, BreakHis, FolderSet, ImageSet, LabeledImages, Prepared, Split, SyntheticTissue, TensorSet,
     };
     pub use crate::defense::{GaussianNoise, TrainTransform};
-    pub use crate::evaluate::{Battery, Evaluation, Robustness, TransferMatrix};
+    pub use crate::evaluate::{Evaluation, EvaluationResult, Run, TransferMatrix, Transferability, Verdict};
     pub use crate::model::{DenseNet, DenseNetConfig, FineTune as _, Normalized, Trainable};
-    pub use crate::pixels::{Epsilon, Normalization};
+    pub use crate::pixels::{Budget, Epsilon, Norm, Normalization};
     #[cfg(feature = "train")]
     pub use crate::train::{Trained, Trainer, TrainingConfig, train};
     pub use crate::weights;

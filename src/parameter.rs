@@ -53,12 +53,24 @@ impl Parameter {
 
     /// `a finite number of at least 0`.
     pub fn from_zero(name: impl Into<Cow<'static, str>>, value: f64) -> Self {
-        Self::new(name, "a finite number of at least 0", value.is_finite() && value >= 0.0, value)
+        Self::finite_from(name, value, 0.0)
+    }
+
+    /// A number with a least value: `a finite number of at least 1`.
+    pub fn finite_from(name: impl Into<Cow<'static, str>>, value: f64, least: f64) -> Self {
+        let text = format!("a finite number of at least {least}");
+        Self::new(name, text, value.is_finite() && value >= least, value)
     }
 
     /// `a finite number above 0`.
     pub fn above_zero(name: impl Into<Cow<'static, str>>, value: f64) -> Self {
-        Self::new(name, "a finite number above 0", value.is_finite() && value > 0.0, value)
+        Self::finite_above(name, value, 0.0)
+    }
+
+    /// A number above another: `a finite number above 1`.
+    pub fn finite_above(name: impl Into<Cow<'static, str>>, value: f64, bound: f64) -> Self {
+        let text = format!("a finite number above {bound}");
+        Self::new(name, text, value.is_finite() && value > bound, value)
     }
 
     /// A number between two others or one of them: `a number from 0 to 1`.

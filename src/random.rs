@@ -1,36 +1,63 @@
 //! Random numbers that depend only on what they are for.
 
+pub use rand::RngExt;
 use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
 
+/// The generator of every random number here.
+pub type Generator = Xoshiro256PlusPlus;
+
 /// What a generator is for, so that equal seeds do not give equal numbers for different purposes.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Purpose {
-    Split = 1,
-    Shuffle = 2,
-    Augmentation = 3,
-    Slide = 4,
-    Tissue = 5,
-    Noise = 6,
-    TrainingNoise = 7,
-    Start = 8,
-    AttackNoise = 10,
-    InputDiversity = 11,
-    VarianceTuning = 12,
-    Square = 13,
-    HopSkipJump = 14,
-    Fab = 15,
-    Bootstrap = 16,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Purpose(u64);
+
+impl Purpose {
+    pub(crate) const SPLIT: Self = Self(1);
+    pub(crate) const SHUFFLE: Self = Self(2);
+    pub(crate) const AUGMENTATION: Self = Self(3);
+    pub(crate) const SLIDE: Self = Self(4);
+    pub(crate) const TISSUE: Self = Self(5);
+    pub(crate) const NOISE: Self = Self(6);
+    pub(crate) const TRAINING_NOISE: Self = Self(7);
+    pub(crate) const START: Self = Self(8);
+    pub(crate) const ATTACK_NOISE: Self = Self(10);
+    pub(crate) const INPUT_DIVERSITY: Self = Self(11);
+    pub(crate) const VARIANCE_TUNING: Self = Self(12);
+    pub(crate) const SQUARE: Self = Self(13);
+    pub(crate) const HOP_SKIP_JUMP: Self = Self(14);
+    pub(crate) const FAB: Self = Self(15);
+    pub(crate) const BOOTSTRAP: Self = Self(16);
+
+    /// The purpose with this name, apart from all others and from this crate's own.
+    ///
+    /// ```
+    /// use histoguard::random::{Purpose, RngExt, generator};
+    ///
+    /// const START: Purpose = Purpose::named("my attack's start");
+    /// let draw = |image: u64| generator(START, 0, &[image]).random::<f32>();
+    /// assert_eq!(draw(3), draw(3));
+    /// assert_ne!(draw(3), draw(4));
+    /// ```
+    pub const fn named(name: &str) -> Self {
+        // FNV-1a (Fowler, Noll & Vo, draft-eastlake-fnv), above the numbers of this crate's own purposes.
+        let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+        let mut at = 0;
+        while at < name.len() {
+            hash = (hash ^ name.as_bytes()[at] as u64).wrapping_mul(0x0100_0000_01b3);
+            at += 1;
+        }
+        Self(hash | 1 << 32)
+    }
 }
 
 /// A generator of its own for every (purpose, seed, parts); the same on every machine.
-pub(crate) fn generator(purpose: Purpose, seed: u64, parts: &[u64]) -> Xoshiro256PlusPlus {
+pub fn generator(purpose: Purpose, seed: u64, parts: &[u64]) -> Generator {
     Xoshiro256PlusPlus::seed_from_u64(mix(purpose, seed, parts))
 }
 
 /// The 64 bits that [`generator`] starts from.
 pub(crate) fn mix(purpose: Purpose, seed: u64, parts: &[u64]) -> u64 {
-    parts.iter().fold(split_mix(split_mix(seed) ^ purpose as u64), |state, &part| split_mix(state ^ part))
+    parts.iter().fold(split_mix(split_mix(seed) ^ purpose.0), |state, &part| split_mix(state ^ part))
 }
 
 /// SplitMix64's step and output function (Steele, Lea and Flood, OOPSLA 2014).
@@ -57,10 +84,10 @@ mod tests {
 
     #[test]
     fn every_part_counts() {
-        let base = mix(Purpose::Split, 1, &[2, 3]);
-        assert_ne!(base, mix(Purpose::Shuffle, 1, &[2, 3]));
-        assert_ne!(base, mix(Purpose::Split, 2, &[2, 3]));
-        assert_ne!(base, mix(Purpose::Split, 1, &[3, 2]));
-        assert_ne!(base, mix(Purpose::Split, 1, &[2]));
+        let base = mix(Purpose::SPLIT, 1, &[2, 3]);
+        assert_ne!(base, mix(Purpose::SHUFFLE, 1, &[2, 3]));
+        assert_ne!(base, mix(Purpose::SPLIT, 2, &[2, 3]));
+        assert_ne!(base, mix(Purpose::SPLIT, 1, &[3, 2]));
+        assert_ne!(base, mix(Purpose::SPLIT, 1, &[2]));
     }
 }

@@ -1,11 +1,12 @@
 //! APGD against Croce and Hein's implementation, and what it promises for every image.
 
-#[path = "victim/mod.rs"]
+mod iterative;
 mod victim;
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::DType;
 use histoguard::prelude::*;
+use iterative::refused;
 use victim::{golden, images, labels, largest_difference, right, values};
 
 fn some(classes: usize, positions: &[usize]) -> (Tensor<4>, Vec<usize>) {
@@ -42,8 +43,7 @@ fn equals_the_reference_image_for_image() {
         let positions: Vec<usize> = of("images").iter().map(|&p| p as usize).collect();
         let losses = of("loss");
         let (images, labels) = some(classes, &positions);
-        let attack = Apgd::new(Epsilon::unit(epsilon))
-            .with_norm(norm)
+        let attack = Apgd::new(Budget::new(norm, Epsilon::unit(epsilon)))
             .with_loss(loss)
             .with_steps(steps)
             .with_random_start(false);
@@ -80,8 +80,7 @@ fn withstood_as_often_as_the_reference_from_random_starts() {
     ];
     for (name, classes, norm, loss, epsilon, steps) in cases {
         let victim = victim::victim(classes);
-        let attack = Apgd::new(Epsilon::unit(epsilon))
-            .with_norm(norm)
+        let attack = Apgd::new(Budget::new(norm, Epsilon::unit(epsilon)))
             .with_loss(loss)
             .with_steps(steps)
             .with_multi_epsilon(name == "l1_multi");
@@ -108,23 +107,27 @@ fn the_margin_loss_attacks_two_classes_where_cross_entropy_is_flat() {
         victim::Victim::trained(2, &Device::default()).logits(x) * 1000.0
     });
     let goal = Goal::untargeted(labels(2));
-    let attack = Apgd::new(Epsilon::pixels(16.0)).with_steps(20);
+    let attack = Apgd::new(Budget::pixels(16.0)).with_steps(20);
     let flat = attack.perturb(&sure, images(2), &goal).unwrap();
     let margin = attack.with_loss(ApgdLoss::Margin).perturb(&sure, images(2), &goal).unwrap();
     assert!(right(&inner, flat, &labels(2)) >= 30);
     assert!(right(&inner, margin, &labels(2)) <= 8);
 }
 
-fn attacks() -> [(Apgd, f64); 6] {
-    let of = |epsilon| Apgd::new(Epsilon::unit(epsilon)).with_steps(6);
+fn attacks() -> [Apgd; 6] {
+    let linf = Apgd::new(Budget::linf(Epsilon::unit(0.03))).with_steps(6);
     [
-        (of(0.03), 0.03),
-        (of(0.03).with_loss(ApgdLoss::Margin).with_restarts(2), 0.03),
-        (of(0.8).with_loss(ApgdLoss::Dlr).with_norm(Norm::L2), 0.8),
-        (of(0.03).with_loss(ApgdLoss::TargetedDlr { targets: 2 }), 0.03),
-        (of(6.0).with_norm(Norm::L1).with_multi_epsilon(true), 6.0),
-        (of(0.03).with_best_loss(true), 0.03),
+        linf,
+        linf.with_loss(ApgdLoss::Margin).with_restarts(2),
+        Apgd::new(Budget::l2(0.8)).with_steps(6).with_loss(ApgdLoss::Dlr),
+        linf.with_loss(ApgdLoss::TargetedDlr { targets: 2 }),
+        Apgd::new(Budget::l1(6.0)).with_steps(6).with_multi_epsilon(true),
+        linf.with_best_loss(true),
     ]
+}
+
+fn name(attack: &Apgd) -> String {
+    attack.profile().name
 }
 
 #[test]
@@ -132,11 +135,18 @@ fn stays_within_ball_and_box_whatever_the_batch_and_its_neighbours() {
     let victim = victim::victim(4);
     let positions: Vec<usize> = (0..6).collect();
     let (batch, labels) = some(4, &positions);
-    for (attack, epsilon) in attacks() {
+    for attack in attacks() {
+        let (epsilon, norm) = (attack.budget.size(), attack.budget.norm());
         let goal = Goal::untargeted(&labels[..]).with_indices(vec![9, 4, 7, 1, 0, 30]);
+        let before = victim.watch().queries();
         let together = attack.perturb(&victim, batch.clone(), &goal).unwrap();
-        let norms = values(attack.norm().measure(together.clone() - batch.clone()));
-        assert!(norms.iter().all(|&n| f64::from(n) <= epsilon * 1.0001), "{}: {norms:?}", attack.name());
+        let (spent, most) = (victim.watch().queries() - before, attack.profile().queries.unwrap());
+        assert!(
+            spent.forwards <= 6 * most.forwards && spent.gradients <= 6 * most.gradients,
+            "{spent:?} {most:?}"
+        );
+        let norms = values(norm.measure(together.clone() - batch.clone()));
+        assert!(norms.iter().all(|&n| f64::from(n) <= epsilon * 1.0001), "{}: {norms:?}", name(&attack));
         assert!(values(together.clone()).iter().all(|v| (0.0..=1.0).contains(v)));
         // A neighbour of NaN changes nothing either.
         let nan = batch.clone().slice(0..1) * f32::NAN;
@@ -147,8 +157,8 @@ fn stays_within_ball_and_box_whatever_the_batch_and_its_neighbours() {
         for i in 1..6 {
             let goal = Goal::untargeted([labels[i]]).with_indices(vec![goal.index(i)]);
             let alone = values(attack.perturb(&victim, batch.clone().slice(i..i + 1), &goal).unwrap());
-            assert_eq!(alone, together[i * size..][..size], "{}: image {i}", attack.name());
-            assert_eq!(alone, mixed[i * size..][..size], "{}: image {i} beside NaN", attack.name());
+            assert_eq!(alone, together[i * size..][..size], "{}: image {i}", name(&attack));
+            assert_eq!(alone, mixed[i * size..][..size], "{}: image {i} beside NaN", name(&attack));
         }
     }
 }
@@ -160,14 +170,14 @@ fn reaches_targets_and_keeps_the_best_of_its_restarts() {
     let targets: Vec<usize> = labels.iter().map(|label| (label + 1) % 4).collect();
     let goal = Goal::targeted(&targets[..]).with_true_classes(&labels[..]);
     for loss in [ApgdLoss::CrossEntropy, ApgdLoss::Margin] {
-        let attack = Apgd::new(Epsilon::pixels(32.0)).with_loss(loss).with_steps(20);
+        let attack = Apgd::new(Budget::pixels(32.0)).with_loss(loss).with_steps(20);
         let found = attack.perturb(&victim, batch.clone(), &goal).unwrap();
         let n = right(&victim, found, &targets);
-        println!("{} {n}", attack.name());
+        println!("{} {n}", name(&attack));
     }
     // The highest loss of two runs is never below that of the first.
     let attack =
-        Apgd::new(Epsilon::pixels(4.0)).with_loss(ApgdLoss::Margin).with_steps(5).with_best_loss(true);
+        Apgd::new(Budget::pixels(4.0)).with_loss(ApgdLoss::Margin).with_steps(5).with_best_loss(true);
     let goal = Goal::untargeted(&labels[..]);
     let margin = |attack: Apgd| {
         values(goal.margin(victim.logits(attack.perturb(&victim, batch.clone(), &goal).unwrap())))
@@ -181,7 +191,7 @@ fn reaches_targets_and_keeps_the_best_of_its_restarts() {
 fn fallen_images_cost_nothing_more() {
     let victim = victim::victim(4);
     let goal = Goal::untargeted(labels(4));
-    let attack = |epsilon| Apgd::new(Epsilon::pixels(epsilon)).with_loss(ApgdLoss::Margin).with_steps(10);
+    let attack = |epsilon| Apgd::new(Budget::pixels(epsilon)).with_loss(ApgdLoss::Margin).with_steps(10);
     attack(0.01).perturb(&victim, images(4), &goal).unwrap();
     let withstood = victim.watch().queries();
     assert_eq!((withstood.gradients, withstood.forwards), (320, 32));
@@ -192,19 +202,19 @@ fn fallen_images_cost_nothing_more() {
 
 #[test]
 fn refuses_bad_parameters_before_any_query() {
-    let attack = Apgd::new(Epsilon::pixels(8.0));
+    let attack = Apgd::new(Budget::pixels(8.0));
     let two = [
         (attack.with_steps(0), "steps"),
         (attack.with_restarts(0), "restarts"),
         (attack.with_restarts(2).with_random_start(false), "restarts"),
         (attack.with_rho(f64::NAN), "rho"),
         (attack.with_rho(1.1), "rho"),
-        (attack.with_norm(Norm::L0), "norm"),
+        (Apgd::new(Budget::l0(8)), "norm"),
         (attack.with_multi_epsilon(true), "norm"),
         (attack.with_loss(ApgdLoss::Dlr), "loss"),
         (attack.with_loss(ApgdLoss::TargetedDlr { targets: 1 }), "loss"),
-        (Apgd::new(Epsilon::unit(-1.0)), "epsilon"),
-        (Apgd::new(Epsilon::unit(f64::INFINITY)), "epsilon"),
+        (Apgd::new(Budget::linf(Epsilon::unit(-1.0))), "budget"),
+        (Apgd::new(Budget::linf(Epsilon::unit(f64::INFINITY))), "budget"),
     ];
     let four = [
         (attack.with_loss(ApgdLoss::TargetedDlr { targets: 0 }), Goal::untargeted(labels(4)), "targets"),
@@ -215,10 +225,7 @@ fn refuses_bad_parameters_before_any_query() {
     let cases = two.map(|(attack, name)| (2, attack, Goal::untargeted(labels(2)), name));
     for (classes, attack, goal, name) in cases.into_iter().chain(four.map(|(a, g, n)| (4, a, g, n))) {
         let victim = victim::victim(classes);
-        match attack.perturb(&victim, images(classes), &goal) {
-            Err(AttackError::Parameter { parameter, .. }) => assert_eq!(parameter, name, "{attack:?}"),
-            other => panic!("{attack:?}: {other:?}"),
-        }
+        assert_eq!(refused(attack.perturb(&victim, images(classes), &goal)), name, "{attack:?}");
         assert_eq!(victim.watch().queries().gradients + victim.watch().queries().forwards, 0);
     }
     let victim = victim::victim(2);

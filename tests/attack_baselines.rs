@@ -1,86 +1,26 @@
-//! The smallest step of FGSM, random noise and transfer against foolbox, torchattacks and exact counts.
+//! Random noise and transfer against foolbox, torchattacks and exact counts.
 
 mod iterative;
+mod victim;
 
 use burn::tensor::{Device, Tensor};
+use histoguard::attack::Settings;
+use histoguard::classifier::Queries;
 use histoguard::prelude::*;
-use iterative::victim::{self, golden, images, labels, right, values};
-use iterative::{assert_alike, assert_equal_on, goal, pick, pixels};
+use iterative::{assert_alike, assert_equal_on, goal, pick, pixels, refused};
+use victim::{images, labels, right, values};
 
 const SIZE: usize = 3 * 16 * 16;
 
 #[test]
-fn minimal_fgsm_falls_where_foolbox_does() {
-    let victim = victim::victim(4);
-    for (name, norm, most) in [
-        ("linf", Norm::Linf, 16.0 / 255.0),
-        ("l2", Norm::L2, 2.0),
-        ("l1", Norm::L1, 40.0),
-        ("linf_targeted", Norm::Linf, 16.0 / 255.0),
-    ] {
-        let goal = goal(4, name.ends_with("_targeted"));
-        let first: Vec<f32> = golden("iterative", &format!("minimal_{name}.first")).try_into_vec().unwrap();
-        let attack = MinimalFgsm::new().with_norm(norm).with_grid(256).with_epsilon(Epsilon::unit(most));
-        let result = attack.perturb(&victim, images(4), &goal).unwrap();
-        let reached = goal.reached(victim.logits(result.clone()));
-        let change = result - images(4);
-        let untouched = values(change.clone()) == vec![0.0; 32 * SIZE];
-        assert!(!untouched && first.contains(&-1.0));
-        // Clipping only shortens L2 and L1 steps; the L-infinity one is met by some pixel.
-        for (image, length) in values(norm.measure(change)).into_iter().enumerate() {
-            let (steps, length) = (f64::from(first[image]), f64::from(length) * 256.0 / most);
-            if steps == -2.0 {
-                continue;
-            }
-            if steps < 0.0 {
-                assert!(length == 0.0 && !reached[image], "{name}: image {image} falls at {length} steps");
-                continue;
-            }
-            assert!(reached[image], "{name}: image {image} does not fall");
-            assert!(length <= steps * 1.00001, "{name}: image {image} falls at {length}, theirs {steps}");
-            let whole = norm == Norm::Linf;
-            assert!(!whole || length > (steps - 1.0) * 0.99999, "{name}: image {image} falls at {length}");
-        }
-    }
-}
-
-#[test]
-fn minimal_fgsm_finds_the_threshold_and_no_more_than_asked() {
-    let device = Device::default();
-    // Wrong between 0.3 and 0.4 and below 0.1: the first success is an island.
-    let victim = Frozen::from_fn(2, &device, |x| {
-        let mean: Tensor<2> = x.mean_dims(&[1, 2, 3]).reshape([-1, 1]);
-        let island = mean.clone().greater_elem(0.3).bool_and(mean.clone().lower_elem(0.4));
-        let wrong = island.bool_or(mean.clone().lower_elem(0.1)).float() * 2.0 - 1.0;
-        Tensor::cat(vec![wrong.clone(), mean * 1e-3 - wrong], 1)
-    });
-    let goal = Goal::untargeted([1, 1, 1, 0]);
-    // The last one is wrong already.
-    let images = Tensor::<1>::from_floats([0.7f32, 0.45, 0.2, 0.7], &device).reshape([4, 1, 1, 1]);
-    let search = MinimalFgsm::new().with_grid(50).with_bisections(16);
-    let result = values(search.perturb(&victim, images.clone(), &goal).unwrap());
-    for (found, expected) in result.iter().zip([0.4, 0.4, 0.1, 0.7]) {
-        assert!((found - expected).abs() < 1e-5, "{result:?}");
-    }
-    // 15, 3 and 6 points of the grid, at most, and 16 bisections each.
-    let queries = victim.watch().queries();
-    assert_eq!(queries.gradients, 4);
-    assert!((3 * 16 + 15 + 3 + 5..=3 * 16 + 16 + 4 + 6).contains(&queries.forwards), "{queries:?}");
-    let within = values(search.with_epsilon(Epsilon::unit(0.2)).perturb(&victim, images, &goal).unwrap());
-    assert!(within[0] == 0.7 && (within[1] - 0.4).abs() < 1e-5 && (within[2] - 0.1).abs() < 1e-5);
-}
-
-#[test]
 fn noise_does_as_foolbox_noise_does() {
-    let noise = |name: &str, epsilon: fn(Epsilon) -> RandomNoise, size| {
-        assert_alike("iterative", name, true, |seed| Box::new(epsilon(size).with_seed(seed)));
+    let alike = |name: &str, noise: RandomNoise| {
+        assert_alike("iterative", name, true, |seed| Box::new(noise.with_seed(seed)));
         let name = format!("{name}_repeated");
-        assert_alike("iterative", &name, false, |seed| {
-            Box::new(epsilon(size).with_repeats(10).with_seed(seed))
-        });
+        assert_alike("iterative", &name, false, |seed| Box::new(noise.with_repeats(10).with_seed(seed)));
     };
-    noise("uniform", RandomNoise::uniform, pixels(100.0));
-    noise("gaussian", RandomNoise::gaussian, Epsilon::unit(8.0));
+    alike("uniform", RandomNoise::uniform(pixels(100.0)));
+    alike("gaussian", RandomNoise::gaussian(8.0));
 }
 
 #[test]
@@ -90,7 +30,7 @@ fn salt_and_pepper_changes_whole_pixels_evenly() {
     let goal = goal(4, false);
     let (mut white, mut seen) = (0, vec![0; 256]);
     for seed in 0..10 {
-        let noise = RandomNoise::salt_and_pepper(Epsilon::unit(62.0)).with_seed(seed);
+        let noise = RandomNoise::salt_and_pepper(62).with_seed(seed);
         let noisy = values(noise.perturb(&victim, grey.clone(), &goal).unwrap());
         for image in noisy.chunks(SIZE) {
             let planes: Vec<&[f32]> = image.chunks(256).collect();
@@ -102,7 +42,8 @@ fn salt_and_pepper_changes_whole_pixels_evenly() {
             changed.into_iter().for_each(|pixel| seen[pixel] += 1);
         }
     }
-    // 6400 fair coins, and 320 images in which every pixel is hit with probability 20/256: six standard errors.
+    // 6400 fair coins, and 320 images in which every pixel is hit with probability 20/256: six standard
+    // errors.
     assert!((white as f64 - 3200.0).abs() < 6.0 * 40.0, "{white}");
     let expected = 320.0 * 20.0 / 256.0;
     assert!(seen.iter().all(|&hits| (f64::from(hits) - expected).abs() < 6.0 * expected.sqrt()), "{seen:?}");
@@ -113,18 +54,15 @@ fn salt_and_pepper_changes_whole_pixels_evenly() {
 fn noise_keeps_its_promises() {
     let victim = victim::victim(4);
     let goal = goal(4, false);
-    let kinds = [
-        RandomNoise::uniform(pixels(100.0)),
-        RandomNoise::gaussian(Epsilon::unit(8.0)),
-        RandomNoise::salt_and_pepper(Epsilon::unit(100.0)),
-    ];
+    let kinds =
+        [RandomNoise::uniform(pixels(100.0)), RandomNoise::gaussian(8.0), RandomNoise::salt_and_pepper(100)];
     let eight: Vec<usize> = (5..13).collect();
     for noise in kinds.into_iter().flat_map(|noise| [noise, noise.with_repeats(4)]) {
         let all = noise.perturb(&victim, images(4), &goal).unwrap();
         assert!(values(all.clone()).iter().all(|v| (0.0..=1.0).contains(v)));
-        let epsilon = noise.epsilon().unwrap().value() * (1.0 + 1e-5);
-        let lengths = values(noise.norm().measure(all - images(4)));
-        assert!(lengths.iter().all(|&l| l > 0.0 && f64::from(l) <= epsilon), "{noise:?}");
+        let most = noise.budget.size() * (1.0 + 1e-5);
+        let lengths = values(noise.budget.norm().measure(all - images(4)));
+        assert!(lengths.iter().all(|&l| l > 0.0 && f64::from(l) <= most), "{noise:?}");
         let together = noise.perturb(&victim, pick(images(4), &eight), &goal.select(&eight)).unwrap();
         for (slot, &position) in eight.iter().enumerate() {
             let one = pick(images(4), &[position]);
@@ -135,16 +73,19 @@ fn noise_keeps_its_promises() {
     let before = victim.watch().queries();
     for bad in [-1.0, f64::NAN, f64::INFINITY] {
         for noise in kinds {
-            let error = noise.with_epsilon(Epsilon::unit(bad)).perturb(&victim, images(4), &goal);
-            assert!(matches!(error, Err(AttackError::Parameter { parameter: "epsilon", .. })), "{noise:?}");
+            let attack = noise.at(noise.budget.with_epsilon(Epsilon::unit(bad)));
+            assert_eq!(refused(attack.perturb(&victim, images(4), &goal)), "budget", "{noise:?}");
         }
-        let error = MinimalFgsm::new().with_epsilon(Epsilon::unit(bad)).perturb(&victim, images(4), &goal);
-        assert!(matches!(error, Err(AttackError::Parameter { parameter: "epsilon", .. })));
+        let search = MinimalFgsm::new().with_limit(Some(Budget::linf(Epsilon::unit(bad))));
+        assert_eq!(refused(search.perturb(&victim, images(4), &goal)), "limit");
     }
-    let refused = |attack: &dyn Attack| attack.perturb(&victim, images(4), &goal).unwrap_err().to_string();
-    assert!(refused(&kinds[0].with_repeats(0)).starts_with("repeats: "));
-    assert!(refused(&MinimalFgsm::new().with_grid(0)).starts_with("grid: "));
-    assert!(refused(&MinimalFgsm::new().with_norm(Norm::L0)).starts_with("norm: "));
+    let refused = |attack: &dyn Attack| refused(attack.perturb(&victim, images(4), &goal));
+    for (noise, other) in kinds.iter().zip([Budget::l2(8.0), Budget::pixels(8.0), Budget::l1(8.0)]) {
+        assert_eq!(refused(&*noise.at(other)), "norm", "a kind of noise has a norm of its own");
+    }
+    assert_eq!(refused(&kinds[0].with_repeats(0)), "repeats");
+    assert_eq!(refused(&MinimalFgsm::new().with_grid(0)), "grid");
+    assert_eq!(refused(&MinimalFgsm::new().with_norm(Norm::L0)), "norm");
     assert_eq!(victim.watch().queries(), before);
 }
 
@@ -152,7 +93,7 @@ fn noise_keeps_its_promises() {
 fn minimal_fgsm_treats_images_apart() {
     let victim = victim::victim(4);
     let goal = goal(4, false);
-    let attack = MinimalFgsm::new().with_grid(30).with_epsilon(pixels(14.0));
+    let attack = MinimalFgsm::new().with_grid(30).with_limit(Some(Budget::pixels(14.0)));
     let five: Vec<usize> = (0..5).collect();
     let clean = values(attack.perturb(&victim, pick(images(4), &five), &goal.select(&five)).unwrap());
     let mut spoiled = values(pick(images(4), &five));
@@ -175,23 +116,48 @@ fn constant(classes: usize) -> Frozen {
 
 #[test]
 fn transfer_crafts_on_the_substitute_alone() {
-    let mi = MiFgsm::new(pixels(9.0)).with_step_size(pixels(2.0)).with_steps(6);
+    let mi = MiFgsm::new(Budget::pixels(9.0)).with_step_size(Some(pixels(2.0))).with_steps(6);
     let substitute = victim::victim(4);
     let counts = substitute.watch().clone();
-    let transfer = Transfer::new(mi, substitute);
+    let transfer = Transfer::new(mi, "twin", substitute);
     let victim = constant(4);
     assert_equal_on(&victim, "momentum", "mi", 4, &transfer);
     assert_eq!(victim.watch().queries(), Default::default());
     assert_eq!(counts.queries().gradients, 6 * 6);
-    assert_eq!((transfer.norm(), transfer.epsilon()), (Norm::Linf, Some(pixels(9.0))));
+    let profile = transfer.profile();
+    assert_eq!((profile.name.as_str(), profile.budget()), ("MI-FGSM from twin", Some(Budget::pixels(9.0))));
+    assert_eq!((profile.access, profile.queries), (Access::Substitute, Some(Queries::NONE)));
+    let settings = transfer.settings();
+    assert_eq!((&settings["attack"]["attack"], &settings["substitute"]), (&"MI-FGSM".into(), &"twin".into()));
 
-    // Another epsilon, on the same substitute.
-    let weaker = transfer.with_epsilon(pixels(2.0));
+    // Another budget, on the same substitute.
+    let weaker = transfer.at(Budget::pixels(2.0));
     let goal = goal(4, false);
     let found = values(weaker.perturb(&victim, images(4), &goal).unwrap());
-    let expected = mi.with_epsilon(pixels(2.0)).perturb(&victim::victim(4), images(4), &goal).unwrap();
+    let expected = mi.at(Budget::pixels(2.0)).perturb(&victim::victim(4), images(4), &goal).unwrap();
     assert_eq!(found, values(expected));
     assert_eq!(counts.queries().gradients, 6 * 6 + 6 * 32);
+}
+
+#[test]
+fn transfer_shares_work_between_budgets_and_draws_anew_in_another_run() {
+    let budgets = [Budget::pixels(2.0), Budget::pixels(8.0)];
+    let (substitute, goal, victim) = (victim::victim(4), goal(4, false), constant(4));
+    let counts = substitute.watch().clone();
+    let transfer = Transfer::new(Fgsm::new(budgets[0]), "twin", substitute);
+    let each = transfer.perturb_each(&victim, &images(4), &goal, &budgets).unwrap().unwrap();
+    assert_eq!((counts.queries().gradients, victim.watch().queries()), (32, Queries::NONE));
+    for (found, budget) in each.into_iter().zip(budgets) {
+        let expected = Fgsm::new(budget).perturb(&victim::victim(4), images(4), &goal).unwrap();
+        assert_eq!(values(found), values(expected));
+    }
+    let pgd = Pgd::new(Budget::pixels(9.0)).with_steps(3);
+    let transfer = Restarts::new(Transfer::new(pgd, "twin", victim::victim(4)), 3);
+    let own = victim::victim(4);
+    let found = transfer.perturb(&own, images(4), &goal).unwrap();
+    let expected = Restarts::new(pgd, 3).perturb(&victim::victim(4), images(4), &goal).unwrap();
+    assert_eq!(values(found), values(expected));
+    assert_eq!(own.watch().queries().gradients, 0);
 }
 
 #[test]
@@ -200,23 +166,22 @@ fn transfer_is_judged_by_the_victim() {
     let network = victim::Victim::trained(4, &Device::default());
     let victim = Frozen::from_fn(4, &Device::default(), move |x| network.logits(x * 0.8 + 0.05));
     let goal = goal(4, false);
-    let attack = Pgd::new(pixels(14.0)).with_early_stop(false);
+    let attack = Pgd::new(Budget::pixels(14.0)).with_early_stop(false);
     let after = |attack: &dyn Attack| {
         let result = attack.perturb(&victim, images(4), &goal).unwrap();
         right(&victim, result, &labels(4))
     };
     let (clean, white) = (right(&victim, images(4), &labels(4)), after(&attack));
-    let transferred = after(&Transfer::new(attack, victim::victim(4)));
+    let transferred = after(&Transfer::new(attack, "plain", victim::victim(4)));
     let noise = after(&RandomNoise::uniform(pixels(14.0)));
     assert!(white <= transferred && transferred < noise, "{clean} {white} {transferred} {noise}");
 }
 
 #[test]
 fn transfer_stops_with_the_victim_and_refuses_another_task() {
-    let transfer = Transfer::new(Bim::new(pixels(8.0)), victim::victim(4));
+    let transfer = Transfer::new(Bim::new(Budget::pixels(8.0)), "twin", victim::victim(4));
     let goal = goal(4, false);
-    let error = transfer.perturb(&constant(5), images(4), &goal).unwrap_err();
-    assert!(matches!(error, AttackError::Parameter { parameter: "substitute", .. }), "{error}");
+    assert_eq!(refused(transfer.perturb(&constant(5), images(4), &goal)), "substitute");
 
     let victim = constant(4);
     let watch = victim.watch().clone();
@@ -229,7 +194,7 @@ fn transfer_stops_with_the_victim_and_refuses_another_task() {
         }
     });
     assert_eq!(transfer.perturb(&victim, images(4), &goal).unwrap_err(), AttackError::Stopped);
-    let expected = [("Transfer", 0), ("BIM", 0), ("BIM", 1), ("BIM", 2), ("BIM", 3)];
+    let expected = [0, 1, 2, 3].map(|done| ("BIM from twin".to_string(), done));
     assert_eq!(*seen.lock().unwrap(), expected);
     watch.on_step(|_| {});
     assert_eq!(transfer.perturb(&victim, images(4), &goal).unwrap_err(), AttackError::Stopped);

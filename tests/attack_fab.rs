@@ -1,13 +1,17 @@
 //! FAB against Croce and Hein's implementation, and what it promises for every image.
 
-#[path = "victim/mod.rs"]
 mod victim;
 
+use histoguard::parameter::ParameterError;
 use histoguard::prelude::*;
 use victim::{golden, images, labels, largest_difference, right, values};
 
 fn stored(name: &str) -> Vec<f32> {
     golden("fab", name).try_into_vec().unwrap()
+}
+
+fn limited(limit: Budget) -> Fab {
+    Fab::new(limit.norm()).with_limit(Some(limit))
 }
 
 fn median(mut sizes: Vec<f32>) -> f32 {
@@ -43,12 +47,8 @@ fn finds_the_perturbations_of_the_reference() {
 #[test]
 fn withstood_as_often_as_the_reference_within_a_limit() {
     let cases = [
-        ("targeted", 4, Fab::new(Norm::L2).with_limit(Epsilon::unit(0.8)).with_steps(10).with_targets(3)),
-        (
-            "restarts",
-            2,
-            Fab::new(Norm::Linf).with_limit(Epsilon::pixels(12.0)).with_steps(5).with_restarts(3),
-        ),
+        ("targeted", 4, limited(Budget::l2(0.8)).with_steps(10).with_targets(Some(3))),
+        ("restarts", 2, limited(Budget::pixels(12.0)).with_steps(5).with_restarts(3)),
     ];
     for (name, classes, attack) in cases {
         let victim = victim::victim(classes);
@@ -72,8 +72,8 @@ fn stays_within_limit_and_box_whatever_the_batch_and_its_neighbours() {
     let batch = images(4).slice(0..5);
     let labels = labels(4)[..5].to_vec();
     for attack in [
-        Fab::new(Norm::L2).with_limit(Epsilon::unit(0.7)).with_steps(4).with_restarts(2),
-        Fab::new(Norm::L1).with_steps(4).with_targets(2),
+        limited(Budget::l2(0.7)).with_steps(4).with_restarts(2),
+        Fab::new(Norm::L1).with_steps(4).with_targets(Some(2)),
         Fab::new(Norm::Linf).with_steps(4).with_restarts(2),
     ] {
         let goal = Goal::untargeted(&labels[..]).with_indices(vec![9, 4, 7, 1, 0]);
@@ -86,10 +86,10 @@ fn stays_within_limit_and_box_whatever_the_batch_and_its_neighbours() {
             let goal = Goal::untargeted([labels[i]]).with_indices(vec![goal.index(i)]);
             let image = batch.clone().slice(i..i + 1);
             let alone = attack.perturb(&victim, image.clone(), &goal).unwrap();
-            let size: f32 = attack.norm().measure(alone.clone() - image.clone()).into_scalar();
+            let size: f32 = attack.norm.measure(alone.clone() - image.clone()).into_scalar();
             let wrong = right(&victim, alone.clone(), &labels[i..i + 1]) == 0;
             assert!(if wrong {
-                f64::from(size) <= attack.epsilon().map_or(1e9, |e| e.value()) + 1e-6
+                f64::from(size) <= attack.limit.map_or(1e9, Budget::size) + 1e-6
             } else {
                 size == 0.0
             });
@@ -107,20 +107,23 @@ fn refuses_bad_parameters_before_any_query() {
     let cases = [
         (fab.with_steps(0), away(), "steps"),
         (fab.with_restarts(0), away(), "restarts"),
-        (fab.with_targets(0), away(), "targets"),
-        (fab.with_targets(4), away(), "targets"),
-        (fab.with_alpha_max(1.5), away(), "alpha_max"),
+        (fab.with_targets(Some(0)), away(), "targets"),
+        (fab.with_targets(Some(4)), away(), "targets"),
+        (fab.with_alpha_max(1.5), away(), "alpha max"),
         (fab.with_beta(-0.1), away(), "beta"),
         (fab.with_eta(0.9), away(), "eta"),
         (fab.with_eta(f64::NAN), away(), "eta"),
-        (fab.with_limit(Epsilon::unit(-1.0)), away(), "epsilon"),
+        (limited(Budget::pixels(-1.0)), away(), "limit"),
+        (Fab { norm: Norm::Linf, ..limited(Budget::l2(1.0)) }, away(), "limit"),
         (Fab::new(Norm::L0), away(), "norm"),
         (fab, Goal::targeted(labels(4)), "goal"),
     ];
     let victim = victim::victim(4);
     for (attack, goal, name) in cases {
         match attack.perturb(&victim, images(4), &goal) {
-            Err(AttackError::Parameter { parameter, .. }) => assert_eq!(parameter, name, "{attack:?}"),
+            Err(AttackError::Parameter(ParameterError { parameter, .. })) => {
+                assert_eq!(parameter, name, "{attack:?}")
+            }
             other => panic!("{attack:?}: {other:?}"),
         }
     }

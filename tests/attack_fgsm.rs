@@ -60,12 +60,12 @@ fn equals_torchattacks_and_foolbox_image_for_image() {
     assert!(logits < 1e-4, "logits differ by {logits}");
     let away = Goal::untargeted(classes("labels"));
     let towards = Goal::targeted(classes("targets")).with_true_classes(classes("labels"));
-    let fgsm = Fgsm::new(Epsilon::pixels(8.0));
+    let fgsm = Fgsm::new(Budget::pixels(8.0));
     let cases = [
         ("linf", fgsm, &away),
         ("targeted", fgsm, &towards),
-        ("l2", Fgsm::new(Epsilon::unit(2.0)).with_norm(Norm::L2), &away),
-        ("l1", Fgsm::new(Epsilon::unit(50.0)).with_norm(Norm::L1), &away),
+        ("l2", Fgsm::new(Budget::l2(2.0)), &away),
+        ("l1", Fgsm::new(Budget::l1(50.0)), &away),
     ];
     for (name, attack, goal) in cases {
         let ours = values(attack.perturb(&victim, images(), goal).unwrap());
@@ -124,7 +124,7 @@ fn results_stay_in_the_ball_and_in_the_box() {
         [(Norm::Linf, [0.01, 0.3, 2.0]), (Norm::L2, [0.1, 3.0, 90.0]), (Norm::L1, [1.0, 60.0, 9e3])]
     {
         for budget in budgets {
-            let attack = Fgsm::new(Epsilon::unit(budget)).with_norm(norm);
+            let attack = Fgsm::new(Budget::new(norm, Epsilon::unit(budget)));
             let adversarial = attack.perturb(&victim, images(), &goal).unwrap();
             assert!(values(adversarial.clone()).iter().all(|v| (0.0..=1.0).contains(v)));
             for length in values(norm.measure(adversarial - images())) {
@@ -138,7 +138,7 @@ fn results_stay_in_the_ball_and_in_the_box() {
 #[test]
 fn no_budget_returns_the_images() {
     for norm in [Norm::Linf, Norm::L2, Norm::L1] {
-        let attack = Fgsm::new(Epsilon::ZERO).with_norm(norm);
+        let attack = Fgsm::new(Budget::new(norm, Epsilon::ZERO));
         let same = attack.perturb(&victim(), images(), &Goal::untargeted(classes("labels"))).unwrap();
         assert_eq!(values(same), values(images()));
     }
@@ -147,7 +147,7 @@ fn no_budget_returns_the_images() {
 #[test]
 fn each_goal_moves_its_own_loss() {
     let victim = victim();
-    let attack = Fgsm::new(Epsilon::pixels(0.5));
+    let attack = Fgsm::new(Budget::pixels(0.5));
     for goal in [Goal::untargeted(classes("labels")), Goal::targeted(classes("targets"))] {
         let adversarial = attack.perturb(&victim, images(), &goal).unwrap();
         let before = values(goal.objective(victim.logits(images())));
@@ -166,7 +166,7 @@ fn an_image_does_not_depend_on_its_batch() {
     let victim = victim();
     let goal = Goal::untargeted(classes("labels"));
     for norm in [Norm::Linf, Norm::L2, Norm::L1] {
-        let attack = Fgsm::new(Epsilon::unit(0.5)).with_norm(norm);
+        let attack = Fgsm::new(Budget::new(norm, Epsilon::unit(0.5)));
         let together = values(attack.perturb(&victim, images(), &goal).unwrap());
         let size = together.len() / 4;
         for order in [vec![2], vec![3, 2], vec![2, 2, 1]] {
@@ -185,7 +185,7 @@ fn an_image_does_not_depend_on_its_batch() {
 fn a_nan_stays_with_its_own_image() {
     let victim = victim();
     let goal = Goal::untargeted(classes("labels"));
-    let attack = Fgsm::new(Epsilon::pixels(8.0));
+    let attack = Fgsm::new(Budget::pixels(8.0));
     let clean = values(attack.perturb(&victim, images(), &goal).unwrap());
     let mut spoiled = values(images());
     let size = spoiled.len() / 4;
@@ -211,7 +211,7 @@ fn a_nan_gradient_counts_as_zero() {
     let pixels = Tensor::<4>::from_floats([[[[0.0, 0.5]]], [[[0.5, 0.5]]]], &device);
     let raw = values(victim.input_gradient(pixels.clone(), |z| z.sum_dim(1).reshape([2])).gradient);
     assert!(raw[0].is_nan(), "the test needs a NaN gradient, found {raw:?}");
-    let attack = Fgsm::new(Epsilon::unit(0.25));
+    let attack = Fgsm::new(Budget::linf(Epsilon::unit(0.25)));
     let result = values(attack.perturb(&victim, pixels, &Goal::untargeted([1, 1])).unwrap());
     assert_eq!(result, [0.0, 0.25, 0.25, 0.25]);
 }
@@ -225,7 +225,7 @@ fn frozen_weights_and_statistics_are_bit_identical_after_an_attack() {
     let before = record(&model);
     let victim = Frozen::new(model.clone());
     let first = values(victim.logits(images()));
-    Fgsm::new(Epsilon::pixels(8.0))
+    Fgsm::new(Budget::pixels(8.0))
         .perturb(&victim, images().autodiff(), &Goal::untargeted(classes("labels")))
         .unwrap();
     assert!(before == record(&model), "the attack changed the model");
@@ -243,10 +243,11 @@ fn bad_input_is_refused_before_any_work() {
     let untouched = Frozen::from_fn(2, &device, |_| panic!("an attack with bad input reached the network"));
     let images = || Tensor::<4>::full([2, 1, 2, 2], 0.5, &device);
     let goal = Goal::untargeted([0, 1]);
-    let fgsm = Fgsm::new(Epsilon::pixels(8.0));
+    let fgsm = Fgsm::new(Budget::pixels(8.0));
     for bad in [-0.1, f64::NAN, f64::INFINITY] {
-        let error = Fgsm::new(Epsilon::unit(bad)).perturb(&untouched, images(), &goal).unwrap_err();
-        assert!(matches!(error, AttackError::Parameter { parameter: "epsilon", .. }), "{bad}: {error}");
+        let attack = Fgsm::new(Budget::linf(Epsilon::unit(bad)));
+        let error = attack.perturb(&untouched, images(), &goal).unwrap_err().to_string();
+        assert!(error.starts_with("budget: expected a finite number of at least 0, found"), "{bad}: {error}");
     }
     let error = fgsm.perturb(&untouched, images(), &Goal::untargeted([0])).unwrap_err();
     assert_eq!(error, AttackError::Count { images: 2, labels: 1 });

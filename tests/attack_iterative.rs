@@ -1,22 +1,23 @@
 //! The iterative attacks against torchattacks and foolbox (`golden/attacks/iterative.py` and `momentum.py`).
 
 mod iterative;
+mod victim;
 
 use burn::tensor::{Device, Tensor};
 use histoguard::prelude::*;
-use iterative::victim::{self, images, labels, right, values};
-use iterative::{assert_alike, assert_equal, budget, goal, pick, pixels};
+use iterative::{assert_alike, assert_equal, budget, goal, pick, pixels, refused};
+use victim::{images, labels, right, values};
 
 #[test]
 fn bim_equals_torchattacks_and_foolbox_image_for_image() {
-    let bim = Bim::new(pixels(8.0)).with_step_size(pixels(2.0)).with_steps(7);
+    let bim = Bim::new(Budget::pixels(8.0)).with_step_size(Some(pixels(2.0))).with_steps(7);
     let cases = [
-        ("bim2", 2, Bim::new(pixels(6.0)).with_step_size(pixels(1.5))),
+        ("bim2", 2, Bim::new(Budget::pixels(6.0)).with_step_size(Some(pixels(1.5)))),
         ("bim4", 4, bim),
         ("bim4_targeted", 4, bim),
-        ("bim_l2", 4, Bim::new(Epsilon::unit(0.8)).with_norm(Norm::L2)),
-        ("bim_l1", 4, Bim::new(Epsilon::unit(16.0)).with_norm(Norm::L1)),
-        ("bim_l1_targeted", 4, Bim::new(Epsilon::unit(16.0)).with_norm(Norm::L1)),
+        ("bim_l2", 4, Bim::new(Budget::l2(0.8))),
+        ("bim_l1", 4, Bim::new(Budget::l1(16.0))),
+        ("bim_l1_targeted", 4, Bim::new(Budget::l1(16.0))),
     ];
     for (name, classes, attack) in cases {
         assert_equal("iterative", name, classes, &attack);
@@ -25,37 +26,42 @@ fn bim_equals_torchattacks_and_foolbox_image_for_image() {
 
 #[test]
 fn pgd_without_random_start_equals_torchattacks_image_for_image() {
-    let still = |epsilon| Pgd::new(epsilon).with_random_start(false).with_early_stop(false);
-    let linf = still(pixels(8.0)).with_step_size(pixels(2.0)).with_steps(7);
-    let l2 = still(Epsilon::unit(0.8)).with_norm(Norm::L2).with_step_size(Epsilon::unit(0.16));
+    let still = |budget| Pgd::new(budget).with_random_start(false).with_early_stop(false);
+    let linf = still(Budget::pixels(8.0)).with_step_size(Some(pixels(2.0))).with_steps(7);
+    let l2 = still(Budget::l2(0.8)).with_step_size(Some(Epsilon::unit(0.16)));
     for (name, classes, attack) in [("pgd", 4, linf), ("pgd_l2", 4, l2), ("pgd_l2_targeted", 2, l2)] {
         assert_equal("iterative", name, classes, &attack);
     }
 }
 
+fn diversity(probability: f64, resize_rate: f64) -> Option<InputDiversity> {
+    Some(InputDiversity { probability, resize_rate })
+}
+
+fn tuning(neighbours: usize, beta: f64) -> Option<VarianceTuning> {
+    Some(VarianceTuning { neighbours, beta })
+}
+
 #[test]
 fn momentum_variants_equal_torchattacks_and_foolbox_image_for_image() {
-    let mi = MiFgsm::new(pixels(9.0)).with_step_size(pixels(2.0)).with_steps(6);
+    let mi = MiFgsm::new(Budget::pixels(9.0)).with_step_size(Some(pixels(2.0))).with_steps(6);
     let cases = [
         ("mi", 4, mi),
         ("mi_targeted", 4, mi),
-        ("mi2", 2, MiFgsm::new(pixels(6.0)).with_step_size(pixels(1.5)).with_steps(6).with_decay(0.7)),
         (
-            "mi_l2",
+            "mi2",
             2,
-            MiFgsm::new(Epsilon::unit(0.8))
-                .with_norm(Norm::L2)
-                .with_steps(8)
-                .with_step_size(Epsilon::unit(0.16)),
+            MiFgsm::new(Budget::pixels(6.0)).with_step_size(Some(pixels(1.5))).with_steps(6).with_decay(0.7),
         ),
-        ("ni", 4, mi.with_nesterov()),
-        ("ni_targeted", 4, mi.with_nesterov().with_decay(0.9)),
-        ("si_ni", 4, mi.with_nesterov().with_scale_invariance(4)),
-        ("ti", 4, mi.with_translation_invariance(7).with_decay(0.0)),
-        ("ti_mi", 4, mi.with_translation_invariance(15)),
-        ("ti_mi_targeted", 4, mi.with_translation_invariance(5)),
+        ("mi_l2", 2, MiFgsm::new(Budget::l2(0.8)).with_steps(8).with_step_size(Some(Epsilon::unit(0.16)))),
+        ("ni", 4, mi.with_nesterov(true)),
+        ("ni_targeted", 4, mi.with_nesterov(true).with_decay(0.9)),
+        ("si_ni", 4, mi.with_nesterov(true).with_scale_invariance(4)),
+        ("ti", 4, mi.with_translation_invariance(Some(7)).with_decay(0.0)),
+        ("ti_mi", 4, mi.with_translation_invariance(Some(15))),
+        ("ti_mi_targeted", 4, mi.with_translation_invariance(Some(5))),
         // Never transformed: plain MI-FGSM.
-        ("mi", 4, mi.with_input_diversity(0.0, 0.8)),
+        ("mi", 4, mi.with_input_diversity(diversity(0.0, 0.8))),
     ];
     for (name, classes, attack) in cases {
         assert_equal("momentum", name, classes, &attack);
@@ -64,62 +70,69 @@ fn momentum_variants_equal_torchattacks_and_foolbox_image_for_image() {
 
 #[test]
 fn random_starts_do_as_well_as_torchattacks_and_foolbox() {
-    let pgd = |epsilon, norm| Pgd::new(epsilon).with_norm(norm).with_early_stop(false).with_steps(4);
-    let linf = |seed| pgd(pixels(9.0), Norm::Linf).with_step_size(pixels(4.0)).with_seed(seed);
-    let share = |norm, epsilon: f64| {
+    let pgd = |budget| Pgd::new(budget).with_early_stop(false).with_steps(4);
+    let linf = |seed| pgd(Budget::pixels(9.0)).with_step_size(Some(pixels(4.0))).with_seed(seed);
+    let share = |budget: Budget| {
         move |seed| -> Box<dyn Attack> {
-            let step = Epsilon::unit(0.4 * epsilon);
-            Box::new(pgd(Epsilon::unit(epsilon), norm).with_step_size(step).with_seed(seed))
+            let step = Epsilon::unit(0.4 * budget.size());
+            Box::new(pgd(budget).with_step_size(Some(step)).with_seed(seed))
         }
     };
     assert_alike("iterative", "pgd_random", true, |seed| Box::new(linf(seed)));
     assert_alike("iterative", "pgd_random_targeted", true, |seed| Box::new(linf(seed)));
-    assert_alike("iterative", "pgd_random_l2", true, share(Norm::L2, 0.8));
-    assert_alike("iterative", "pgd_random_l1", true, share(Norm::L1, 14.0));
+    assert_alike("iterative", "pgd_random_l2", true, share(Budget::l2(0.8)));
+    assert_alike("iterative", "pgd_random_l1", true, share(Budget::l1(14.0)));
     assert_alike("iterative", "pgd_restarts", false, |seed| {
-        Box::new(linf(seed).with_step_size(pixels(3.6)).with_restarts(4))
+        Box::new(linf(seed).with_step_size(Some(pixels(3.6))).with_restarts(4))
     });
-    let steps = |epsilon: f64, alpha: f64, steps| {
+    let steps = |levels: f64, alpha: f64, steps| {
         move |seed| -> Box<dyn Attack> {
-            let attack = RFgsm::new(pixels(epsilon)).with_start_size(pixels(alpha));
-            Box::new(attack.with_step_size(pixels(alpha)).with_steps(steps).with_seed(seed))
+            let attack = RFgsm::new(Budget::pixels(levels)).with_start_size(Some(pixels(alpha)));
+            Box::new(attack.with_step_size(Some(pixels(alpha))).with_steps(steps).with_seed(seed))
         }
     };
-    assert_alike("iterative", "rfgsm", true, |seed| Box::new(RFgsm::new(pixels(13.0)).with_seed(seed)));
+    let one = RFgsm::new(Budget::pixels(13.0));
+    assert_alike("iterative", "rfgsm", true, |seed| Box::new(one.with_seed(seed)));
     assert_alike("iterative", "rfgsm_steps", true, steps(9.0, 4.0, 3));
     assert_alike("iterative", "rfgsm_targeted", true, steps(9.0, 4.0, 3));
 }
 
 #[test]
 fn random_momentum_variants_do_as_well_as_torchattacks() {
-    let mi = |seed| MiFgsm::new(pixels(9.0)).with_step_size(pixels(2.0)).with_steps(6).with_seed(seed);
+    let mi = MiFgsm::new(Budget::pixels(9.0)).with_step_size(Some(pixels(2.0))).with_steps(6);
+    let mi = |seed| mi.with_seed(seed);
     for name in ["di", "di_targeted"] {
-        assert_alike("momentum", name, true, |seed| Box::new(mi(seed).with_input_diversity(0.7, 0.8)));
+        assert_alike("momentum", name, true, |seed| {
+            Box::new(mi(seed).with_input_diversity(diversity(0.7, 0.8)))
+        });
     }
-    assert_alike("momentum", "vmi", true, |seed| Box::new(mi(seed).with_variance_tuning(5, 1.5)));
-    let vni = |seed| mi(seed).with_nesterov().with_variance_tuning(5, 1.5);
+    assert_alike("momentum", "vmi", true, |seed| Box::new(mi(seed).with_variance_tuning(tuning(5, 1.5))));
+    let vni = |seed| mi(seed).with_nesterov(true).with_variance_tuning(tuning(5, 1.5));
     assert_alike("momentum", "vni", true, |seed| Box::new(vni(seed)));
 }
 
 /// Every attack of the family, in every norm.
-fn family(epsilon: f64) -> Vec<Box<dyn Attack>> {
-    let unit = Epsilon::unit(epsilon);
-    let mi = MiFgsm::new(unit).with_steps(3);
-    let all = mi.with_nesterov().with_input_diversity(0.7, 0.7).with_translation_invariance(5);
-    let all = all.with_scale_invariance(2).with_variance_tuning(2, 1.5);
-    let mut attacks: Vec<Box<dyn Attack>> = vec![
-        Box::new(RFgsm::new(unit).with_steps(2)),
-        Box::new(mi),
-        Box::new(mi.with_norm(Norm::L2)),
-        Box::new(all),
-        Box::new(all.with_norm(Norm::L2)),
-    ];
+fn family(epsilon: Epsilon) -> Vec<Box<dyn Attack>> {
+    let linf = Budget::linf(epsilon);
+    let mi = MiFgsm::new(linf).with_steps(3);
+    let all = mi.with_nesterov(true).with_input_diversity(diversity(0.7, 0.7));
+    let all = all.with_translation_invariance(Some(5)).with_scale_invariance(2);
+    let all = all.with_variance_tuning(tuning(2, 1.5));
+    let mut attacks: Vec<Box<dyn Attack>> = vec![Box::new(RFgsm::new(linf).with_steps(2))];
     for norm in [Norm::Linf, Norm::L2, Norm::L1] {
-        attacks.push(Box::new(Bim::new(unit).with_norm(norm).with_steps(3)));
-        attacks.push(Box::new(Pgd::new(unit).with_norm(norm).with_steps(3)));
-        attacks.push(Box::new(Pgd::new(unit).with_norm(norm).with_steps(2).with_restarts(2)));
+        let budget = Budget::new(norm, epsilon);
+        attacks.push(Box::new(Bim::new(budget).with_steps(3)));
+        attacks.push(Box::new(Pgd::new(budget).with_steps(3)));
+        attacks.push(Box::new(Pgd::new(budget).with_steps(2).with_restarts(2)));
+        if norm != Norm::L1 {
+            attacks.extend([mi.at(budget), all.at(budget)]);
+        }
     }
     attacks
+}
+
+fn norm(attack: &dyn Attack) -> Norm {
+    attack.profile().norm()
 }
 
 #[test]
@@ -127,8 +140,8 @@ fn an_image_does_not_depend_on_its_batch() {
     let victim = victim::victim(4);
     for targeted in [false, true] {
         let goal = goal(4, targeted);
-        for attack in family(1.0) {
-            let attack = attack.with_epsilon(budget(attack.norm()));
+        for attack in family(Epsilon::unit(1.0)) {
+            let attack = attack.at(budget(norm(&*attack)));
             let eight: Vec<usize> = (3..11).collect();
             let together = attack.perturb(&victim, pick(images(4), &eight), &goal.select(&eight)).unwrap();
             for (slot, &position) in eight.iter().enumerate() {
@@ -144,17 +157,19 @@ fn an_image_does_not_depend_on_its_batch() {
 #[test]
 fn results_stay_in_the_ball_and_in_the_box() {
     let victim = victim::victim(4);
-    for attack in family(1.0) {
+    for attack in family(Epsilon::unit(1.0)) {
         for scale in [0.3, 1.0, 30.0] {
-            let epsilon = Epsilon::unit(budget(attack.norm()).value() * scale);
-            let result = attack.with_epsilon(epsilon).perturb(&victim, images(4), &goal(4, false)).unwrap();
+            let norm = norm(&*attack);
+            let scaled = Budget::new(norm, Epsilon::unit(budget(norm).size() * scale));
+            let result = attack.at(scaled).perturb(&victim, images(4), &goal(4, false)).unwrap();
             assert!(values(result.clone()).iter().all(|v| (0.0..=1.0).contains(v)), "{attack:?}");
-            for length in values(attack.norm().measure(result - images(4))) {
+            for length in values(norm.measure(result - images(4))) {
                 let length = f64::from(length);
-                assert!(length > 0.0 && length <= epsilon.value() * (1.0 + 1e-5), "{attack:?}: {length}");
+                assert!(length > 0.0 && length <= scaled.size() * (1.0 + 1e-5), "{attack:?}: {length}");
             }
         }
-        let none = attack.with_epsilon(Epsilon::ZERO).perturb(&victim, images(4), &goal(4, false)).unwrap();
+        let zero = attack.at(Budget::new(norm(&*attack), Epsilon::ZERO));
+        let none = zero.perturb(&victim, images(4), &goal(4, false)).unwrap();
         assert_eq!(values(none), values(images(4)), "{attack:?}");
     }
 }
@@ -168,8 +183,8 @@ fn a_nan_stays_with_its_own_image() {
     let mut spoiled = values(images.clone());
     spoiled[2 * size + 7] = f32::NAN;
     let spoiled = Tensor::<1>::from_floats(spoiled.as_slice(), &Device::default()).reshape([5, 3, 16, 16]);
-    for attack in family(1.0) {
-        let attack = attack.with_epsilon(budget(attack.norm()));
+    for attack in family(Epsilon::unit(1.0)) {
+        let attack = attack.at(budget(norm(&*attack)));
         let clean = values(attack.perturb(&victim, images.clone(), &goal).unwrap());
         let result = values(attack.perturb(&victim, spoiled.clone(), &goal).unwrap());
         for image in [0, 1, 3, 4] {
@@ -190,16 +205,16 @@ fn queries_are_those_documented_and_a_stop_is_obeyed() {
         (queries.forwards, queries.gradients)
     };
     let away = goal(4, false);
-    let epsilon = pixels(9.0);
-    let pgd = Pgd::new(epsilon).with_steps(10);
+    let budget = Budget::pixels(9.0);
+    let pgd = Pgd::new(budget).with_steps(10);
     assert_eq!(spent(&pgd.with_early_stop(false), &away), (0, 320));
     assert_eq!(spent(&pgd.with_early_stop(false).with_restarts(2), &away), (64, 640));
-    assert_eq!(spent(&Bim::new(epsilon), &away), (0, 320));
-    assert_eq!(spent(&RFgsm::new(epsilon), &away), (0, 32));
-    let mi = MiFgsm::new(epsilon).with_steps(4);
+    assert_eq!(spent(&Bim::new(budget), &away), (0, 320));
+    assert_eq!(spent(&RFgsm::new(budget), &away), (0, 32));
+    let mi = MiFgsm::new(budget).with_steps(4);
     assert_eq!(spent(&mi, &away), (0, 128));
-    assert_eq!(spent(&mi.with_nesterov().with_scale_invariance(3), &away), (0, 384));
-    assert_eq!(spent(&mi.with_variance_tuning(2, 1.5), &away), (0, 32 * (4 + 3 * 2)));
+    assert_eq!(spent(&mi.with_nesterov(true).with_scale_invariance(3), &away), (0, 384));
+    assert_eq!(spent(&mi.with_variance_tuning(tuning(2, 1.5)), &away), (0, 32 * (4 + 3 * 2)));
 
     // Images that fall cost no more: fewer gradients, and a second start for the survivors alone.
     let adversarial = pgd.perturb(&victim, images(4), &away).unwrap();
@@ -213,7 +228,7 @@ fn queries_are_those_documented_and_a_stop_is_obeyed() {
     assert_eq!(forwards, 32 + standing);
 
     victim.watch().stop();
-    for attack in family(0.1) {
+    for attack in family(Epsilon::unit(0.1)) {
         let before = victim.watch().queries();
         let stopped = attack.perturb(&victim, images(4), &away).unwrap_err();
         assert_eq!((stopped, victim.watch().queries()), (AttackError::Stopped, before), "{attack:?}");
@@ -226,14 +241,14 @@ fn early_stop_keeps_the_first_success_and_loses_none() {
     for targeted in [false, true] {
         let goal = goal(4, targeted);
         for norm in [Norm::Linf, Norm::L2, Norm::L1] {
-            let pgd = Pgd::new(budget(norm)).with_norm(norm).with_steps(6);
+            let pgd = Pgd::new(budget(norm)).with_steps(6);
             let reached =
                 |attack: Pgd| goal.reached(victim.logits(attack.perturb(&victim, images(4), &goal).unwrap()));
             let (early, late) = (reached(pgd), reached(pgd.with_early_stop(false)));
             assert!(early.iter().zip(&late).all(|(early, late)| *early || !late), "{norm}");
             assert!(early.contains(&true) && early.contains(&false), "{norm}");
             // The first success of an attack of so many steps is that of a shorter one.
-            let full = pgd.with_step_size(Epsilon::unit(budget(norm).value() / 3.0));
+            let full = pgd.with_step_size(Some(Epsilon::unit(budget(norm).size() / 3.0)));
             let long = values(full.perturb(&victim, images(4), &goal).unwrap());
             let short = full.with_steps(3).perturb(&victim, images(4), &goal).unwrap();
             let fell = goal.reached(victim.logits(short.clone()));
@@ -251,7 +266,7 @@ fn early_stop_keeps_the_first_success_and_loses_none() {
 fn restarts_never_help_the_defender() {
     let victim = victim::victim(4);
     for early_stop in [true, false] {
-        let pgd = Pgd::new(Epsilon::unit(14.0)).with_norm(Norm::L1).with_steps(4).with_early_stop(early_stop);
+        let pgd = Pgd::new(Budget::l1(14.0)).with_steps(4).with_early_stop(early_stop);
         let goal = goal(4, false);
         let margins = |restarts| {
             let result = pgd.with_restarts(restarts).perturb(&victim, images(4), &goal).unwrap();
@@ -271,45 +286,44 @@ fn restarts_never_help_the_defender() {
 fn bad_parameters_are_refused_before_any_query() {
     let victim = victim::victim(4);
     let goal = goal(4, false);
-    let eight = pixels(8.0);
+    let eight = Budget::pixels(8.0);
     let (pgd, bim, mi, rfgsm) = (Pgd::new(eight), Bim::new(eight), MiFgsm::new(eight), RFgsm::new(eight));
     let mut cases: Vec<(&str, Box<dyn Attack>)> = vec![
-        ("norm", Box::new(pgd.with_norm(Norm::L0))),
-        ("norm", Box::new(bim.with_norm(Norm::L0))),
-        ("norm", Box::new(mi.with_norm(Norm::L1))),
+        ("norm", pgd.at(Budget::l0(8))),
+        ("norm", bim.at(Budget::l0(8))),
+        ("norm", mi.at(Budget::l1(8.0))),
+        ("norm", rfgsm.at(Budget::l2(8.0))),
         ("steps", Box::new(pgd.with_steps(0))),
         ("steps", Box::new(bim.with_steps(0))),
         ("steps", Box::new(mi.with_steps(0))),
         ("steps", Box::new(rfgsm.with_steps(0))),
         ("restarts", Box::new(pgd.with_restarts(0))),
         ("restarts", Box::new(pgd.with_restarts(2).with_random_start(false))),
-        ("start size", Box::new(rfgsm.with_start_size(pixels(8.1)))),
-        ("start size", Box::new(rfgsm.with_start_size(Epsilon::unit(f64::NAN)))),
-        ("step size", Box::new(rfgsm.with_start_size(eight))),
+        ("start size", Box::new(rfgsm.with_start_size(Some(pixels(8.1))))),
+        ("start size", Box::new(rfgsm.with_start_size(Some(Epsilon::unit(f64::NAN))))),
+        ("step size", Box::new(rfgsm.with_start_size(Some(eight.epsilon())))),
         ("scale invariance", Box::new(mi.with_scale_invariance(0))),
         ("scale invariance", Box::new(mi.with_scale_invariance(33))),
-        ("translation invariance", Box::new(mi.with_translation_invariance(0))),
-        ("translation invariance", Box::new(mi.with_translation_invariance(4))),
-        ("translation invariance", Box::new(mi.with_translation_invariance(257))),
-        ("input diversity", Box::new(mi.with_input_diversity(1.01, 0.9))),
-        ("resize rate", Box::new(mi.with_input_diversity(0.5, 1.0))),
-        ("resize rate", Box::new(mi.with_input_diversity(0.5, 0.0))),
-        ("variance tuning", Box::new(mi.with_variance_tuning(0, 1.5))),
-        ("variance tuning", Box::new(mi.with_variance_tuning(5, 0.0))),
+        ("translation invariance", Box::new(mi.with_translation_invariance(Some(0)))),
+        ("translation invariance", Box::new(mi.with_translation_invariance(Some(4)))),
+        ("translation invariance", Box::new(mi.with_translation_invariance(Some(257)))),
+        ("input diversity probability", Box::new(mi.with_input_diversity(diversity(1.01, 0.9)))),
+        ("input diversity resize rate", Box::new(mi.with_input_diversity(diversity(0.5, 1.0)))),
+        ("input diversity resize rate", Box::new(mi.with_input_diversity(diversity(0.5, 0.0)))),
+        ("variance tuning neighbours", Box::new(mi.with_variance_tuning(tuning(0, 1.5)))),
+        ("variance tuning beta", Box::new(mi.with_variance_tuning(tuning(5, 0.0)))),
     ];
     for bad in [-1.0, f64::NAN, f64::INFINITY] {
         let unit = Epsilon::unit(bad);
         cases.push(("decay", Box::new(mi.with_decay(bad))));
-        cases.push(("step size", Box::new(bim.with_step_size(unit))));
-        cases.push(("step size", Box::new(pgd.with_step_size(unit))));
-        cases.extend(family(1.0).into_iter().map(|attack| ("epsilon", attack.with_epsilon(unit))));
+        cases.push(("step size", Box::new(bim.with_step_size(Some(unit)))));
+        cases.push(("step size", Box::new(pgd.with_step_size(Some(unit)))));
+        cases.extend(family(unit).into_iter().map(|attack| ("budget", attack)));
     }
     for (parameter, attack) in &cases {
-        let error = attack.perturb(&victim, images(4), &goal).unwrap_err();
-        let named = matches!(&error, AttackError::Parameter { parameter: found, .. } if found == parameter);
-        assert!(named, "{attack:?}: {error}");
+        assert_eq!(refused(attack.perturb(&victim, images(4), &goal)), *parameter, "{attack:?}");
     }
-    for attack in family(0.1) {
+    for attack in family(Epsilon::unit(0.1)) {
         let error = attack.perturb(&victim, images(4), &Goal::untargeted([0])).unwrap_err();
         assert_eq!(error, AttackError::Count { images: 32, labels: 1 });
         let error = attack.perturb(&victim, images(4) * 255.0, &goal).unwrap_err();

@@ -1,9 +1,10 @@
 //! The attacks that look for the smallest change against torchattacks, foolbox and scipy.
 
-#[path = "victim/mod.rs"]
 mod victim;
 
 use burn::tensor::{Device, Tensor, TensorData};
+use histoguard::attack::Aim;
+use histoguard::classifier::Queries;
 use histoguard::prelude::*;
 use victim::{golden, largest_difference, values};
 
@@ -34,6 +35,68 @@ fn median(values: &[f32]) -> f32 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f32::total_cmp);
     (sorted[(sorted.len() - 1) / 2] + sorted[sorted.len() / 2]) / 2.0
+}
+
+#[test]
+fn minimal_fgsm_falls_where_foolbox_does() {
+    let victim = victim::victim(4);
+    for (name, norm, most) in [
+        ("linf", Norm::Linf, 16.0 / 255.0),
+        ("l2", Norm::L2, 2.0),
+        ("l1", Norm::L1, 40.0),
+        ("linf_targeted", Norm::Linf, 16.0 / 255.0),
+    ] {
+        let goal = goal(name.ends_with("_targeted"), 32);
+        let first: Vec<f32> = golden("iterative", &format!("minimal_{name}.first")).try_into_vec().unwrap();
+        let attack = MinimalFgsm::new().with_grid(256).at(Budget::new(norm, Epsilon::unit(most)));
+        let result = attack.perturb(&victim, images(4, 32), &goal).unwrap();
+        let reached = goal.reached(victim.logits(result.clone()));
+        let change = result - images(4, 32);
+        let untouched = values(change.clone()) == vec![0.0; 32 * SIZE];
+        assert!(!untouched && first.contains(&-1.0));
+        // Clipping only shortens L2 and L1 steps; the L-infinity one is met by some pixel.
+        for (image, length) in values(norm.measure(change)).into_iter().enumerate() {
+            let (steps, length) = (f64::from(first[image]), f64::from(length) * 256.0 / most);
+            if steps == -2.0 {
+                continue;
+            }
+            if steps < 0.0 {
+                assert!(length == 0.0 && !reached[image], "{name}: image {image} falls at {length} steps");
+                continue;
+            }
+            assert!(reached[image], "{name}: image {image} does not fall");
+            assert!(length <= steps * 1.00001, "{name}: image {image} falls at {length}, theirs {steps}");
+            let whole = norm == Norm::Linf;
+            assert!(!whole || length > (steps - 1.0) * 0.99999, "{name}: image {image} falls at {length}");
+        }
+    }
+}
+
+#[test]
+fn minimal_fgsm_finds_the_threshold_and_no_more_than_asked() {
+    let device = Device::default();
+    // Wrong between 0.3 and 0.4 and below 0.1: the first success is an island.
+    let victim = Frozen::from_fn(2, &device, |x| {
+        let mean: Tensor<2> = x.mean_dims(&[1, 2, 3]).reshape([-1, 1]);
+        let island = mean.clone().greater_elem(0.3).bool_and(mean.clone().lower_elem(0.4));
+        let wrong = island.bool_or(mean.clone().lower_elem(0.1)).float() * 2.0 - 1.0;
+        Tensor::cat(vec![wrong.clone(), mean * 1e-3 - wrong], 1)
+    });
+    let goal = Goal::untargeted([1, 1, 1, 0]);
+    // The last one is wrong already.
+    let images = Tensor::<1>::from_floats([0.7f32, 0.45, 0.2, 0.7], &device).reshape([4, 1, 1, 1]);
+    let search = MinimalFgsm::new().with_grid(50).with_bisections(16);
+    let result = values(search.perturb(&victim, images.clone(), &goal).unwrap());
+    for (found, expected) in result.iter().zip([0.4, 0.4, 0.1, 0.7]) {
+        assert!((found - expected).abs() < 1e-5, "{result:?}");
+    }
+    // 15, 3 and 6 points of the grid, at most, and 16 bisections each.
+    let queries = victim.watch().queries();
+    assert_eq!(queries.gradients, 4);
+    assert!((3 * 16 + 15 + 3 + 5..=3 * 16 + 16 + 4 + 6).contains(&queries.forwards), "{queries:?}");
+    let within = search.at(Budget::linf(Epsilon::unit(0.2)));
+    let within = values(within.perturb(&victim, images, &goal).unwrap());
+    assert!(within[0] == 0.7 && (within[1] - 0.4).abs() < 1e-5 && (within[2] - 0.1).abs() < 1e-5);
 }
 
 #[test]
@@ -107,7 +170,7 @@ fn carlini_wagner_linf_is_the_authors() {
         let attack = CarliniWagnerLinf::new()
             .with_steps(40)
             .with_learning_rate(0.01)
-            .with_constants(0.1, 2.0, 20.0)
+            .with_initial_constant(0.1)
             .with_decrease_factor(0.8);
         let goal = Goal::untargeted(labels(classes, 4));
         let found = attack.perturb(&victim::victim(classes), images(classes, 4), &goal).unwrap();
@@ -141,31 +204,10 @@ fn lbfgs_finds_what_scipys_finds() {
     }
 }
 
-/// Each image's median over ten seeds against foolbox's, and how they compare over all images.
-#[test]
-fn hopskipjump_comes_as_near_as_foolboxes() {
-    for (classes, norm, name) in [(4, Norm::L2, "l2_4"), (4, Norm::Linf, "linf_4")] {
-        let goal = Goal::untargeted(labels(classes, 16));
-        let victim = victim::victim(classes);
-        let attack = HopSkipJump::new().with_norm(norm).with_steps(6).with_evaluations(20, 40);
-        let found = |seed| {
-            let attack = attack.clone().with_seed(seed);
-            norms(norm, attack.perturb(&victim, images(classes, 16), &goal).unwrap(), images(classes, 16))
-        };
-        let ours: Vec<f32> = (0..10).flat_map(found).collect();
-        let theirs: Vec<f32> = golden("hopskipjump", name).try_into_vec().unwrap();
-        let of_image =
-            |rows: &[f32], image| median(&rows.chunks(16).map(|row| row[image]).collect::<Vec<_>>());
-        let logs: f32 = (0..16).map(|i| (of_image(&ours, i) / of_image(&theirs, i)).ln()).sum();
-        let ratio = (logs / 16.0).exp();
-        println!("{name}: {ratio}, medians {} {}", median(&ours), median(&theirs));
-        assert!((0.97..1.03).contains(&ratio), "{name}: {ratio}");
-    }
-}
-
 /// Every attack here, quick, and whether it goes towards a target.
 fn attacks() -> Vec<(Box<dyn Attack>, bool)> {
     vec![
+        (Box::new(MinimalFgsm::new().with_grid(30)), false),
         (Box::new(DeepFool::new()), false),
         (Box::new(DeepFool::new().with_norm(Norm::Linf)), false),
         (Box::new(Jsma::new()), true),
@@ -173,11 +215,14 @@ fn attacks() -> Vec<(Box<dyn Attack>, bool)> {
             Box::new(CarliniWagner::new().with_search_steps(3).with_steps(20).with_initial_constant(1.0)),
             false,
         ),
-        (Box::new(CarliniWagnerLinf::new().with_steps(10).with_constants(0.1, 4.0, 20.0)), true),
+        (
+            Box::new(
+                CarliniWagnerLinf::new().with_steps(10).with_initial_constant(0.1).with_constant_factor(4.0),
+            ),
+            true,
+        ),
         (Box::new(Ead::new().with_search_steps(3).with_steps(20).with_initial_constant(1.0)), false),
         (Box::new(Lbfgs::new().with_iterations(20).with_initial_constant(1.0).with_search_steps(2)), true),
-        (Box::new(HopSkipJump::new().with_steps(2).with_evaluations(10, 20)), false),
-        (Box::new(HopSkipJump::new().with_steps(2).with_norm(Norm::Linf).with_starts(images(4, 8))), true),
     ]
 }
 
@@ -196,10 +241,14 @@ fn an_image_does_not_depend_on_its_batch() {
         let together = values(attack.perturb(&victim, images(4, 6), &goal).unwrap());
         assert!(together.iter().all(|v| (0.0..=1.0).contains(v)));
         for image in 0..6 {
+            let before = victim.watch().queries();
             let alone = images(4, 6).narrow(0, image, 1);
             let alone = values(attack.perturb(&victim, alone, &goal.select(&[image])).unwrap());
             let difference = largest_difference(&alone, &together[image * SIZE..(image + 1) * SIZE]);
-            assert_eq!(difference, 0.0, "{} {}: image {image}", attack.name(), attack.norm());
+            assert_eq!(difference, 0.0, "{attack:?}: image {image}");
+            let spent = victim.watch().queries() - before;
+            let kept = |most: Queries| spent.forwards <= most.forwards && spent.gradients <= most.gradients;
+            assert!(attack.profile().queries.is_none_or(kept), "{attack:?}: {spent:?}");
         }
     }
 }
@@ -217,15 +266,14 @@ fn a_nan_stays_with_its_own_image() {
         for image in [0, 2] {
             let range = image * SIZE..(image + 1) * SIZE;
             let difference = largest_difference(&found[range.clone()], &clean[range]);
-            assert_eq!(difference, 0.0, "{}: image {image}", attack.name());
+            assert_eq!(difference, 0.0, "{attack:?}: image {image}");
         }
-        assert!(found[SIZE + 7].is_nan(), "{}: the spoiled pixel is not made up", attack.name());
+        assert!(found[SIZE + 7].is_nan(), "{attack:?}: the spoiled pixel is not made up");
     }
 }
 
-/// A goal reached from the start costs one look, and what is over the limit comes back as it was.
 #[test]
-fn images_come_back_unchanged_where_nothing_is_to_be_done_or_allowed() {
+fn a_goal_reached_from_the_start_costs_one_look() {
     let victim = victim::victim(4);
     for (attack, towards) in attacks() {
         let before = victim.watch().queries();
@@ -234,39 +282,39 @@ fn images_come_back_unchanged_where_nothing_is_to_be_done_or_allowed() {
             false => Goal::untargeted(targets(4, 3)),
         };
         let found = values(attack.perturb(&victim, images(4, 3), &reached).unwrap());
-        assert_eq!(found, values(images(4, 3)), "{}", attack.name());
+        assert_eq!(found, values(images(4, 3)), "{attack:?}");
         let spent = victim.watch().queries() - before;
-        assert!(spent.forwards + spent.gradients <= 3, "{}: {spent:?}", attack.name());
-
-        let free = attack.perturb(&victim, images(4, 6), &goal(towards, 6)).unwrap();
-        let sizes = norms(attack.norm(), free.clone(), images(4, 6));
-        let limit = f64::from(median(&sizes));
-        let bounded = attack.with_epsilon(Epsilon::unit(limit));
-        assert_eq!(bounded.epsilon(), Some(Epsilon::unit(limit)));
-        let within = bounded.perturb(&victim, images(4, 6), &goal(towards, 6)).unwrap();
-        let within_sizes = norms(attack.norm(), within.clone(), images(4, 6));
-        assert!(within_sizes.iter().all(|&size| f64::from(size) <= limit), "{}", attack.name());
-        let reached = goal(towards, 6).reached(victim.logits(within));
-        for image in 0..6 {
-            assert_eq!(reached[image], within_sizes[image] > 0.0, "{}: image {image}", attack.name());
-            assert!(!(sizes[image] > 0.0 && f64::from(sizes[image]) <= limit) || reached[image]);
-        }
+        assert_eq!(spent.forwards + spent.gradients, 3, "{attack:?}: {spent:?}");
     }
 }
 
 #[test]
-fn starts_and_a_budget_of_labels() {
+fn what_is_over_the_limit_comes_back_as_it_was() {
     let victim = victim::victim(4);
-    let towards = goal(true, 2);
-    // Noise does not look like one of the classes, images do.
-    let attack = HopSkipJump::new().with_steps(3).with_evaluations(10, 20).with_starts(images(4, 8));
-    let found = attack.perturb(&victim, images(4, 2), &towards).unwrap();
-    assert_eq!(towards.reached(victim.logits(found)), [true, true]);
-    for queries in [1, 70, 100, 200] {
-        let before = victim.watch().queries();
-        HopSkipJump::new().with_queries(queries).perturb(&victim, images(4, 1), &goal(false, 1)).unwrap();
-        let spent = victim.watch().queries() - before;
-        assert!(spent.forwards <= queries as u64 && spent.gradients == 0, "{queries}: {spent:?}");
+    for (attack, towards) in attacks() {
+        let norm = attack.profile().norm();
+        let free = attack.perturb(&victim, images(4, 6), &goal(towards, 6)).unwrap();
+        let sizes = norms(norm, free, images(4, 6));
+        let limit = f64::from(median(&sizes));
+        let bounded = attack.at(Budget::new(norm, Epsilon::unit(limit)));
+        assert_eq!(
+            bounded.profile().aim,
+            Aim::Smallest { norm, limit: Some(Budget::new(norm, Epsilon::unit(limit))) }
+        );
+        let within = bounded.perturb(&victim, images(4, 6), &goal(towards, 6)).unwrap();
+        let within_sizes = norms(norm, within.clone(), images(4, 6));
+        let reached = goal(towards, 6).reached(victim.logits(within));
+        for image in 0..6 {
+            assert_eq!(reached[image], within_sizes[image] > 0.0, "{attack:?}: image {image}");
+            // A step to the very limit is as long as rounded pixels let it be.
+            assert!(f64::from(within_sizes[image]) <= limit * 1.00001, "{attack:?}: image {image}");
+            // The limit is where the smallest FGSM's grid ends: another one has other points.
+            let fits = sizes[image] > 0.0 && f64::from(sizes[image]) <= limit;
+            assert!(
+                reached[image] || !fits || attack.profile().name == "Minimal FGSM",
+                "{attack:?}: image {image}"
+            );
+        }
     }
 }
 
@@ -274,21 +322,23 @@ fn starts_and_a_budget_of_labels() {
 fn bad_parameters_are_refused_before_any_work() {
     let victim = victim::victim(4);
     let refused = |attack: &dyn Attack, goal: &Goal, name: &str| {
-        let error = attack.perturb(&victim, images(4, 2), goal).unwrap_err();
-        assert!(
-            matches!(error, AttackError::Parameter { parameter, .. } if parameter == name),
-            "{name}: {error}"
-        );
+        let error = attack.perturb(&victim, images(4, 2), goal).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("{name}: expected ")), "{name}: {error}");
     };
     let (away, towards) = (goal(false, 2), goal(true, 2));
-    let bad = Epsilon::unit(f64::NAN);
     for (attack, is_towards) in attacks() {
         let goal = if is_towards { &towards } else { &away };
-        refused(&*attack.with_epsilon(bad), goal, "epsilon");
+        for bad in [-1.0, f64::NAN, f64::INFINITY] {
+            refused(&*attack.at(Budget::new(attack.profile().norm(), Epsilon::unit(bad))), goal, "limit");
+        }
         let outside = images(4, 2) * 2.0;
         let error = attack.perturb(&victim, outside, goal).unwrap_err();
-        assert!(matches!(error, AttackError::ImageRange { .. }), "{}: {error}", attack.name());
+        assert!(matches!(error, AttackError::ImageRange { .. }), "{attack:?}: {error}");
     }
+    refused(&*CarliniWagner::new().at(Budget::pixels(1.0)), &away, "limit");
+    refused(&*DeepFool::new().at(Budget::l1(1.0)), &away, "norm");
+    refused(&MinimalFgsm::new().with_grid(0), &away, "grid");
+    refused(&MinimalFgsm::new().with_norm(Norm::L0), &away, "norm");
     refused(&DeepFool::new(), &towards, "goal");
     refused(&DeepFool::new().with_norm(Norm::L1), &away, "norm");
     refused(&DeepFool::new().with_steps(0), &away, "steps");
@@ -303,40 +353,31 @@ fn bad_parameters_are_refused_before_any_work() {
     }
     let cw = CarliniWagner::new();
     refused(&cw.with_confidence(-1.0), &away, "confidence");
-    refused(&cw.with_search_steps(0), &away, "search_steps");
+    refused(&cw.with_search_steps(0), &away, "search steps");
     refused(&cw.with_steps(0), &away, "steps");
-    refused(&cw.with_learning_rate(0.0), &away, "learning_rate");
-    refused(&cw.with_initial_constant(f64::INFINITY), &away, "initial_constant");
+    refused(&cw.with_learning_rate(0.0), &away, "learning rate");
+    refused(&cw.with_initial_constant(f64::INFINITY), &away, "initial constant");
     let linf = CarliniWagnerLinf::new();
     refused(&linf.with_confidence(f64::NAN), &away, "confidence");
     refused(&linf.with_steps(0), &away, "steps");
-    refused(&linf.with_learning_rate(-0.1), &away, "learning_rate");
-    refused(&linf.with_constants(0.0, 2.0, 20.0), &away, "initial_constant");
-    refused(&linf.with_constants(0.1, 1.0, 20.0), &away, "constant_factor");
-    refused(&linf.with_constants(0.1, 2.0, 0.05), &away, "largest_constant");
-    refused(&linf.with_decrease_factor(1.0), &away, "decrease_factor");
+    refused(&linf.with_learning_rate(-0.1), &away, "learning rate");
+    refused(&linf.with_initial_constant(0.0), &away, "initial constant");
+    refused(&linf.with_constant_factor(1.0), &away, "constant factor");
+    refused(&linf.with_initial_constant(0.1).with_largest_constant(0.05), &away, "largest constant");
+    refused(&linf.with_decrease_factor(1.0), &away, "decrease factor");
     let ead = Ead::new();
     refused(&ead.with_beta(-0.1), &away, "beta");
     refused(&ead.with_confidence(-0.1), &away, "confidence");
-    refused(&ead.with_search_steps(0), &away, "search_steps");
+    refused(&ead.with_search_steps(0), &away, "search steps");
     refused(&ead.with_steps(0), &away, "steps");
-    refused(&ead.with_learning_rate(0.0), &away, "learning_rate");
-    refused(&ead.with_initial_constant(0.0), &away, "initial_constant");
+    refused(&ead.with_learning_rate(0.0), &away, "learning rate");
+    refused(&ead.with_initial_constant(0.0), &away, "initial constant");
     let lbfgs = Lbfgs::new();
     refused(&lbfgs, &away, "goal");
-    refused(&lbfgs.with_search_steps(0), &towards, "search_steps");
+    refused(&lbfgs.with_search_steps(0), &towards, "search steps");
     refused(&lbfgs.with_iterations(0), &towards, "iterations");
-    refused(&lbfgs.with_initial_constant(f64::NAN), &towards, "initial_constant");
-    let hop = HopSkipJump::new();
-    refused(&hop.clone().with_norm(Norm::L1), &away, "norm");
-    refused(&hop.clone().with_steps(0), &away, "steps");
-    refused(&hop.clone().with_evaluations(0, 10), &away, "evaluations");
-    refused(&hop.clone().with_evaluations(20, 10), &away, "evaluations");
-    refused(&hop.clone().with_gamma(0.0), &away, "gamma");
-    refused(&hop.clone().with_queries(0), &away, "queries");
-    refused(&hop.clone().with_starts(Tensor::zeros([1, 3, 16, 15], &Device::default())), &away, "starts");
-    refused(&hop.with_starts(images(4, 1) + 1.0), &away, "starts");
-    assert_eq!(victim.watch().queries().forwards + victim.watch().queries().gradients, 0);
+    refused(&lbfgs.with_initial_constant(f64::NAN), &towards, "initial constant");
+    assert_eq!(victim.watch().queries(), Queries::NONE);
 }
 
 #[test]
@@ -345,12 +386,12 @@ fn a_stop_is_obeyed_on_the_way() {
         let victim = victim::victim(4);
         let watch = victim.watch().clone();
         victim.watch().on_step(move |step| {
-            assert!(step.done < step.total, "{step:?}");
+            assert!(step.done < step.total || step.total == 0, "{step:?}");
             if step.done == 1 {
                 watch.stop();
             }
         });
         let stopped = attack.perturb(&victim, images(4, 4), &goal(towards, 4));
-        assert_eq!(stopped.unwrap_err(), AttackError::Stopped, "{}", attack.name());
+        assert_eq!(stopped.unwrap_err(), AttackError::Stopped, "{attack:?}");
     }
 }

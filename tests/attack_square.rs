@@ -1,8 +1,8 @@
 //! Square against Croce and Hein's implementation, and what it promises for every image.
 
-#[path = "victim/mod.rs"]
 mod victim;
 
+use histoguard::parameter::ParameterError;
 use histoguard::prelude::*;
 use victim::{golden, images, labels, right, values};
 
@@ -17,8 +17,7 @@ fn withstood_as_often_at_as_many_queries_as_the_reference() {
     ];
     for (name, classes, norm, epsilon) in cases {
         let victim = victim::victim(classes);
-        let attack = Square::new(Epsilon::unit(epsilon))
-            .with_norm(norm)
+        let attack = Square::new(Budget::new(norm, Epsilon::unit(epsilon)))
             .with_queries(150)
             .with_rescaled_schedule(name != "l2");
         let targeted = name == "targeted";
@@ -52,7 +51,7 @@ fn stays_within_ball_and_box_whatever_the_batch_and_its_neighbours() {
     let batch = images(4).slice(0..5);
     let labels = labels(4)[..5].to_vec();
     for (norm, epsilon) in [(Norm::Linf, 0.08), (Norm::L2, 1.5), (Norm::L1, 15.0)] {
-        let attack = Square::new(Epsilon::unit(epsilon)).with_norm(norm).with_queries(15).with_restarts(2);
+        let attack = Square::new(Budget::new(norm, Epsilon::unit(epsilon))).with_queries(15).with_restarts(2);
         let goal = Goal::untargeted(&labels[..]).with_indices(vec![9, 4, 7, 1, 0]);
         let found = attack.perturb(&victim, batch.clone(), &goal).unwrap();
         let norms = values(norm.measure(found.clone() - batch.clone()));
@@ -73,20 +72,22 @@ fn stays_within_ball_and_box_whatever_the_batch_and_its_neighbours() {
 
 #[test]
 fn refuses_bad_parameters_before_any_query() {
-    let attack = Square::new(Epsilon::pixels(8.0));
+    let attack = Square::new(Budget::pixels(8.0));
     let cases = [
         (attack.with_queries(0), "queries"),
         (attack.with_restarts(0), "restarts"),
-        (attack.with_p_init(0.0), "p_init"),
-        (attack.with_p_init(1.01), "p_init"),
-        (attack.with_p_init(f64::NAN), "p_init"),
-        (attack.with_norm(Norm::L0), "norm"),
-        (Square::new(Epsilon::unit(f64::NAN)), "epsilon"),
+        (attack.with_p_init(0.0), "p init"),
+        (attack.with_p_init(1.01), "p init"),
+        (attack.with_p_init(f64::NAN), "p init"),
+        (Square::new(Budget::l0(8)), "norm"),
+        (Square::new(Budget::pixels(f64::NAN)), "budget"),
     ];
     let victim = victim::victim(2);
     for (attack, name) in cases {
         match attack.perturb(&victim, images(2), &Goal::untargeted(labels(2))) {
-            Err(AttackError::Parameter { parameter, .. }) => assert_eq!(parameter, name, "{attack:?}"),
+            Err(AttackError::Parameter(ParameterError { parameter, .. })) => {
+                assert_eq!(parameter, name, "{attack:?}")
+            }
             other => panic!("{attack:?}: {other:?}"),
         }
     }

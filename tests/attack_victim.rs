@@ -1,6 +1,5 @@
 //! The shared victim equals PyTorch's, and every attack's promises about its goal, budget and stopping.
 
-#[path = "victim/mod.rs"]
 mod victim;
 
 use histoguard::prelude::*;
@@ -22,7 +21,7 @@ fn victim_is_the_trained_one() {
 fn queries_are_counted_and_a_stop_is_obeyed() {
     let victim = victim::victim(2);
     let goal = Goal::untargeted(labels(2));
-    let attack = Fgsm::new(Epsilon::pixels(8.0));
+    let attack = Fgsm::new(Budget::pixels(8.0));
     attack.perturb(&victim, images(2), &goal).unwrap();
     victim.logits(images(2));
     let queries = victim.watch().queries();

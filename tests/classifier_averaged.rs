@@ -1,14 +1,15 @@
 //! Ensembles and randomised classifiers as victims, against torchattacks on the same averages.
 
 mod iterative;
+mod victim;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use burn::tensor::{Device, Tensor};
 use histoguard::classifier::Average;
 use histoguard::prelude::*;
-use iterative::victim::{self, Victim, images, labels, largest_difference, values};
 use iterative::{assert_equal_on, pick, pixels};
+use victim::{Victim, images, labels, largest_difference, values};
 
 /// The views of `golden/attacks/ensemble.py`.
 fn view(network: &Victim, images: Tensor<4>, number: usize) -> Tensor<2> {
@@ -28,7 +29,7 @@ fn alternating() -> Frozen {
 }
 
 fn attack() -> Pgd {
-    let pgd = Pgd::new(pixels(8.0)).with_step_size(pixels(2.0)).with_steps(6);
+    let pgd = Pgd::new(Budget::pixels(8.0)).with_step_size(Some(pixels(2.0))).with_steps(6);
     pgd.with_random_start(false).with_early_stop(false)
 }
 

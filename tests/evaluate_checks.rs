@@ -4,65 +4,66 @@ mod small;
 
 use std::cell::Cell;
 
-use histoguard::evaluate::{Battery, Check, Verdict};
+use histoguard::evaluate::{Check, Evaluation, EvaluationResult, GradientState, Verdict};
 use histoguard::prelude::*;
-use small::{Plain, Search, Shade, Steps, bright, by_brightness};
+use small::{Plain, Search, Shade, Steps, bright, by_brightness, linf};
 
-fn check<'b>(battery: &'b Battery, name: &str) -> &'b Check {
-    battery.checks.iter().find(|c| c.name == name).unwrap_or_else(|| panic!("no check {name:?}"))
+fn check<'r>(result: &'r EvaluationResult, name: &str) -> &'r Check {
+    result.checks.iter().find(|c| c.name == name).unwrap_or_else(|| panic!("no check {name:?}"))
 }
 
-fn verdict(battery: &Battery, name: &str) -> Verdict {
-    check(battery, name).verdict
+fn verdict(result: &EvaluationResult, name: &str) -> Verdict {
+    check(result, name).verdict
 }
 
-fn suspicious(battery: &Battery) -> Vec<&str> {
-    let found = battery.checks.iter().filter(|c| c.verdict == Verdict::Suspicious);
+fn suspicious(result: &EvaluationResult) -> Vec<&str> {
+    let found = result.checks.iter().filter(|c| c.verdict == Verdict::Suspicious);
     found.map(|c| c.name.as_str()).collect()
 }
 
 fn evaluation(victim: &Frozen) -> Evaluation<'_> {
     Evaluation::new(victim)
-        .attack(Fgsm::new(Epsilon::ZERO))
+        .attack(Fgsm::new(Budget::pixels(0.0)))
         .attack(Steps::new(10))
         .attack(Shade::new(None))
-        .epsilons([0.07, 0.12, 0.22].map(Epsilon::unit))
+        .budgets([0.07, 0.12, 0.22].map(linf))
         .training_groups(["another slide".to_string()])
 }
 
 #[test]
 fn a_sound_evaluation_passes_every_check() {
-    let battery = evaluation(&bright()).battery(&Plain::eight()).unwrap();
-    assert_eq!(battery.checks.len(), 9);
-    for check in &battery.checks {
+    let result = evaluation(&bright()).run(&Plain::eight()).unwrap();
+    assert_eq!(result.checks.len(), 9);
+    for check in &result.checks {
         assert_eq!(check.verdict, Verdict::Passed, "{check:?}");
         assert!(!check.seen.is_empty() && !check.matters.is_empty() && !check.source.is_empty());
     }
-    let unbounded = check(&battery, "survives an unbounded attack");
+    let unbounded = check(&result, "survives an unbounded attack");
     assert_eq!(unbounded.seen, "0 of 6 images survive steps with the whole of [0,1] as their budget");
 }
 
-/// Rounded to a thousandth, the brightness has no slope: the classifier is the same, its gradients are masked.
+/// Rounded to a thousandth, the brightness has no slope: the classifier is the same, its gradients are
+/// masked.
 #[test]
 fn masked_gradients_are_seen_through() {
     let victim = by_brightness(|mean| ((mean * 1000.0).round() / 1000.0 - 0.5) * 10.0);
-    let battery = evaluation(&victim).battery(&Plain::eight()).unwrap();
-    let hits = |attack: usize| battery.attacks[attack].sweep[2].under.metrics.accuracy.hits;
+    let result = evaluation(&victim).run(&Plain::eight()).unwrap();
+    let hits = |attack: usize| result.attacks[attack].sweep[2].metrics.accuracy.hits;
     // It looks robust to whoever follows gradients, and is not.
     assert_eq!((hits(0), hits(1), hits(2)), (6, 6, 2));
     assert_eq!(
-        suspicious(&battery),
+        suspicious(&result),
         ["vanishing gradients", "survives an unbounded attack", "black box better than white box"]
     );
-    assert!(check(&battery, "vanishing gradients").seen.contains("zero at 6 and not finite at 0 of 6"));
-    let black = check(&battery, "black box better than white box");
+    assert!(check(&result, "vanishing gradients").seen.contains("zero at 6 and not finite at 0 of 6"));
+    let black = check(&result, "black box better than white box");
     assert!(black.seen.contains("leaves 2 images right and the stronger 6; 4 fall to"), "{}", black.seen);
-    assert!(check(&battery, "survives an unbounded attack").seen.starts_with("6 of 6"));
+    assert!(check(&result, "survives an unbounded attack").seen.starts_with("6 of 6"));
     // The same if the black box had only the survivors.
-    let battery = evaluation(&victim).only_survivors(true).battery(&Plain::eight()).unwrap();
-    assert_eq!(verdict(&battery, "black box better than white box"), Verdict::Suspicious);
-    let battery = evaluation(&bright()).only_survivors(true).battery(&Plain::eight()).unwrap();
-    assert_eq!(suspicious(&battery), Vec::<&str>::new());
+    let result = evaluation(&victim).only_survivors(true).run(&Plain::eight()).unwrap();
+    assert_eq!(verdict(&result, "black box better than white box"), Verdict::Suspicious);
+    let result = evaluation(&bright()).only_survivors(true).run(&Plain::eight()).unwrap();
+    assert_eq!(suspicious(&result), Vec::<&str>::new());
 }
 
 #[test]
@@ -73,9 +74,11 @@ fn gradients_that_are_not_finite_are_flagged() {
         let bright = mean + (x - 0.9).abs().sqrt().mean_dims(&[1, 2, 3]).reshape([-1, 1]) * 0.001;
         Tensor::cat(vec![bright.clone().neg(), bright], 1)
     });
-    let battery = evaluation(&victim).check_images(0).battery(&Plain::eight()).unwrap();
-    assert!(check(&battery, "vanishing gradients").seen.contains("not finite at 1 of 6"));
-    assert_eq!(verdict(&battery, "vanishing gradients"), Verdict::Suspicious);
+    let result = evaluation(&victim).check_images(0).run(&Plain::eight()).unwrap();
+    assert!(check(&result, "vanishing gradients").seen.contains("not finite at 1 of 6"));
+    assert_eq!(verdict(&result, "vanishing gradients"), Verdict::Suspicious);
+    assert_eq!((result.clean.non_finite_gradients, result.clean.zero_gradients), (1, 0));
+    assert_eq!(result.records[7].gradient, GradientState::NotFinite);
 }
 
 #[test]
@@ -86,11 +89,11 @@ fn random_answers_are_noticed() {
         let bright = (x.mean_dims(&[1, 2, 3]).reshape([-1, 1]) - 0.5) * 10.0;
         Tensor::cat(vec![bright.clone().neg(), bright + calls.get()], 1)
     });
-    let battery = evaluation(&victim).battery(&Plain::eight()).unwrap();
-    assert_eq!(verdict(&battery, "random answers"), Verdict::Suspicious);
-    assert!(check(&battery, "random answers").seen.contains("of 8 images differ by up to 1.0"));
-    let battery = evaluation(&victim).check_images(0).battery(&Plain::eight()).unwrap();
-    assert_eq!(verdict(&battery, "random answers"), Verdict::NotApplicable);
+    let result = evaluation(&victim).run(&Plain::eight()).unwrap();
+    assert_eq!(verdict(&result, "random answers"), Verdict::Suspicious);
+    assert!(check(&result, "random answers").seen.contains("of 8 images differ by up to 1.0"));
+    let result = evaluation(&victim).check_images(0).run(&Plain::eight()).unwrap();
+    assert_eq!(verdict(&result, "random answers"), Verdict::NotApplicable);
 }
 
 #[test]
@@ -99,9 +102,9 @@ fn probabilities_are_told_from_logits() {
         let bright = (x.mean_dims(&[1, 2, 3]).reshape([-1, 1]) - 0.5) * 10.0;
         burn::tensor::activation::softmax(Tensor::cat(vec![bright.clone().neg(), bright], 1), 1)
     });
-    let battery = evaluation(&victim).battery(&Plain::eight()).unwrap();
-    assert_eq!(suspicious(&battery), ["probabilities for logits"]);
-    let seen = &check(&battery, "probabilities for logits").seen;
+    let result = evaluation(&victim).run(&Plain::eight()).unwrap();
+    assert_eq!(suspicious(&result), ["probabilities for logits"]);
+    let seen = &check(&result, "probabilities for logits").seen;
     assert_eq!(seen, "the scores of all of 8 images are between 0 and 1 with sum 1");
 }
 
@@ -110,14 +113,14 @@ fn a_rise_with_epsilon_is_told() {
     // Class 1 outside of a band around 0.5: a large single step comes out on the other side.
     let victim = by_brightness(|mean| ((mean - 0.5).square() - 0.01) * 100.0);
     let data = Plain::new(&[0.65, 0.63], &[1, 1]);
-    let sweep = [0.02, 0.1, 0.3].map(Epsilon::unit);
-    let battery = Evaluation::new(&victim)
-        .attack(Fgsm::new(Epsilon::ZERO))
+    let sweep = [0.02, 0.1, 0.3].map(linf);
+    let result = Evaluation::new(&victim)
+        .attack(Fgsm::new(Budget::pixels(0.0)))
         .attack(Steps::new(10))
-        .epsilons(sweep)
-        .battery(&data)
+        .budgets(sweep)
+        .run(&data)
         .unwrap();
-    let rise = check(&battery, "accuracy rises with epsilon");
+    let rise = check(&result, "accuracy rises with epsilon");
     assert_eq!(rise.verdict, Verdict::Suspicious);
     assert_eq!(rise.seen, "FGSM: 0 images are right at epsilon 25.5/255, and 2 at 76.5/255");
 }
@@ -132,16 +135,16 @@ fn steps_that_get_stuck_are_told_from_one_that_does_not() {
     // At 0.15 the slope is 1 + 3.2 cos(12) > 0, at 0.12 it is 1 + 3.2 cos(9.6) < 0.
     let data = Plain::new(&[0.65, 0.65, 0.65], &[1, 1, 1]);
     let stuck = Steps { size: Some(0.03), ..Steps::new(10) };
-    let battery = Evaluation::new(&victim)
-        .attack(Fgsm::new(Epsilon::ZERO))
+    let result = Evaluation::new(&victim)
+        .attack(Fgsm::new(Budget::pixels(0.0)))
         .attack(stuck)
-        .epsilons([Epsilon::unit(0.3)])
-        .battery(&data)
+        .budgets([linf(0.3)])
+        .run(&data)
         .unwrap();
-    let one = check(&battery, "one step better than many");
+    let one = check(&result, "one step better than many");
     assert_eq!(one.verdict, Verdict::Suspicious);
     assert!(one.seen.contains("leaves 0 images right and the stronger 3"), "{}", one.seen);
-    assert_eq!(verdict(&battery, "accuracy rises with epsilon"), Verdict::NotApplicable);
+    assert_eq!(verdict(&result, "accuracy rises with epsilon"), Verdict::NotApplicable);
 }
 
 #[test]
@@ -149,12 +152,8 @@ fn an_attack_that_has_not_converged_is_told() {
     let victim = bright();
     // Five steps of 0.02 reach 0.1 of a budget of 0.3; ten reach 0.2.
     let short = Steps { size: Some(0.02), ..Steps::new(5) };
-    let battery = Evaluation::new(&victim)
-        .attack(short)
-        .epsilons([Epsilon::unit(0.3)])
-        .battery(&Plain::eight())
-        .unwrap();
-    let effort = check(&battery, "more effort still helps");
+    let result = Evaluation::new(&victim).attack(short).budgets([linf(0.3)]).run(&Plain::eight()).unwrap();
+    let effort = check(&result, "more effort still helps");
     assert_eq!(effort.verdict, Verdict::Suspicious);
     // 0.05 away falls to the short one; 0.1 (by rounding), 0.15 and 0.2 are for the longer one to reach.
     let gained: usize = effort.seen.split(": ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
@@ -166,10 +165,10 @@ fn slides_of_the_training_set_are_counted() {
     let victim = bright();
     let run = |training: &[&str]| {
         let training = training.iter().map(|slide| slide.to_string());
-        evaluation(&victim).training_groups(training).battery(&Plain::eight()).unwrap()
+        evaluation(&victim).training_groups(training).run(&Plain::eight()).unwrap()
     };
-    let battery = run(&["slide 1", "slide 3", "slide 9"]);
-    let shared = check(&battery, "shared slides");
+    let result = run(&["slide 1", "slide 3", "slide 9"]);
+    let shared = check(&result, "shared slides");
     assert_eq!(shared.verdict, Verdict::Suspicious);
     assert_eq!(shared.seen, "2 of 4 test slides, with 4 of 8 test images, have training images too");
     assert_eq!(verdict(&run(&["slide 9"]), "shared slides"), Verdict::Passed);
@@ -178,8 +177,8 @@ fn slides_of_the_training_set_are_counted() {
 #[test]
 fn what_an_evaluation_lacks_is_said() {
     let victim = bright();
-    let battery = Evaluation::new(&victim).battery(&Plain::eight()).unwrap();
-    for check in battery
+    let result = Evaluation::new(&victim).run(&Plain::eight()).unwrap();
+    for check in result
         .checks
         .iter()
         .filter(|c| !["random answers", "probabilities for logits"].contains(&c.name.as_str()))
@@ -187,6 +186,6 @@ fn what_an_evaluation_lacks_is_said() {
         assert_eq!(check.verdict, Verdict::NotApplicable, "{check:?}");
     }
     // A search for the smallest perturbation is an unbounded attack.
-    let battery = Evaluation::new(&victim).attack(Search::default()).battery(&Plain::eight()).unwrap();
-    assert_eq!(verdict(&battery, "survives an unbounded attack"), Verdict::Passed);
+    let result = Evaluation::new(&victim).attack(Search::default()).run(&Plain::eight()).unwrap();
+    assert_eq!(verdict(&result, "survives an unbounded attack"), Verdict::Passed);
 }

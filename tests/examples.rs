@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use histoguard::data::png;
-use histoguard::report::{BatteryReport, PaperReport};
+use histoguard::report::Report;
 use image::RgbImage;
 use serde_json::Value;
 
@@ -47,9 +47,20 @@ fn experiment(out: &Path) -> Command {
     command
 }
 
+/// The report without its durations, which stand under one key wherever there are any.
 fn without_times(report: &Path) -> Value {
+    fn strip(value: &mut Value) -> usize {
+        match value {
+            Value::Object(entries) => {
+                let here = usize::from(entries.remove("timing").is_some());
+                here + entries.values_mut().map(strip).sum::<usize>()
+            }
+            Value::Array(entries) => entries.iter_mut().map(strip).sum(),
+            _ => 0,
+        }
+    }
     let mut report: Value = serde_json::from_slice(&std::fs::read(report).unwrap()).unwrap();
-    report.as_object_mut().unwrap().remove("timing").expect("the times are under one key");
+    assert_eq!(strip(&mut report), 3, "of the run and of each model's evaluation");
     report
 }
 
@@ -61,10 +72,10 @@ fn the_experiment_writes_its_report_and_figures_and_repeats_itself() {
     for wanted in ["original, all images", "sigma 0.1, malignant only", "synthetic"] {
         assert!(said.contains(wanted), "{wanted} in\n{said}");
     }
-    let report = PaperReport::read(&first.join("report.json")).unwrap();
-    assert!(report.data.synthetic);
-    assert_eq!(report.original.history.epochs.len(), 2);
-    assert_eq!(report.defence.robustness.sweep.len(), 3, "0, 1 and 8 grey levels");
+    let report = Report::read(&first.join("report.json")).unwrap();
+    assert!(report.models.iter().all(|model| model.result.synthetic));
+    assert_eq!(report.models[0].history.as_ref().unwrap().epochs.len(), 2);
+    assert_eq!(report.models[1].result.attacks[0].sweep.len(), 3, "0, 1 and 8 grey levels");
     let markdown = std::fs::read_to_string(first.join("report.md")).unwrap();
     for wanted in ["Table 1", "Table 2", "Table 3", "10.99 %", "27.47 %", "drawn tissue (synthetic)"] {
         assert!(markdown.contains(wanted), "{wanted}");
@@ -90,23 +101,20 @@ fn the_experiment_writes_its_report_and_figures_and_repeats_itself() {
     let battery = folders[0].path().join("battery");
     let command = || {
         let mut command = example("battery");
-        command.args(["original", "defence"].map(|name| first.join(format!("{name}.safetensors"))));
+        command.args(["original", "defense"].map(|name| first.join(format!("{name}.safetensors"))));
         command.args(["--images", "60", "--image-size", "32", "--seed", "4", "--epsilons", "1,8"]);
         command.args(["--attacks", "fgsm,pgd,deepfool", "--norm", "linf,l2", "--epsilons-l2", "0.5"]);
         command.arg("--out").arg(&battery);
         command
     };
     let said = succeed(&mut command());
-    assert!(said.contains("original: ") && said.contains("at Linf epsilon 8/255"), "{said}");
-    let found = BatteryReport::read(&battery.join("report.json")).unwrap();
-    let accuracy =
-        |model: usize, at: usize| found.models[model].battery.attacks[0].sweep[at].under.metrics.accuracy;
-    for (model, robustness) in
-        [&report.original.robustness, &report.defence.robustness].into_iter().enumerate()
-    {
-        assert_eq!(found.models[model].battery.clean.metrics, robustness.clean);
+    assert!(said.contains("original, all images: ") && said.contains("% at 8/255"), "{said}");
+    let found = Report::read(&battery.join("report.json")).unwrap();
+    for (there, here) in found.models.iter().zip(&report.models) {
+        assert_eq!(there.result.clean.metrics, here.result.clean.metrics);
         for at in 0..2 {
-            assert_eq!(accuracy(model, at), robustness.sweep[at + 1].metrics.accuracy);
+            let (there, here) = (&there.result.attacks[0].sweep[at], &here.result.attacks[0].sweep[at + 1]);
+            assert_eq!((there.budget, &there.metrics), (here.budget, &here.metrics));
         }
     }
     assert_eq!(found.transfer.len(), 2, "one a norm");
@@ -114,9 +122,9 @@ fn the_experiment_writes_its_report_and_figures_and_repeats_itself() {
         image::open(battery.join(figure)).unwrap();
     }
     succeed(&mut command());
-    let again = BatteryReport::read(&battery.join("report.json")).unwrap();
-    let plain = |report: BatteryReport| -> Vec<_> {
-        report.models.into_iter().map(|model| model.battery.without_timing()).collect()
+    let again = Report::read(&battery.join("report.json")).unwrap();
+    let plain = |report: Report| -> Vec<_> {
+        report.models.into_iter().map(|model| model.result.without_timing()).collect()
     };
     assert!(plain(found) == plain(again));
     fail(command().args(["--attacks", "magic"]), "magic");

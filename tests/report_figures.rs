@@ -1,9 +1,10 @@
 //! Figures decoded from their PNG files.
 #![cfg(feature = "figures")]
 
-use histoguard::attack::{Attack, AttackError};
+use histoguard::attack::{Aim, Goals, Profile, Task};
+use histoguard::classifier::Queries;
 use histoguard::data::TensorSet;
-use histoguard::evaluate::{Evaluation, Robustness};
+use histoguard::parameter::Parameter;
 use histoguard::prelude::*;
 use histoguard::report::figures::{
     AccuracyCurves, AccuracyOverEpsilon, AdversarialExample, AdversarialPanel, Figure, NoisePanel,
@@ -78,39 +79,47 @@ fn history(epochs: usize, best: f64) -> History {
 }
 
 /// Moves every image towards the other class by its budget.
-#[derive(Clone, Copy, Debug)]
-struct Towards(Epsilon);
+#[derive(Clone, Copy, Debug, serde::Serialize)]
+struct Towards(Budget);
 
 impl Attack for Towards {
-    fn name(&self) -> &'static str {
-        "FGSM"
+    fn profile(&self) -> Profile {
+        Profile {
+            name: "FGSM".into(),
+            aim: Aim::Within(self.0),
+            goals: Goals::Any,
+            access: Access::Gradients,
+            steps: Some(1),
+            queries: Some(Queries::NONE),
+        }
     }
 
-    fn norm(&self) -> Norm {
-        Norm::Linf
+    fn parameters(&self, _: &Task<'_>) -> Vec<Parameter> {
+        Vec::new()
     }
 
-    fn epsilon(&self) -> Option<Epsilon> {
-        Some(self.0)
+    fn at(&self, budget: Budget) -> Box<dyn Attack> {
+        Box::new(Self(budget))
     }
 
-    fn with_epsilon(&self, epsilon: Epsilon) -> Box<dyn Attack> {
-        Box::new(Self(epsilon))
+    fn stronger(&self) -> Option<Box<dyn Attack>> {
+        None
     }
 
-    fn perturb(&self, _: &Frozen, images: Tensor<4>, goal: &Goal) -> Result<Tensor<4>, AttackError> {
-        let away: Vec<f32> = goal.classes().iter().map(|&c| if c == 1 { -1.0 } else { 1.0 }).collect();
+    fn craft(&self, task: Task<'_>) -> Result<Tensor<4>, AttackError> {
+        let away: Vec<f32> = task.goal().classes().iter().map(|&c| if c == 1 { -1.0 } else { 1.0 }).collect();
+        let images = task.images();
         let away = Tensor::<1>::from_floats(away.as_slice(), &images.device()).reshape([-1, 1, 1, 1]);
-        Ok((images + away * self.0.value()).clamp(0.0, 1.0))
+        Ok((images + away * self.0.size()).clamp(0.0, 1.0))
     }
 }
 
 /// 60 images whose distances from a boundary at `threshold` are spread over `spread`.
-fn robustness(threshold: f32, spread: f32, epsilons: &[f64]) -> Robustness {
+fn result(threshold: f32, spread: f32, levels: &[f64]) -> EvaluationResult {
     let device = Device::default();
     let labels: Vec<usize> = (0..60).map(|i| i % 2).collect();
-    let values: Vec<f32> =
-        (0..60).map(|i| 0.5 + if i % 2 == 1 { 1.0 } else { -1.0 } * (i as f32 / 60.0) * spread).collect();
+    let away = |i: usize| if i % 2 == 1 { 1.0 } else { -1.0 } * (i as f32 / 60.0) * spread;
+    let values: Vec<f32> = (0..60).map(|i| (0.5 + away(i)).clamp(0.0, 1.0)).collect();
     let images = Tensor::<1>::from_floats(values.as_slice(), &device).reshape([60, 1, 1, 1]);
     let data = TensorSet::new(images, labels, vec!["benign".into(), "malignant".into()]).unwrap();
     let victim = Frozen::from_fn(2, &device, move |x| {
@@ -118,8 +127,8 @@ fn robustness(threshold: f32, spread: f32, epsilons: &[f64]) -> Robustness {
         Tensor::cat(vec![bright.clone().neg(), bright], 1)
     });
     Evaluation::new(&victim)
-        .attack(Towards(Epsilon::ZERO))
-        .epsilons(epsilons.iter().map(|&e| Epsilon::pixels(e)))
+        .attack(Towards(Budget::pixels(0.0)))
+        .budgets(levels.iter().map(|&level| Budget::pixels(level)))
         .run(&data)
         .unwrap()
 }
@@ -153,7 +162,7 @@ fn ink_inside_plots(image: &RgbImage) -> (usize, usize) {
 #[test]
 fn accuracy_over_epsilon_shows_both_models_in_three_clean_plots() {
     let many = [0.0, 0.25, 0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 32.0];
-    for (name, epsilons) in [
+    for (name, levels) in [
         ("sweep_usual", &[0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0][..]),
         ("sweep_two", &[0.0, 8.0]),
         ("sweep_one", &[8.0]),
@@ -161,22 +170,18 @@ fn accuracy_over_epsilon_shows_both_models_in_three_clean_plots() {
         ("sweep_even", &[0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0]),
         ("sweep_clean_only", &[0.0]),
     ] {
-        let figure = AccuracyOverEpsilon::new([
-            ("original", robustness(0.5, 0.06, epsilons)),
-            ("defence: Gaussian noise, sigma 0.1", robustness(0.46, 0.1, epsilons)),
-        ]);
+        let (original, defense) = (result(0.5, 0.06, levels), result(0.46, 0.1, levels));
+        let models = [("original", &original), ("defense: Gaussian noise, sigma 0.1", &defense)];
+        let figure = AccuracyOverEpsilon::new(Norm::Linf, models);
         let image = decoded(&figure, name);
         assert_eq!(ink_inside_plots(&image), (3, 0), "{name}");
         assert!(count(&image, BLUE) > 200 && count(&image, VERMILLION) > 200, "{name}");
     }
-    let ends = AccuracyOverEpsilon::new([
-        ("always right", robustness(0.5, 0.9, &[0.0, 1.0, 2.0])),
-        (
-            "always malignant, with a name that is far too long to stand in one line of a legend of a figure and \
-          then some more of it for good measure",
-            robustness(-9.0, 0.9, &[0.0, 1.0, 2.0]),
-        ),
-    ]);
+    let levels = [0.0, 1.0, 2.0];
+    let (right, malignant) = (result(0.5, 0.9, &levels), result(-9.0, 0.9, &levels));
+    let long = "always malignant, with a name that is far too long to stand in one line of a legend of a \
+                figure and then some more of it for good measure";
+    let ends = AccuracyOverEpsilon::new(Norm::Linf, [("always right", &right), (long, &malignant)]);
     assert_eq!(ink_inside_plots(&decoded(&ends, "sweep_ends")), (3, 0));
 }
 
@@ -185,7 +190,7 @@ fn accuracy_curves_show_both_models() {
     for (name, epochs) in [("curves_12", 12), ("curves_1", 1), ("curves_400", 400), ("curves_2", 2)] {
         let figure = AccuracyCurves::new([
             ("original", history(epochs, 0.99)),
-            ("defence: Gaussian noise, sigma 0.1", history(epochs, 0.93)),
+            ("defense: Gaussian noise, sigma 0.1", history(epochs, 0.93)),
         ])
         .synthetic(epochs == 12);
         let image = decoded(&figure, name);

@@ -126,7 +126,7 @@ fn learns_what_can_be_learned() {
     let victim = Frozen::new(trained.model);
     let test = histoguard::data::Prepared::new(split().validation, 32).unwrap();
     let report = histoguard::evaluate::Evaluation::new(&victim).run(&test).unwrap();
-    assert_eq!(report.clean.accuracy.hits, test.images().len());
+    assert_eq!(report.clean.metrics.accuracy.hits, test.images().len());
 }
 
 #[test]

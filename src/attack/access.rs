@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What an attack needs from its victim: the threat model that its result speaks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// What an attack needs from its victim: the threat model that its result speaks for. The most comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Access {
     /// Input gradients: a white box.
@@ -13,7 +13,7 @@ pub enum Access {
     /// The predicted class alone: a black box.
     Label,
     /// Nothing of the victim but a substitute network: a black box.
-    Transfer,
+    Substitute,
     /// Nothing at all: noise, which is no attack but its baseline.
     Nothing,
 }
@@ -26,7 +26,7 @@ impl Access {
 
     /// Whether the attack sees answers alone, or a substitute.
     pub const fn is_black_box(self) -> bool {
-        matches!(self, Self::Logits | Self::Label | Self::Transfer)
+        matches!(self, Self::Logits | Self::Label | Self::Substitute)
     }
 }
 
@@ -37,7 +37,7 @@ impl std::fmt::Display for Access {
             Self::Gradients => "white box",
             Self::Logits => "black box, scores",
             Self::Label => "black box, labels",
-            Self::Transfer => "black box, transfer",
+            Self::Substitute => "black box, substitute",
             Self::Nothing => "noise",
         })
     }

@@ -1,21 +1,16 @@
-//! Why an attack refused to start.
+//! Why an attack refused to start, or stopped.
 
 use thiserror::Error;
 
-/// Why an attack refused to start; it names what was expected and what was found.
+use crate::parameter::ParameterError;
+
+/// Why an attack refused to start, or stopped; it names what was expected and what was found.
 #[derive(Clone, Debug, PartialEq, Error)]
 #[non_exhaustive]
 pub enum AttackError {
     /// A parameter of the attack is out of its documented range.
-    #[error("{parameter}: expected {expected}, found {found}")]
-    Parameter {
-        /// The parameter's name.
-        parameter: &'static str,
-        /// Its documented range.
-        expected: &'static str,
-        /// The value given.
-        found: String,
-    },
+    #[error(transparent)]
+    Parameter(#[from] ParameterError),
     /// Not one label an image.
     #[error("expected one label an image: {images} images, found {labels} labels")]
     Count {
@@ -55,6 +50,9 @@ pub enum AttackError {
         /// The first value found outside.
         value: f32,
     },
+    /// Another reason, in an attack's own words.
+    #[error("{0}")]
+    Other(String),
     /// A stop was asked for through [`Watch::stop`](crate::classifier::Watch::stop).
     #[error("stopped on request")]
     Stopped,

@@ -3,9 +3,8 @@
 use burn::tensor::{Int, Tensor, activation::log_softmax};
 
 use super::AttackError;
-use super::classes::pick;
-use super::rows::values;
-use crate::classifier::highest;
+use crate::classifier::{highest, pick};
+use crate::rows::{Rows, values};
 
 /// What an attack aims for, one class an image.
 ///
@@ -69,13 +68,9 @@ impl Goal {
     ///
     /// Panics if a position is past the end.
     pub fn select(&self, positions: &[usize]) -> Self {
-        let pick = |classes: &Vec<i64>| positions.iter().map(|&p| classes[p]).collect();
-        Self {
-            targeted: self.targeted,
-            classes: pick(&self.classes),
-            true_classes: self.true_classes.as_ref().map(pick),
-            indices: Some(positions.iter().map(|&p| self.index(p)).collect()),
-        }
+        let indices = Some(positions.iter().map(|&position| self.index(position)).collect());
+        let (classes, true_classes) = (self.classes.keep(positions), self.true_classes.keep(positions));
+        Self { targeted: self.targeted, classes, true_classes, indices }
     }
 
     /// The value that an attack raises, one an image: the cross-entropy of the true class, or minus that of
@@ -101,15 +96,17 @@ impl Goal {
     /// - `logits`: `[batch, classes]`, at least two classes
     /// - output: `[batch]`
     pub fn margin(&self, logits: Tensor<2>) -> Tensor<1> {
-        let device = logits.device();
-        let [batch, classes] = logits.dims();
+        let (device, [batch, classes]) = (logits.device(), logits.dims());
         let chosen = pick(logits.clone(), &self.classes);
         let own = Tensor::<1, Int>::from_data(self.classes.as_slice(), &device).reshape([batch, 1]);
-        let is_own = own.repeat_dim(1, classes).equal(
-            Tensor::<1, Int>::arange(0..classes as i64, &device).reshape([1, classes]).repeat_dim(0, batch),
-        );
+        let is_own = own.equal(Tensor::<1, Int>::arange(0..classes as i64, &device).reshape([1, classes]));
         let margin = logits.mask_fill(is_own, f32::NEG_INFINITY).max_dim(1).reshape([batch]) - chosen;
         if self.targeted { margin.neg() } else { margin }
+    }
+
+    /// By how much these classes are likelier than those of the goal, one value an image.
+    pub(crate) fn lead(&self, logits: Tensor<2>, others: &[i64]) -> Tensor<1> {
+        pick(logits.clone(), others) - pick(logits, &self.classes)
     }
 
     /// Whether each image's logits reach the goal: not the true class, or the target. As everywhere the
@@ -121,21 +118,16 @@ impl Goal {
     /// - `logits`: `[batch, classes]`
     pub fn reached(&self, logits: Tensor<2>) -> Vec<bool> {
         let [_, classes] = logits.dims();
-        values(logits)
-            .chunks(classes.max(1))
-            .zip(&self.classes)
-            .map(|(row, &class)| {
-                let found = highest(row) as i64 == class && !row.iter().any(|logit| logit.is_nan());
-                found == self.targeted
-            })
-            .collect()
+        let reached = |(row, &class): (&[f32], &i64)| {
+            let found = highest(row) as i64 == class && !row.iter().any(|logit| logit.is_nan());
+            found == self.targeted
+        };
+        values(logits).chunks(classes.max(1)).zip(&self.classes).map(reached).collect()
     }
 
     pub(crate) fn check(&self, images: usize, classes: usize) -> Result<(), AttackError> {
-        let count = |labels: usize| match labels == images {
-            true => Ok(()),
-            false => Err(AttackError::Count { images, labels }),
-        };
+        let count =
+            |labels| if labels == images { Ok(()) } else { Err(AttackError::Count { images, labels }) };
         count(self.classes.len())?;
         if let Some(indices) = &self.indices {
             count(indices.len())?;
@@ -144,18 +136,22 @@ impl Goal {
         let Some(true_classes) = &self.true_classes else { return Ok(()) };
         count(true_classes.len())?;
         check_classes("label", true_classes, classes)?;
-        match (0..images).find(|&i| self.targeted && self.classes[i] == true_classes[i]) {
-            Some(image) => Err(AttackError::TargetIsTrueClass { image, class: true_classes[image] as usize }),
-            None => Ok(()),
-        }
+        let same = |&image: &usize| self.targeted && self.classes[image] == true_classes[image];
+        let Some(image) = (0..images).find(same) else { return Ok(()) };
+        Err(AttackError::TargetIsTrueClass { image, class: true_classes[image] as usize })
+    }
+}
+
+impl Rows for Goal {
+    fn keep(&self, rows: &[usize]) -> Self {
+        self.select(rows)
     }
 }
 
 fn check_classes(role: &'static str, labels: &[i64], classes: usize) -> Result<(), AttackError> {
-    match labels.iter().position(|&label| label < 0 || label >= classes as i64) {
-        Some(image) => Err(AttackError::Label { role, image, classes, found: labels[image] }),
-        None => Ok(()),
-    }
+    let unknown = |label: &i64| !(0..classes as i64).contains(label);
+    let Some(image) = labels.iter().position(unknown) else { return Ok(()) };
+    Err(AttackError::Label { role, image, classes, found: labels[image] })
 }
 
 /// Class labels in any of the forms that programs hold them in.

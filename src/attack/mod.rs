@@ -1,64 +1,36 @@
-//! Adversarial attacks: the [`Attack`] trait, what to aim for ([`Goal`]) and one file an attack.
+//! Adversarial attacks: the [`Attack`] trait, what it works on ([`Task`]), what to aim for ([`Goal`]), and one file an
+//! attack.
 
 mod access;
-mod adam;
-mod apgd;
-mod ascent;
-mod auto_attack;
-mod base;
-mod best;
-mod bim;
-mod carlini_wagner;
-mod classes;
-mod constant;
-mod deepfool;
-mod draw;
-mod ead;
-mod ensemble;
+#[expect(clippy::module_inception)]
+mod attack;
+mod black_box;
+mod bounded;
+mod combined;
+mod draws;
 mod error;
-mod fab;
-mod fgsm;
 mod goal;
-mod hinge;
-mod hopskipjump;
-mod jsma;
-mod l1_box;
-mod lbfgs;
-mod mi_fgsm;
-mod minimal_fgsm;
-mod norm;
-mod parameters;
-mod pgd;
-mod random_noise;
-mod rfgsm;
-pub(crate) mod rows;
-mod saliency;
-mod square;
-mod tanh_space;
-mod transfer;
-mod worst;
+mod minimal;
+pub mod prelude;
+mod profile;
+mod settings;
+pub mod steps;
+mod task;
 
 pub use access::Access;
-pub use apgd::{Apgd, ApgdLoss};
-pub use auto_attack::AutoAttack;
-pub use base::Attack;
-pub use bim::Bim;
-pub use carlini_wagner::{CarliniWagner, CarliniWagnerLinf};
-pub use deepfool::DeepFool;
-pub use ead::{DecisionRule, Ead};
-pub use ensemble::Ensemble;
+pub use attack::Attack;
+pub use black_box::{HopSkipJump, Square, Starts, Transfer};
+pub use bounded::{
+    Apgd, ApgdLoss, Bim, Fgsm, InputDiversity, MiFgsm, NoiseKind, Pgd, RFgsm, RandomNoise, VarianceTuning,
+};
+pub use combined::{AutoAttack, Ensemble, Restarts};
+pub use draws::Draws;
 pub use error::AttackError;
-pub use fab::Fab;
-pub use fgsm::Fgsm;
 pub use goal::{Goal, IntoLabels};
-pub use hopskipjump::HopSkipJump;
-pub use jsma::Jsma;
-pub use lbfgs::Lbfgs;
-pub use mi_fgsm::MiFgsm;
-pub use minimal_fgsm::MinimalFgsm;
-pub use norm::Norm;
-pub use pgd::Pgd;
-pub use random_noise::RandomNoise;
-pub use rfgsm::RFgsm;
-pub use square::Square;
-pub use transfer::Transfer;
+pub use minimal::{
+    CarliniWagner, CarliniWagnerLinf, DecisionRule, DeepFool, Ead, Fab, Jsma, Lbfgs, MinimalFgsm,
+};
+use profile::targets_among;
+pub use profile::{Aim, Goals, Profile, norm_among};
+pub use settings::Settings;
+pub use task::Task;

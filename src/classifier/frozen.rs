@@ -16,7 +16,7 @@ use super::{Classifier, Watch, predictions};
 /// let training = DenseNetConfig::densenet121(2).init(&device);
 /// let images = Tensor::<4>::zeros([1, 3, 64, 64], &device);
 /// // A model that is not frozen cannot be attacked: this does not compile.
-/// Fgsm::new(Epsilon::pixels(8.0)).perturb(&training, images, &Goal::untargeted(vec![1]));
+/// Fgsm::new(Budget::pixels(8.0)).perturb(&training, images, &Goal::untargeted(vec![1]));
 /// ```
 pub struct Frozen {
     network: Averaged,
@@ -41,7 +41,7 @@ impl Frozen {
     /// Wraps a closure from images `[batch, channels, height, width]` to logits `[batch, classes]`.
     ///
     /// The closure must be a pure function in evaluation mode: this constructor cannot check it. The exception is
-    /// a randomised defence, which belongs into [`expectation_over`](Self::expectation_over).
+    /// a randomised defense, which belongs into [`expectation_over`](Self::expectation_over).
     ///
     /// ```
     /// use histoguard::prelude::*;
@@ -98,7 +98,7 @@ impl Frozen {
     }
 
     /// The expectation over `draws` calls of a randomised classifier, for every query: what an attack on a
-    /// randomised defence must climb (Athalye et al., "Obfuscated Gradients Give a False Sense of Security", ICML
+    /// randomised defense must climb (Athalye et al., "Obfuscated Gradients Give a False Sense of Security", ICML
     /// 2018, section 5.3; "Synthesizing Robust Adversarial Examples", ICML 2018).
     ///
     /// A query counts as `draws` passes. What a randomised classifier answers depends on its earlier queries, so
@@ -120,7 +120,7 @@ impl Frozen {
     /// });
     /// let victim = dithered.expectation_over(3, Average::Losses);
     /// let image = Tensor::full([1, 1, 2, 2], 0.55, &device);
-    /// let adversarial = Pgd::new(Epsilon::unit(0.1)).perturb(&victim, image, &Goal::untargeted([1]))?;
+    /// let adversarial = Pgd::new(Budget::linf(Epsilon::unit(0.1))).perturb(&victim, image, &Goal::untargeted([1]))?;
     /// assert_eq!(victim.predict(adversarial), [0]);
     /// # Ok::<(), AttackError>(())
     /// ```

@@ -2,11 +2,14 @@
 
 mod average;
 mod base;
+mod classes;
 mod frozen;
 mod watch;
 
 pub use average::Average;
 pub(crate) use base::highest;
 pub use base::{Classifier, predictions};
+pub(crate) use classes::column;
+pub use classes::{others, pick, ranked};
 pub use frozen::{Frozen, InputGradient};
 pub use watch::{Queries, Step, Watch};

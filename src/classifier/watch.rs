@@ -14,6 +14,21 @@ pub struct Queries {
     pub gradients: u64,
 }
 
+impl Queries {
+    /// None at all.
+    pub const NONE: Self = Self { forwards: 0, gradients: 0 };
+
+    /// So many forward passes without gradient.
+    pub const fn forwards(images: usize) -> Self {
+        Self { forwards: images as u64, gradients: 0 }
+    }
+
+    /// So many forward and backward passes.
+    pub const fn gradients(images: usize) -> Self {
+        Self { forwards: 0, gradients: images as u64 }
+    }
+}
+
 impl std::ops::Sub for Queries {
     type Output = Self;
 
@@ -31,13 +46,13 @@ impl std::ops::Add for Queries {
 }
 
 /// One step of an attack on one batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
     /// The attack's name.
-    pub attack: &'static str,
+    pub attack: String,
     /// Steps done on this batch.
     pub done: usize,
-    /// Steps that the attack takes at most.
+    /// Steps that the attack takes at most; 0 if nothing bounds them.
     pub total: usize,
 }
 
@@ -56,7 +71,7 @@ type OnStep = Box<dyn Fn(Step) + Send>;
 /// assert_eq!(watch.queries().forwards, 5);
 ///
 /// watch.stop();
-/// let attack = Fgsm::new(Epsilon::pixels(8.0));
+/// let attack = Fgsm::new(Budget::pixels(8.0));
 /// let stopped = attack.perturb(&victim, Tensor::zeros([1, 2, 4, 4], &device), &Goal::untargeted([0]));
 /// assert_eq!(stopped.unwrap_err(), AttackError::Stopped);
 /// ```

@@ -1,4 +1,4 @@
-//! A batch of images as training, defences and evaluation see it.
+//! A batch of images as training, defenses and evaluation see it.
 
 use burn::tensor::{Int, Tensor};
 

@@ -63,12 +63,16 @@ impl TensorSet {
             let expected = format!("{count} labels, one an image");
             return Err(DataError::Labels { expected, found: format!("{} labels", labels.len()) });
         }
-        if let Some(label) = labels.iter().find(|&&label| label >= classes.len()) {
-            let expected = format!("labels below {}, the number of classes", classes.len());
-            return Err(DataError::Labels { expected, found: label.to_string() });
-        }
+        check_labels(labels.iter().copied(), classes.len())?;
         Ok(Self { images: images.inner(), labels, classes })
     }
+}
+
+/// Checks that every label is one of so many classes.
+pub(crate) fn check_labels(mut labels: impl Iterator<Item = usize>, classes: usize) -> Result<(), DataError> {
+    let Some(bad) = labels.find(|&label| label >= classes) else { return Ok(()) };
+    let expected = format!("labels below {classes}, the number of classes");
+    Err(DataError::Labels { expected, found: bad.to_string() })
 }
 
 impl LabeledImages for TensorSet {

@@ -219,7 +219,7 @@ fn items(len: usize, config: &LoaderConfig) -> usize {
 fn order(images: &Prepared, config: &LoaderConfig, epoch: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..images.len()).collect();
     if config.training {
-        order.shuffle(&mut generator(Purpose::Shuffle, config.seed, &[epoch as u64]));
+        order.shuffle(&mut generator(Purpose::SHUFFLE, config.seed, &[epoch as u64]));
     }
     order
 }
@@ -287,7 +287,7 @@ impl Worker {
         };
         let image = self.images.original(position)?;
         let index = self.images.images().samples()[position].index;
-        let mut rng = generator(Purpose::Augmentation, self.config.seed, &[self.epoch as u64, index]);
+        let mut rng = generator(Purpose::AUGMENTATION, self.config.seed, &[self.epoch as u64, index]);
         let view = augmentation.draw(image.width(), image.height(), &mut rng);
         view.write(&image, self.images.image_size() as u32, out);
         Ok(())

@@ -31,6 +31,7 @@ pub use download::{download, unpack};
 pub use error::DataError;
 pub use file_image::FileImage;
 pub use folder::{FolderOptions, FolderSet};
+pub(crate) use labeled::check_labels;
 pub use labeled::{LabeledImages, TensorSet};
 pub use loader::{ImageLoader, LoaderConfig};
 pub use memory_image::MemoryImage;

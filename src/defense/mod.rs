@@ -1,4 +1,4 @@
-//! Defences: transformations of the training images.
+//! Defenses: transformations of the training images.
 
 mod noise;
 mod transform;

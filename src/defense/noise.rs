@@ -1,4 +1,4 @@
-//! Gaussian noise on the training images, the paper's defence.
+//! Gaussian noise on the training images, the paper's defense.
 
 use burn::tensor::{Tensor, TensorData};
 use rand::Rng;
@@ -12,7 +12,7 @@ use crate::data::Batch;
 use crate::parameter::Parameter;
 use crate::random::{Purpose, generator};
 
-/// Adds normal noise to every value of every training image, fresh in each epoch: the paper's defence
+/// Adds normal noise to every value of every training image, fresh in each epoch: the paper's defense
 /// (section 2.4), made after scaling to \[0,1\].
 ///
 /// | parameter | default | range |
@@ -84,7 +84,7 @@ impl GaussianNoise {
             fill(
                 noise,
                 self.sigma,
-                &mut generator(Purpose::TrainingNoise, self.seed, &[epoch as u64, index]),
+                &mut generator(Purpose::TRAINING_NOISE, self.seed, &[epoch as u64, index]),
             );
         });
         let noisy = images + Tensor::from_data(TensorData::new(noise, dims), &device);

@@ -1,4 +1,4 @@
-//! The trait for defences that act on the training images.
+//! The trait for defenses that act on the training images.
 
 use std::fmt::Debug;
 
@@ -32,14 +32,14 @@ pub trait TrainTransform: Debug + Send + Sync {
     fn apply(&self, model: &dyn Classifier, batch: Batch) -> Result<Batch, DefenseError>;
 }
 
-/// Why a defence could not be applied.
+/// Why a defense could not be applied.
 #[derive(Clone, Debug, PartialEq, Error)]
 #[non_exhaustive]
 pub enum DefenseError {
     /// A parameter is out of its documented range.
     #[error(transparent)]
     Parameter(#[from] ParameterError),
-    /// An attack inside the defence refused to start.
+    /// An attack inside the defense refused to start.
     #[error(transparent)]
     Attack(#[from] crate::attack::AttackError),
 }

@@ -6,21 +6,15 @@ use thiserror::Error;
 
 use crate::attack::AttackError;
 use crate::data::DataError;
+use crate::parameter::ParameterError;
 
 /// Why an evaluation stopped; it names what was expected and what was found.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum EvaluationError {
     /// A parameter is out of its documented range.
-    #[error("{parameter}: expected {expected}, found {found}")]
-    Parameter {
-        /// The parameter's name.
-        parameter: &'static str,
-        /// Its documented range.
-        expected: &'static str,
-        /// The value given.
-        found: String,
-    },
+    #[error(transparent)]
+    Parameter(#[from] ParameterError),
     /// No image to evaluate.
     #[error("expected at least one image, found none")]
     Empty,
@@ -54,7 +48,7 @@ pub enum EvaluationError {
         /// This run's.
         found: String,
     },
-    /// The folder of [`resume_from`](super::Evaluation::resume_from) cannot be used.
+    /// The folder of [`resume_from`](super::Run::resume_from) cannot be used.
     #[error("{path}: expected {expected}, found {found}", path = path.display())]
     State {
         /// The folder or a file in it.
@@ -67,9 +61,14 @@ pub enum EvaluationError {
     /// An image could not be read.
     #[error(transparent)]
     Data(#[from] DataError),
-    /// The attack refused to start.
-    #[error(transparent)]
-    Attack(#[from] AttackError),
+    /// An attack refused to start.
+    #[error("{attack}: {source}")]
+    Attack {
+        /// The attack's name.
+        attack: String,
+        /// Why.
+        source: AttackError,
+    },
     /// The cancel flag was set.
     #[error("evaluation cancelled after {done} of {total} image passes")]
     Cancelled {

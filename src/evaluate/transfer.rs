@@ -1,25 +1,24 @@
 //! Adversarial images of one model, judged by another.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
-use super::crafting::{Targets, classify};
-use super::robustness::{grey_levels, readable};
-use super::{EvaluationError, Judged, Metrics, Proportion};
-use crate::attack::{Attack, Norm};
+use super::error::EvaluationError;
+use super::result::{AttackRecord, Judged, Metrics, readable, share};
+use super::run::{Chunk, Conduct, Journal, Loaded, Passes, Run, check_data, classify, images_identity};
+use crate::attack::{Attack, Profile};
 use crate::classifier::Frozen;
 use crate::data::LabeledImages;
-use crate::pixels::Epsilon;
+use crate::parameter::{self, Parameter};
+use crate::statistics::Proportion;
 
-/// Which model's adversarial images break which other model.
+/// Attacks every image on every model, and shows the results to all of them.
 ///
-/// Every image is attacked on every model and the result shown to all of them. Off the diagonal this is the
-/// black-box attack with a substitute network (Papernot et al., "Practical black-box attacks against machine
-/// learning", ASIA CCS 2017); a model that falls to another one's images while it resists its own has masked
-/// gradients (Athalye, Carlini & Wagner, ICML 2018, section 3.1).
+/// How it goes about the work (batches, progress, resuming) is set by [`Run`].
 ///
 /// ```
 /// use histoguard::data::TensorSet;
-/// use histoguard::evaluate::TransferMatrix;
+/// use histoguard::evaluate::Transferability;
 /// use histoguard::prelude::*;
 ///
 /// let device = Device::default();
@@ -33,23 +32,37 @@ use crate::pixels::Epsilon;
 /// let images = Tensor::<1>::from_floats([0.2, 0.9], &device).reshape([2, 1, 1, 1]);
 /// let data = TensorSet::new(images, vec![0, 1], vec!["dark".into(), "bright".into()])?;
 /// let (one, other) = (bright(0.5), bright(0.4));
-/// let attack = Fgsm::new(Epsilon::unit(0.25));
-/// let matrix = TransferMatrix::new(&[("one", &one), ("other", &other)], &attack, &data, 16)?;
+/// let attack = Fgsm::new(Budget::linf(Epsilon::unit(0.25)));
+/// let matrix = Transferability::new(&attack).model("one", &one).model("other", &other).run(&data)?;
 /// // 0.2 + 0.25 is bright for the other model alone, whoever crafted it.
 /// assert_eq!(matrix.cells[0][1].accuracy.hits, 1);
 /// assert_eq!(matrix.cells[1][0].accuracy.hits, 2);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[derive(Debug)]
+pub struct Transferability<'a> {
+    attack: &'a dyn Attack,
+    models: Vec<(String, &'a Frozen)>,
+    conduct: Conduct<'a>,
+}
+
+impl<'a> Run<'a> for Transferability<'a> {
+    fn conduct(&mut self) -> &mut Conduct<'a> {
+        &mut self.conduct
+    }
+}
+
+/// Which model's adversarial images break which other model.
+///
+/// Off the diagonal this is the black-box attack with a substitute network (Papernot et al., "Practical black-box attacks
+/// against machine learning", ASIA CCS 2017); a model that falls to another one's images while it resists its own has
+/// masked gradients (Athalye, Carlini & Wagner, ICML 2018, section 3.1).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TransferMatrix {
-    /// The attack's name.
-    pub attack: String,
-    /// The norm of its budget.
-    pub norm: Norm,
-    /// Its budget; in JSON in grey levels, as `epsilon_pixels`. `None` if it looks for the smallest
-    /// perturbation.
-    #[serde(rename = "epsilon_pixels", with = "optional")]
-    pub epsilon: Option<Epsilon>,
+    /// What the attack says of itself.
+    pub attack: Profile,
+    /// All its settings.
+    pub settings: Value,
     /// Names of the models.
     pub models: Vec<String>,
     /// Each model without attack.
@@ -69,92 +82,117 @@ pub struct Transferred {
     pub patient_rate: Option<f64>,
 }
 
-impl TransferMatrix {
-    /// Attacks every image on every model, `batch_size` at a time, and shows the results to all of them.
+impl<'a> Transferability<'a> {
+    /// Of this attack, between no models yet.
+    pub fn new(attack: &'a dyn Attack) -> Self {
+        Self { attack, models: Vec::new(), conduct: Conduct::default() }
+    }
+
+    /// With this model too.
+    pub fn model(mut self, name: impl Into<String>, model: &'a Frozen) -> Self {
+        self.models.push((name.into(), model));
+        self
+    }
+
+    /// Attacks these images on every model and shows the results to all of them.
     ///
     /// # Errors
     ///
-    /// [`EvaluationError`]: no model, no image, a batch size of 0, a model with another number of classes, an
-    /// image that cannot be read, or an attack that refuses.
-    pub fn new(
-        models: &[(&str, &Frozen)],
-        attack: &dyn Attack,
-        data: &dyn LabeledImages,
-        batch_size: usize,
-    ) -> Result<Self, EvaluationError> {
-        let parameter =
-            |parameter, expected| Err(EvaluationError::Parameter { parameter, expected, found: "0".into() });
-        match (models.len(), batch_size) {
-            (0, _) => return parameter("models", "at least 1"),
-            (_, 0) => return parameter("batch size", "at least 1"),
-            _ if data.is_empty() => return Err(EvaluationError::Empty),
-            _ => {}
-        }
-        let classes = data.classes();
-        if let Some((_, other)) = models.iter().find(|(_, model)| model.num_classes() != classes.len()) {
-            let (expected, found) = (classes.len(), other.num_classes());
-            return Err(EvaluationError::Classes { expected, found });
-        }
-        let count = models.len();
-        let mut clean = vec![Vec::new(); count];
-        let mut attacked = vec![vec![Vec::new(); count]; count];
-        for start in (0..data.len()).step_by(batch_size) {
-            let positions: Vec<usize> = (start..data.len().min(start + batch_size)).collect();
-            for (i, (_, source)) in models.iter().enumerate() {
-                let batch = data.batch(&positions, source.device())?;
-                clean[i].extend(classify(source, batch.images.clone())?);
-                let labels = positions.iter().map(|&p| data.label(p)).collect();
-                let targets = Targets::new(batch.images, labels, batch.indices);
-                let result = attack.perturb(source, targets.images.clone(), &targets.goal)?;
-                let limit = attack.epsilon().map_or(f64::INFINITY, Epsilon::value);
-                let crafted = targets.crafted(result, attack.norm(), limit)?;
-                for (j, (_, judge)) in models.iter().enumerate() {
-                    attacked[i][j].extend(classify(judge, crafted.images(judge))?);
+    /// [`EvaluationError`]: no model, no image, a batch size of 0, a model with another number of classes, an image that
+    /// cannot be read, an attack that refuses, a state folder that does not fit, or the cancel flag.
+    pub fn run(&self, data: &dyn LabeledImages) -> Result<TransferMatrix, EvaluationError> {
+        parameter::check([self.conduct.parameter(), Parameter::at_least("models", self.models.len(), 1)])?;
+        let models = || self.models.iter().map(|(_, model)| *model);
+        check_data(data, models())?;
+        let mut journal = self.journal(data)?;
+        let passes = Passes::new(&self.conduct, self.models.len() * data.len());
+        let everyone: Vec<usize> = (0..data.len()).collect();
+        self.conduct.watched(models(), || {
+            for positions in passes.batches(&everyone) {
+                for source in 0..self.models.len() {
+                    let loaded = Loaded::new(data, self.models[source].1, positions);
+                    self.cross(loaded, source, &mut journal, &passes)?;
+                    passes.add(positions.len());
                 }
             }
+            Ok(())
+        })?;
+        Ok(self.assembled(data, &journal))
+    }
+
+    fn journal(&self, data: &dyn LabeledImages) -> Result<Journal, EvaluationError> {
+        self.conduct.journal(|| {
+            let identity =
+                |(name, model): &(String, &Frozen)| Ok(json!([name, self.conduct.identity(model, data)?]));
+            Ok(vec![
+                ("attack", json!(self.attack)),
+                ("classes", json!(data.classes())),
+                ("images", images_identity(data).into()),
+                ("models", self.models.iter().map(identity).collect::<Result<_, EvaluationError>>()?),
+            ])
+        })
+    }
+
+    /// Some images crafted on one model and judged by all; the images as they are by itself.
+    fn cross(
+        &self,
+        mut loaded: Loaded<'_>,
+        source: usize,
+        journal: &mut Journal,
+        passes: &Passes<'_, '_>,
+    ) -> Result<(), EvaluationError> {
+        let (model, judges) = (self.models[source].1, self.models.len());
+        let run = from(source);
+        let pending = loaded.chosen(|p| journal.record(&run, judges, p).is_none());
+        if pending.is_empty() {
+            return Ok(());
         }
-        let groups: Vec<String> = (0..data.len()).map(|p| data.group(p)).collect();
-        let right = |outcomes: &[super::Outcome], p: usize| outcomes[p].is(data.label(p));
+        passes.go_on()?;
+        let targets = loaded.targets(&pending)?;
+        let result = self.attack.perturb(model, targets.images.clone(), &targets.goal);
+        let result = result.map_err(|error| passes.ended(&self.attack.profile().name, error))?;
+        let crafted = targets.crafted(result, self.attack.profile().budget())?.images;
+        let mut chunk = Chunk::of(&run);
+        let crafted = self.models.iter().map(|(_, judge)| (*judge, &crafted));
+        for (place, (judge, images)) in crafted.chain([(model, &targets.images)]).enumerate() {
+            let outcomes = classify(judge, images.clone().to_device(judge.device()))?;
+            let records = outcomes.into_iter().map(|outcome| AttackRecord::untouched(outcome, outcome));
+            chunk.put(place, &pending, records.collect());
+        }
+        journal.add(chunk)
+    }
+
+    fn assembled(&self, data: &dyn LabeledImages, journal: &Journal) -> TransferMatrix {
+        let (everyone, models) = (0..data.len(), self.models.len());
+        let groups: Vec<String> = everyone.clone().map(|p| data.group(p)).collect();
+        let outcome = |source: usize, place: usize, p: usize| {
+            journal.record(&from(source), place, p).expect("every image was crossed").outcome
+        };
+        let right = |source: usize, place: usize, p: usize| outcome(source, place, p).is(data.label(p));
         let cell = |i: usize, j: usize| {
-            let judged: Vec<Judged<'_>> = (0..data.len())
-                .map(|p| Judged { label: data.label(p), group: &groups[p], outcome: attacked[i][j][p] })
-                .collect();
-            let metrics = Metrics::new(classes, &judged);
-            let before: Vec<usize> = (0..data.len()).filter(|&p| right(&clean[j], p)).collect();
-            let fallen = before.iter().filter(|&&p| !right(&attacked[i][j], p)).count();
+            let judged =
+                |p: usize| Judged { label: data.label(p), group: &groups[p], outcome: outcome(i, j, p) };
+            let metrics = Metrics::new(data.classes(), &everyone.clone().map(judged).collect::<Vec<_>>());
+            let before = everyone.clone().filter(|&p| right(j, models, p));
             Transferred {
                 accuracy: metrics.accuracy,
-                success: Proportion::new(fallen, before.len()),
+                success: share(before.map(|p| !right(i, j, p))),
                 patient_rate: metrics.patient_rate,
             }
         };
-        let accuracy = |outcomes: &Vec<super::Outcome>| {
-            Proportion::new((0..data.len()).filter(|&p| right(outcomes, p)).count(), data.len())
-        };
-        Ok(Self {
-            attack: attack.name().into(),
-            norm: attack.norm(),
-            epsilon: attack.epsilon().map(readable),
-            models: models.iter().map(|(name, _)| name.to_string()).collect(),
-            clean: clean.iter().map(accuracy).collect(),
-            cells: (0..count).map(|i| (0..count).map(|j| cell(i, j)).collect()).collect(),
-        })
+        let clean = |i: usize| share(everyone.clone().map(|p| right(i, models, p)));
+        TransferMatrix {
+            attack: self.attack.profile().rounded(),
+            settings: readable(self.attack.settings()),
+            models: self.models.iter().map(|(name, _)| name.clone()).collect(),
+            clean: (0..models).map(clean).collect(),
+            cells: (0..models).map(|i| (0..models).map(|j| cell(i, j)).collect()).collect(),
+        }
     }
 }
 
-mod optional {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    use super::{Epsilon, grey_levels};
-
-    #[derive(Serialize, Deserialize)]
-    struct Levels(#[serde(with = "grey_levels")] Epsilon);
-
-    pub(super) fn serialize<S: Serializer>(epsilon: &Option<Epsilon>, to: S) -> Result<S::Ok, S::Error> {
-        epsilon.map(Levels).serialize(to)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Epsilon>, D::Error> {
-        Ok(Option::<Levels>::deserialize(from)?.map(|levels| levels.0))
-    }
+/// A run in the journal: what each model says to images crafted on this one, and last what this one says to the images
+/// as they are.
+fn from(source: usize) -> String {
+    format!("from {source}")
 }

@@ -45,4 +45,9 @@ impl ReportError {
     pub(super) fn unwritable(path: &std::path::Path, source: std::io::Error) -> Self {
         Self::Io { path: path.into(), expected: "a writable file", source }
     }
+
+    #[cfg(feature = "figures")]
+    pub(super) fn refused(input: &'static str, expected: &'static str, found: impl Into<String>) -> Self {
+        Self::Figure { input, expected, found: found.into() }
+    }
 }

@@ -25,3 +25,19 @@ pub struct History {
     /// The epoch whose weights were kept, if not the last.
     pub best_epoch: Option<usize>,
 }
+
+#[cfg(feature = "train")]
+impl History {
+    /// Of a finished training.
+    pub fn of<M>(trained: &crate::train::Trained<M>) -> Self {
+        let epoch = |record: &crate::train::EpochRecord| EpochMetrics {
+            epoch: record.epoch,
+            train_loss: Some(record.train_loss),
+            train_accuracy: Some(record.train_accuracy),
+            validation_loss: Some(record.validation_loss),
+            validation_accuracy: Some(record.validation_accuracy),
+        };
+        let epochs = trained.history.epochs.iter().map(epoch).collect();
+        Self { epochs, best_epoch: Some(trained.best_epoch) }
+    }
+}

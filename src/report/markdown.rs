@@ -1,286 +1,262 @@
-//! The report as Markdown, beside the paper's numbers.
+//! A report as Markdown.
 
-use std::fmt::{self, Write};
+use super::document::{Document, attacked, auroc, both, columns, named, or_dash, patient_rate, rate};
+use super::report::{ModelReport, Report, Versions};
+use crate::evaluate::{AttackResult, Detail, Metrics, Proportion, UnderAttack, Verdict};
+use crate::pixels::{Budget, Norm};
 
-use super::{ModelReport, PAPER, PaperReport};
-use crate::evaluate::{ClassMetrics, Metrics, Proportion, Summary};
-
-impl PaperReport {
-    /// Both models in a few lines: accuracy without attack and at every epsilon, over all images and over
-    /// each class alone.
-    pub fn summary(&self) -> String {
-        let rate = |p: Proportion| p.value.map_or_else(none, |v| format!("{:.1} %", 100.0 * v));
-        let mut out = String::new();
-        for model in [&self.original, &self.defence] {
-            let robustness = &model.robustness;
-            let line = |name: &str, pick: &dyn Fn(&Metrics) -> Proportion| {
-                let attacked: Vec<String> = robustness
-                    .sweep
-                    .iter()
-                    .filter(|u| u.epsilon.value() > 0.0)
-                    .map(|u| format!("{} at {}", rate(pick(&u.metrics)), u.epsilon))
-                    .collect();
-                let attack = robustness.attack.as_deref().unwrap_or("attack");
-                let under = if attacked.is_empty() { String::new() } else { format!("; under {attack} ") };
-                let clean = rate(pick(&robustness.clean));
-                format!("{}, {name}: {clean} without attack{under}{}\n", model.name, attacked.join(", "))
-            };
-            out += &line("all images", &|m| m.accuracy);
-            for (class, name) in robustness.classes.iter().enumerate().rev() {
-                out += &line(&format!("{name} only"), &|m| m.classes[class].accuracy);
-            }
-        }
-        out
-    }
-
-    /// The report as Markdown: warnings, the paper's Tables 1 to 3 beside the paper's numbers, and both
-    /// models over every epsilon.
+impl Report {
+    /// The report as Markdown: what speaks against believing it, right answers under every attack and the
+    /// worst case, slides and flips, perturbations, costs, transfer, training, and every check.
     pub fn to_markdown(&self) -> String {
-        let mut out = String::new();
-        self.write_markdown(&mut out).expect("a String takes every text");
-        out
+        self.markdown(&self.warnings(), |_| {})
     }
 
-    fn write_markdown(&self, out: &mut String) -> fmt::Result {
-        let versions = &self.versions;
-        writeln!(out, "# Attack and defence in breast-histology classification\n")?;
-        writeln!(out, "Images: {}.", cell(&self.data.description))?;
-        for note in &self.data.notes {
-            writeln!(out, "{}", cell(note))?;
-        }
-        writeln!(
-            out,
-            "Split {}, seed {}. histoguard {}, burn {}.",
-            cell(&self.data.split.method),
-            self.seed,
-            versions.histoguard,
-            versions.burn
-        )?;
-        writeln!(
-            out,
-            "The paper is Li & Liu, Bioengineering 2023, 10, 973. Intervals are 95 % (Wilson; for balanced \
-             accuracy Newcombe). Epsilon is in grey levels out of 255.\n"
-        )?;
-        let warnings = self.warnings();
-        if !warnings.is_empty() {
-            writeln!(out, "## Read this first\n")?;
-            for warning in &warnings {
-                writeln!(out, "- {}", cell(warning))?;
+    /// The models in a few lines: accuracy without attack and with every budget, under the only attack of a
+    /// norm or the worst case of several, over all images and over each class alone.
+    pub fn summary(&self) -> String {
+        let mut lines = String::new();
+        for ModelReport { name, result, .. } in &self.models {
+            let mut line = |which: &str, pick: &dyn Fn(&Metrics) -> Proportion| {
+                let right = |metrics: &Metrics| rate(pick(metrics).value);
+                lines += &format!("{name}, {which}: {} without attack", right(&result.clean.metrics));
+                for worst in &result.worst_cases {
+                    let at = |u: &UnderAttack| format!("{} at {}", right(&u.metrics), u.budget.shown());
+                    let at: Vec<String> = attacked(&worst.sweep).map(at).collect();
+                    if !at.is_empty() {
+                        lines += &format!("; under {} {}", named(result, worst), at.join(", "));
+                    }
+                }
+                lines += "\n";
+            };
+            line("all images", &|m| m.accuracy);
+            for (class, name) in result.classes.iter().enumerate().rev() {
+                line(&format!("{name} only"), &|m| m.classes[class].accuracy);
             }
-            writeln!(out)?;
         }
-        writeln!(out, "## Summary: right answers\n")?;
-        for line in self.summary().lines() {
-            writeln!(out, "- {}", cell(line))?;
-        }
-        writeln!(out)?;
-        self.write_table1(out)?;
-        self.write_table2(out)?;
-        self.write_table3(out)?;
-        for model in [&self.original, &self.defence] {
-            write_sweep(out, model)?;
-        }
-        for model in [&self.original, &self.defence] {
-            write_perturbations(out, model)?;
-        }
-        self.write_training(out)
+        lines
     }
 
-    fn write_table1(&self, out: &mut String) -> fmt::Result {
-        let split = &self.data.split;
-        writeln!(out, "## Table 1: images\n")?;
-        writeln!(out, "| | training | validation | test | sum |\n| --- | --- | --- | --- | --- |")?;
-        let mut row = |name: &str, [train, validation, test]: [usize; 3]| {
-            let sum = train + validation + test;
-            writeln!(out, "| {} | {train} | {validation} | {test} | {sum} |", cell(name))
+    /// With these warnings, and with more sections after the summary.
+    pub(super) fn markdown(&self, warnings: &[String], more: impl FnOnce(&mut Document)) -> String {
+        let mut doc = Document::default();
+        doc.heading(1, &self.title);
+        doc.paragraph(format!("Images: {}.", self.data.description));
+        self.data.notes.iter().for_each(|note| doc.paragraph(note));
+        let split = self.data.split.as_ref();
+        let split = split.map_or(String::new(), |s| format!("Split {}, seed {}. ", s.method, s.seed));
+        let Versions { histoguard, burn } = &self.versions;
+        doc.paragraph(format!("{split}histoguard {histoguard}, burn {burn}."));
+        doc.paragraph(
+            "Intervals are 95 %: Wilson's over images (for balanced accuracy Newcombe's) unless they are \
+             said to resample slides. Epsilon is in grey levels out of 255 for Linf, else the norm over the \
+             image in [0,1]. Only images that are right without attack are attacked; \"attack succeeded\" \
+             counts those alone.",
+        );
+        if !warnings.is_empty() {
+            doc.heading(2, "Read this first");
+            doc.items(warnings);
+        }
+        doc.heading(2, "Summary: right answers");
+        doc.items(self.summary().lines());
+        more(&mut doc);
+        let mut norms: Vec<Norm> = Vec::new();
+        for worst in self.models.iter().flat_map(|model| &model.result.worst_cases) {
+            if !norms.contains(&worst.norm) {
+                norms.push(worst.norm);
+                self.accuracy(&mut doc, worst.norm);
+            }
+        }
+        self.models.iter().for_each(|model| worst_cases(&mut doc, model));
+        self.perturbations(&mut doc);
+        self.costs(&mut doc);
+        self.transfers(&mut doc);
+        self.training(&mut doc);
+        self.checks(&mut doc);
+        doc.into_text()
+    }
+
+    /// Right answers of every model under every attack in this norm.
+    fn accuracy(&self, doc: &mut Document, norm: Norm) {
+        let worst_cases = self.models.iter().filter_map(|model| model.result.worst_case(norm));
+        let mut budgets: Vec<Budget> =
+            worst_cases.flat_map(|worst| attacked(&worst.sweep).map(|under| under.budget)).collect();
+        budgets.sort_by(Budget::total_cmp);
+        budgets.dedup();
+        let mut head = columns("model | attack | access | no attack");
+        head.extend(budgets.iter().map(|budget| budget.shown()));
+        head.push("median smallest".into());
+        let mut rows = Vec::new();
+        for ModelReport { name, result, .. } in &self.models {
+            let mut row = |attack: &str, access: String, sweep: &[UnderAttack], median: String| {
+                let at = |budget| sweep.iter().find(|u| u.budget == budget).map(|u| u.metrics.accuracy);
+                let mut cells = vec![name.clone(), attack.into(), access];
+                cells.push(result.clean.metrics.accuracy.to_string());
+                cells.extend(budgets.iter().map(|&budget| or_dash(at(budget))));
+                cells.push(median);
+                rows.push(cells);
+            };
+            for attack in result.attacks.iter().filter(|attack| attack.profile.norm() == norm) {
+                row(&attack.label, attack.profile.access.to_string(), &attack.sweep, median(attack));
+            }
+            if let Some(worst) = result.worst_case(norm).filter(|worst| worst.attacks.len() > 1) {
+                row("**worst case of all**", String::new(), &worst.sweep, String::new());
+            }
+        }
+        let survivors = match self.models.iter().any(|model| model.result.only_survivors) {
+            true => " Each attack ran on what the attacks above it left, and its row counts theirs too.",
+            false => "",
         };
-        let at = |counts: &[usize], class: usize| counts.get(class).copied().unwrap_or(0);
-        for (class, name) in self.data.classes.iter().enumerate() {
-            row(name, [&split.train, &split.validation, &split.test].map(|counts| at(counts, class)))?;
-        }
-        for (name, paper) in [("paper: benign", PAPER.benign), ("paper: malignant", PAPER.malignant)] {
-            row(name, [paper.train, paper.validation, paper.test])?;
-        }
-        writeln!(out)
+        let intro = format!(
+            "\"Median smallest\" is the size of the smallest perturbation that breaks half of the attacked \
+             images, searched for, or (at most) the smallest epsilon of the table.{survivors}"
+        );
+        doc.table(format!("Right answers under every attack, {norm}"), &intro, head, rows);
     }
 
-    fn write_table2(&self, out: &mut String) -> fmt::Result {
-        let paper = PAPER.table2();
-        writeln!(out, "## Table 2: accuracy on the whole test set, without attack\n")?;
-        writeln!(
-            out,
-            "| model | this run | paper | balanced accuracy | sensitivity | specificity | AUROC | patient rate |\n\
-             | --- | --- | --- | --- | --- | --- | --- | --- |"
-        )?;
-        for (model, paper) in [&self.original, &self.defence].into_iter().zip(paper) {
-            let clean = &model.robustness.clean;
-            writeln!(
-                out,
-                "| {} | {} | {} | {} | {} | {} | {} | {} |",
-                cell(&model.name),
-                clean.accuracy,
-                published(paper),
-                balanced(clean),
-                optional(clean.sensitivity),
-                optional(clean.specificity),
-                clean.auroc.map_or_else(none, |a| format!("{a:.3}")),
-                clean.patient_rate.map_or_else(none, |r| format!(
-                    "{:.1} % ({} slides)",
-                    100.0 * r,
-                    clean.groups
-                )),
-            )?;
+    fn perturbations(&self, doc: &mut Document) {
+        let mut rows = Vec::new();
+        for ModelReport { name, result, .. } in &self.models {
+            let attacks = result.attacks.iter();
+            for (attack, under) in attacks.flat_map(|a| attacked(&a.sweep).map(move |under| (a, under))) {
+                let p = &under.perturbation;
+                let mut cells = vec![name.clone(), attack.label.clone(), under.budget.shown()];
+                cells.push(under.success.total.to_string());
+                let sizes = [(p.linf, 4), (p.l2, 2), (p.l1, 1), (p.psnr, 1), (p.ssim, 3)];
+                cells.extend(sizes.map(|(size, digits)| both(size, digits)));
+                cells.push(under.detail.eight_bit.accuracy.to_string());
+                rows.push(cells);
+            }
         }
-        writeln!(out)
+        let intro = "Mean (median) over the attacked images, pixels in [0,1]; right answers after rounding \
+                     the adversarial image to 8 bits, as a PNG holds it.";
+        let head =
+            "model | attack | epsilon | attacked | Linf | L2 | L1 | PSNR (dB) | SSIM | right in 8 bits";
+        doc.table("Perturbations", intro, columns(head), rows);
     }
 
-    fn write_table3(&self, out: &mut String) -> fmt::Result {
-        let [clean, fgsm] = PAPER.table3();
-        let models = [&self.original, &self.defence];
-        let positive = models[0].robustness.classes.last().cloned().unwrap_or_default();
-        writeln!(out, "## Table 3: {} test images only\n", cell(&positive))?;
-        writeln!(out, "| | {} | {} |\n| --- | --- | --- |", cell(&models[0].name), cell(&models[1].name))?;
-        let mut row =
-            |name: String, values: [String; 2]| writeln!(out, "| {name} | {} | {} |", values[0], values[1]);
-        let of = |metrics: Option<&Metrics>| {
-            metrics.and_then(|m| m.classes.last()).map_or_else(none, |class| class.accuracy.to_string())
-        };
-        row("paper: no attack".into(), clean.map(published))?;
-        row("paper: FGSM, epsilon not stated".into(), fgsm.map(published))?;
-        row("no attack".into(), models.map(|m| of(Some(&m.robustness.clean))))?;
-        for under in models[0].robustness.sweep.iter().filter(|u| u.epsilon.value() > 0.0) {
-            let attack = models[0].robustness.attack.as_deref().unwrap_or("attack");
-            let at = models.map(|m| of(m.robustness.at(under.epsilon).map(|u| &u.metrics)));
-            row(format!("{attack}, epsilon {}", under.epsilon), at)?;
+    fn costs(&self, doc: &mut Document) {
+        let mut rows = Vec::new();
+        for ModelReport { name, result, .. } in &self.models {
+            for (position, attack) in result.attacks.iter().enumerate() {
+                let each = |queries: u64| format!("{:.1}", queries as f64 / attack.images.max(1) as f64);
+                let pace = result.timing.attacks.get(position).and_then(|timing| timing.images_per_second);
+                let mut cells = vec![name.clone(), attack.label.clone(), attack.images.to_string()];
+                cells.extend([attack.queries.forwards, attack.queries.gradients].map(each));
+                cells.push(or_dash(pace.map(|pace| format!("{pace:.2}"))));
+                rows.push(cells);
+            }
         }
-        writeln!(out)?;
-        let target = fgsm[0].value.unwrap_or(0.0);
-        let distance = |p: Proportion| (p.value.unwrap_or(f64::INFINITY) - target).abs();
-        let nearest = models[0]
-            .robustness
-            .sweep
-            .iter()
-            .filter(|u| u.epsilon.value() > 0.0)
-            .filter_map(|u| Some((u.epsilon, u.metrics.classes.last()?.accuracy)))
-            .min_by(|a, b| distance(a.1).total_cmp(&distance(b.1)));
-        if let Some((epsilon, accuracy)) = nearest {
-            writeln!(
-                out,
-                "The epsilon at which the original model comes closest to the paper's {:.2} % is {epsilon}, with \
-                 {accuracy}.\n",
-                100.0 * target
-            )?;
-        }
-        Ok(())
+        let intro = "An image here is an image with one budget; a search is one for all budgets.";
+        let head = "model | attack | images | forwards an image | gradients an image | images a second";
+        doc.table("Costs", intro, columns(head), rows);
     }
 
-    fn write_training(&self, out: &mut String) -> fmt::Result {
-        writeln!(out, "## Training\n")?;
-        writeln!(
-            out,
-            "| model | epochs (paper: {}) | last training accuracy | last validation accuracy | weights kept from epoch |\n\
-             | --- | --- | --- | --- | --- |",
-            PAPER.epochs
-        )?;
-        for model in [&self.original, &self.defence] {
-            let history = &model.history;
+    fn transfers(&self, doc: &mut Document) {
+        for matrix in &self.transfer {
+            let budget = matrix.attack.budget();
+            let budget = budget.map_or("without a budget".into(), |b| format!("epsilon {}", b.shown()));
+            let mut rows = vec![vec!["none".to_string()]];
+            rows[0].extend(matrix.clean.iter().map(Proportion::to_string));
+            for (name, cells) in matrix.models.iter().zip(&matrix.cells) {
+                let cells = cells.iter().map(|cell| cell.accuracy.to_string());
+                rows.push(std::iter::once(name.clone()).chain(cells).collect());
+            }
+            let head = std::iter::once("crafted on".into()).chain(matrix.models.iter().cloned()).collect();
+            let heading = format!("Transfer: {} {}, {budget}", matrix.attack.name, matrix.attack.norm());
+            let intro = "Right answers of the model in the column on images crafted on the model in the row.";
+            doc.table(heading, intro, head, rows);
+        }
+    }
+
+    fn training(&self, doc: &mut Document) {
+        let mut rows = Vec::new();
+        for ModelReport { name, history, .. } in &self.models {
+            let Some(history) = history else { continue };
             let last = history.epochs.last();
-            let rate = |value: Option<f64>| value.map_or_else(none, |v| format!("{:.1} %", 100.0 * v));
-            writeln!(
-                out,
-                "| {} | {} | {} | {} | {} |",
-                cell(&model.name),
-                history.epochs.len(),
-                rate(last.and_then(|e| e.train_accuracy)),
-                rate(last.and_then(|e| e.validation_accuracy)),
-                history.best_epoch.or(last.map(|e| e.epoch)).map_or_else(none, |e| e.to_string()),
-            )?;
+            let kept = history.best_epoch.or(last.map(|e| e.epoch));
+            let mut cells = vec![name.clone(), history.epochs.len().to_string()];
+            cells.push(rate(last.and_then(|e| e.train_accuracy)));
+            cells.push(rate(last.and_then(|e| e.validation_accuracy)));
+            cells.push(or_dash(kept));
+            rows.push(cells);
         }
-        Ok(())
+        let head =
+            "model | epochs | last training accuracy | last validation accuracy | weights kept from epoch";
+        doc.table("Training", "", columns(head), rows);
+    }
+
+    fn checks(&self, doc: &mut Document) {
+        let Some(first) = self.models.first() else { return };
+        let mut rows = Vec::new();
+        for (position, check) in first.result.checks.iter().enumerate() {
+            for ModelReport { name, result, .. } in &self.models {
+                let Some(found) = result.checks.get(position) else { continue };
+                let verdict = match found.verdict {
+                    Verdict::Passed => "passed",
+                    Verdict::Suspicious => "**suspicious**",
+                    Verdict::NotApplicable => "not applicable",
+                };
+                rows.push(vec![check.name.clone(), name.clone(), verdict.into(), found.seen.clone()]);
+            }
+        }
+        doc.table("Checks", "", columns("check | model | verdict | what it saw"), rows);
+        doc.paragraph("Why they matter:");
+        doc.items(first.result.checks.iter().map(|c| format!("{}: {} ({})", c.name, c.matters, c.source)));
     }
 }
 
-fn write_sweep(out: &mut String, model: &ModelReport) -> fmt::Result {
-    let robustness = &model.robustness;
-    let attack = robustness.attack.as_deref().unwrap_or("no attack");
-    writeln!(out, "## Accuracy over epsilon: {}, {attack}\n", cell(&model.name))?;
-    write!(out, "| epsilon | all images |")?;
-    for class in robustness.classes.iter().rev() {
-        write!(out, " {} only |", cell(class))?;
+/// The worst cases with every class, slide and flip; without attack, how the model does as it is.
+fn worst_cases(doc: &mut Document, ModelReport { name, result, .. }: &ModelReport) {
+    let mut sections: Vec<(String, &[UnderAttack])> = Vec::new();
+    for worst in &result.worst_cases {
+        let heading = match worst.attacks.len() {
+            1 => format!("Accuracy over epsilon: {name}, {}", named(result, worst)),
+            _ => format!("Worst case: {name}, {}", worst.norm),
+        };
+        sections.push((heading, &worst.sweep));
     }
-    writeln!(out, " balanced accuracy | AUROC | attack succeeded |")?;
-    writeln!(out, "| --- | --- |{} --- | --- | --- |", " --- |".repeat(robustness.classes.len()))?;
-    let mut row = |epsilon: &str, metrics: &Metrics, success: Option<Proportion>| {
-        let classes: String =
-            metrics.classes.iter().rev().map(|c: &ClassMetrics| format!(" {} |", c.accuracy)).collect();
-        let auroc = metrics.auroc.map_or_else(none, |a| format!("{a:.3}"));
-        let (accuracy, balanced, success) = (metrics.accuracy, balanced(metrics), optional(success));
-        writeln!(out, "| {epsilon} | {accuracy} |{classes} {balanced} | {auroc} | {success} |")
+    if sections.is_empty() {
+        sections.push((format!("Accuracy: {name}, no attack"), &[]));
+    }
+    for (heading, sweep) in sections {
+        let mut head = columns("epsilon | all images | all, resampling slides");
+        head.extend(result.classes.iter().rev().map(|class| format!("{class} only")));
+        let more = "balanced accuracy | AUROC | patient rate, resampling slides | attack succeeded";
+        head.extend(columns(more));
+        let flips = sweep.first().map_or(&[][..], |under| &under.flips);
+        head.extend(flips.iter().map(|flip| format!("{} to {}", flip.from, flip.to)));
+        head.push("right in 8 bits".into());
+        let row = |epsilon: String, metrics: &Metrics, detail: &Detail, under: Option<&UnderAttack>| {
+            let slides = detail.bootstrap.accuracy;
+            let slides = slides.map(|i| format!("[{:.1}, {:.1}]", 100.0 * i.low, 100.0 * i.high));
+            let mut cells = vec![epsilon, metrics.accuracy.to_string(), or_dash(slides)];
+            cells.extend(metrics.classes.iter().rev().map(|class| class.accuracy.to_string()));
+            cells.extend([or_dash(metrics.balanced_accuracy), auroc(metrics)]);
+            cells.push(patient_rate(metrics, detail.bootstrap.patient_rate));
+            cells.push(or_dash(under.map(|under| under.success)));
+            cells.extend((0..flips.len()).map(|flip| or_dash(under.map(|u| u.flips[flip].images))));
+            cells.push(detail.eight_bit.accuracy.to_string());
+            cells
+        };
+        let mut rows = vec![row("0 (clean)".into(), &result.clean.metrics, &result.clean.detail, None)];
+        let under_attack = |u: &UnderAttack| row(u.budget.shown(), &u.metrics, &u.detail, Some(u));
+        rows.extend(attacked(sweep).map(under_attack));
+        doc.table(heading, "", head, rows);
+    }
+}
+
+fn median(attack: &AttackResult) -> String {
+    let (minimal, norm) = (&attack.minimal, attack.profile.norm());
+    let size = |value: f64| match norm {
+        Norm::Linf => format!("{:.2}/255", 255.0 * value),
+        _ => format!("{value:.3}"),
     };
-    row("0 (clean)", &robustness.clean, None)?;
-    for under in robustness.sweep.iter().filter(|u| u.epsilon.value() > 0.0) {
-        row(&under.epsilon.to_string(), &under.metrics, Some(under.success))?;
+    match (minimal.median, minimal.searched, minimal.broken.total) {
+        (_, _, 0) => "-".into(),
+        (None, true, _) => "not found".into(),
+        (None, false, _) => "beyond".into(),
+        (Some(value), true, _) => size(value),
+        (Some(value), false, _) => format!("at most {}", size(value)),
     }
-    writeln!(
-        out,
-        "\nOnly images that are right without attack are attacked; \"attack succeeded\" counts those alone.\n"
-    )
-}
-
-fn write_perturbations(out: &mut String, model: &ModelReport) -> fmt::Result {
-    let sweep: Vec<_> = model.robustness.sweep.iter().filter(|u| u.epsilon.value() > 0.0).collect();
-    if sweep.is_empty() {
-        return Ok(());
-    }
-    writeln!(out, "## Perturbations: {}\n", cell(&model.name))?;
-    writeln!(out, "Mean (median) over the attacked images, pixels in [0,1].\n")?;
-    writeln!(
-        out,
-        "| epsilon | attacked | Linf | L2 | L1 | PSNR (dB) | SSIM |\n| --- | --- | --- | --- | --- | --- | --- |"
-    )?;
-    for under in sweep {
-        let p = &under.perturbation;
-        writeln!(
-            out,
-            "| {} | {} | {} | {} | {} | {} | {} |",
-            under.epsilon,
-            under.success.total,
-            both(p.linf, 4),
-            both(p.l2, 2),
-            both(p.l1, 1),
-            both(p.psnr, 1),
-            both(p.ssim, 3)
-        )?;
-    }
-    writeln!(out)
-}
-
-pub(super) fn both(summary: Summary, digits: usize) -> String {
-    match (summary.mean, summary.median) {
-        (Some(mean), Some(median)) => format!("{mean:.digits$} ({median:.digits$})"),
-        _ => none(),
-    }
-}
-
-fn balanced(metrics: &Metrics) -> String {
-    metrics.balanced_accuracy.map_or_else(none, |b| b.to_string())
-}
-
-fn optional(proportion: Option<Proportion>) -> String {
-    proportion.map_or_else(none, |p| p.to_string())
-}
-
-/// With the two decimals that the paper prints.
-fn published(proportion: Proportion) -> String {
-    let Proportion { hits, total, .. } = proportion;
-    format!("{:.2} % ({hits}/{total})", 100.0 * hits as f64 / total as f64)
-}
-
-pub(super) fn none() -> String {
-    "-".into()
-}
-
-/// One line, without the characters that would break a table.
-pub(super) fn cell(text: &str) -> String {
-    text.replace(['\n', '\r'], " ").replace('|', "\\|")
 }

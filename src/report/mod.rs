@@ -1,22 +1,21 @@
-//! Tables, curves and picture panels from evaluation results.
+//! Views on what evaluations found: tables, curves and picture panels.
 //!
-//! [`PaperReport`] holds everything that one run of the paper's experiment found; it is written as
-//! `report.json` and `report.md`; so is a [`BatteryReport`], several models under several attacks. With the feature `figures`, [`figures`] draws the paper's figures.
+//! A [`Report`] holds one or more models with their [results](crate::evaluate::EvaluationResult); it is
+//! written as `report.json` and `report.md`. [`PaperView`] is the same as the paper's experiment. With the
+//! feature `figures`, [`figures`] draws the paper's figures and more.
 
-mod battery_markdown;
-mod battery_report;
+mod document;
 mod error;
 #[cfg(feature = "figures")]
 pub mod figures;
 mod history;
 mod markdown;
 mod paper;
-mod paper_report;
+#[expect(clippy::module_inception)]
+mod report;
 mod warnings;
 
-pub use battery_report::{BatteryModel, BatteryReport};
 pub use error::ReportError;
 pub use history::{EpochMetrics, History};
-pub use paper::{PAPER, Paper, PaperSplit};
-use paper_report::read_json;
-pub use paper_report::{DataSummary, Leakage, ModelReport, PaperReport, SplitSummary, Versions};
+pub use paper::{PAPER, Paper, PaperSplit, PaperView};
+pub use report::{DataSummary, ModelReport, Report, SplitSummary, Versions};

@@ -76,7 +76,7 @@ pub enum TrainError {
     /// An image could not be loaded while training; burn's loaders hand on the message alone.
     #[error("{0}")]
     Images(String),
-    /// A defence could not be applied.
+    /// A defense could not be applied.
     #[error(transparent)]
     Defense(#[from] DefenseError),
     /// A set without images.

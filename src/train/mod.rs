@@ -1,4 +1,4 @@
-//! Training a classifier with burn-train: defences on the batches, checkpoints that survive a kill, resume.
+//! Training a classifier with burn-train: defenses on the batches, checkpoints that survive a kill, resume.
 
 mod checkpoint;
 mod config;

@@ -1,4 +1,4 @@
-//! A training run: burn-train's `SupervisedTraining` over a classifier and its defences.
+//! A training run: burn-train's `SupervisedTraining` over a classifier and its defenses.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -64,7 +64,7 @@ pub struct Trainer {
 }
 
 impl Trainer {
-    /// A run with these settings and no defence.
+    /// A run with these settings and no defense.
     pub fn new(config: TrainingConfig) -> Self {
         Self {
             config,
@@ -78,7 +78,7 @@ impl Trainer {
         }
     }
 
-    /// Adds a defence; several act on each batch in this order.
+    /// Adds a defense; several act on each batch in this order.
     pub fn transform(mut self, transform: impl TrainTransform + 'static) -> Self {
         self.transforms.push(Arc::new(transform));
         self

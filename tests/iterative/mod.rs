@@ -1,15 +1,21 @@
 //! What the tests of the iterative attacks and of their neighbours share.
 #![allow(dead_code)]
 
-#[path = "../victim/mod.rs"]
-pub mod victim;
-
 use burn::tensor::{Device, Int, Tensor};
 use histoguard::prelude::*;
-use victim::{golden, images, labels, largest_difference, right, values};
+
+use crate::victim::{self, golden, images, labels, largest_difference, right, values};
 
 pub fn pixels(levels: f64) -> Epsilon {
     Epsilon::pixels(levels)
+}
+
+/// The parameter that an attack refuses.
+pub fn refused(result: Result<Tensor<4>, AttackError>) -> String {
+    match result {
+        Err(AttackError::Parameter(error)) => error.parameter.into(),
+        other => panic!("{other:?}"),
+    }
 }
 
 pub fn pick<const D: usize>(images: Tensor<D>, positions: &[usize]) -> Tensor<D> {
@@ -79,10 +85,10 @@ pub fn assert_alike(file: &str, name: &str, norms: bool, attack: impl Fn(u64) ->
 }
 
 /// A budget that fells some of the images and leaves some, in each norm.
-pub fn budget(norm: Norm) -> Epsilon {
-    Epsilon::unit(match norm {
-        Norm::Linf => 9.0 / 255.0,
-        Norm::L2 => 0.8,
-        _ => 14.0,
-    })
+pub fn budget(norm: Norm) -> Budget {
+    match norm {
+        Norm::Linf => Budget::linf(Epsilon::unit(9.0 / 255.0)),
+        Norm::L2 => Budget::l2(0.8),
+        _ => Budget::l1(14.0),
+    }
 }

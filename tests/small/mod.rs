@@ -4,9 +4,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use histoguard::attack::{Access, Attack, AttackError};
+use histoguard::attack::{Access, Aim, Attack, AttackError, Goals, Profile, Task};
+use histoguard::classifier::Queries;
 use histoguard::data::{Batch, DataError, LabeledImages};
+use histoguard::evaluate::EvaluationResult;
+use histoguard::parameter::Parameter;
 use histoguard::prelude::*;
+use serde::Serialize;
 
 /// Mean brightness of eight images; class 1 from 0.5 up. 0.55 and 0.4 are wrong without attack; the others
 /// are 0.4, 0.2, 0.05 (benign) and 0.1, 0.15, 0.4 (malignant) away from the boundary.
@@ -80,10 +84,27 @@ pub fn bright() -> Frozen {
     by_brightness(|mean| (mean - 0.5) * 10.0)
 }
 
+/// So much on the [0,1] scale for every value.
+pub fn linf(size: f64) -> Budget {
+    Budget::linf(Epsilon::unit(size))
+}
+
+/// Images that are right under this attack, by rising budget.
+pub fn hits(result: &EvaluationResult, label: &str) -> Vec<usize> {
+    let attack = result.attack(label).unwrap_or_else(|| panic!("no {label}"));
+    attack.sweep.iter().map(|under| under.metrics.accuracy.hits).collect()
+}
+
+/// The same of the worst case in L-infinity.
+pub fn worst(result: &EvaluationResult) -> Vec<usize> {
+    let worst = result.worst_case(Norm::Linf).unwrap();
+    worst.sweep.iter().map(|under| under.metrics.accuracy.hits).collect()
+}
+
 /// Follows the sign of the gradient in equal steps.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize)]
 pub struct Steps {
-    pub epsilon: Epsilon,
+    pub budget: Budget,
     /// On the [0,1] scale; by default the steps go through the budget twice.
     pub size: Option<f64>,
     pub steps: usize,
@@ -91,145 +112,141 @@ pub struct Steps {
 
 impl Steps {
     pub fn new(steps: usize) -> Self {
-        Self { epsilon: Epsilon::ZERO, size: None, steps }
+        Self { budget: linf(0.0), size: None, steps }
     }
 }
 
 impl Attack for Steps {
-    fn name(&self) -> &'static str {
-        "steps"
+    fn profile(&self) -> Profile {
+        Profile {
+            name: "steps".into(),
+            aim: Aim::Within(self.budget),
+            goals: Goals::Any,
+            access: Access::Gradients,
+            steps: Some(self.steps),
+            queries: Some(Queries::gradients(self.steps)),
+        }
     }
 
-    fn norm(&self) -> Norm {
-        Norm::Linf
+    fn parameters(&self, _: &Task<'_>) -> Vec<Parameter> {
+        vec![Parameter::at_least("steps", self.steps, 1)]
     }
 
-    fn epsilon(&self) -> Option<Epsilon> {
-        Some(self.epsilon)
-    }
-
-    fn with_epsilon(&self, epsilon: Epsilon) -> Box<dyn Attack> {
-        Box::new(Self { epsilon, ..*self })
-    }
-
-    fn steps(&self) -> Option<usize> {
-        Some(self.steps)
+    fn at(&self, budget: Budget) -> Box<dyn Attack> {
+        Box::new(Self { budget, ..*self })
     }
 
     fn stronger(&self) -> Option<Box<dyn Attack>> {
         Some(Box::new(Self { steps: 2 * self.steps, ..*self }))
     }
 
-    fn perturb(&self, victim: &Frozen, images: Tensor<4>, goal: &Goal) -> Result<Tensor<4>, AttackError> {
-        let epsilon = self.epsilon.value();
-        let size = self.size.unwrap_or(2.0 * epsilon / self.steps as f64);
-        let mut found = images.clone();
+    fn craft(&self, task: Task<'_>) -> Result<Tensor<4>, AttackError> {
+        let size = self.size.unwrap_or(2.0 * self.budget.size() / self.steps as f64);
+        let mut found = task.images();
         for _ in 0..self.steps {
-            if victim.watch().is_stopped() {
-                return Err(AttackError::Stopped);
-            }
-            let gradient = victim.input_gradient(found.clone(), |logits| goal.objective(logits)).gradient;
-            let change = (found + gradient.sign() * size - images.clone()).clamp(-epsilon, epsilon);
-            found = (images.clone() + change).clamp(0.0, 1.0);
+            task.step()?;
+            let gradient = task.ascent(&found).gradient;
+            found = task.project(found + gradient.sign() * size, self.budget);
         }
         Ok(found)
     }
 }
 
 /// Makes images of one class brighter and those of the other darker by the whole budget; knows no gradient.
-#[derive(Clone)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Shade {
-    pub epsilon: Epsilon,
+    pub budget: Budget,
     /// The class that it moves; the other stays.
     pub only: Option<usize>,
-    /// Images that it was given.
+    /// Images that it was given; no setting.
+    #[serde(skip)]
     pub seen: Arc<AtomicUsize>,
 }
 
 impl Shade {
     pub fn new(only: Option<usize>) -> Self {
-        Self { epsilon: Epsilon::ZERO, only, seen: Arc::default() }
-    }
-}
-
-/// The settings alone: two runs of one attack are to look the same.
-impl std::fmt::Debug for Shade {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Shade {:?} {:?}", self.epsilon, self.only)
+        Self { budget: linf(0.0), only, seen: Arc::default() }
     }
 }
 
 impl Attack for Shade {
-    fn name(&self) -> &'static str {
-        "shade"
+    fn profile(&self) -> Profile {
+        Profile {
+            name: "shade".into(),
+            aim: Aim::Within(self.budget),
+            goals: Goals::Any,
+            access: Access::Label,
+            steps: None,
+            queries: Some(Queries::forwards(1)),
+        }
     }
 
-    fn norm(&self) -> Norm {
-        Norm::Linf
+    fn parameters(&self, _: &Task<'_>) -> Vec<Parameter> {
+        Vec::new()
     }
 
-    fn epsilon(&self) -> Option<Epsilon> {
-        Some(self.epsilon)
+    fn at(&self, budget: Budget) -> Box<dyn Attack> {
+        Box::new(Self { budget, ..self.clone() })
     }
 
-    fn with_epsilon(&self, epsilon: Epsilon) -> Box<dyn Attack> {
-        Box::new(Self { epsilon, ..self.clone() })
+    fn stronger(&self) -> Option<Box<dyn Attack>> {
+        None
     }
 
-    fn access(&self) -> Access {
-        Access::Label
-    }
-
-    fn perturb(&self, victim: &Frozen, images: Tensor<4>, goal: &Goal) -> Result<Tensor<4>, AttackError> {
-        self.seen.fetch_add(images.dims()[0], Ordering::Relaxed);
-        victim.logits(images.clone());
+    fn craft(&self, task: Task<'_>) -> Result<Tensor<4>, AttackError> {
+        task.step()?;
+        self.seen.fetch_add(task.len(), Ordering::Relaxed);
+        let images = task.images();
+        task.victim().logits(images.clone());
         let shift = |&class: &i64| match self.only {
             Some(only) if only as i64 != class => 0.0,
-            _ => self.epsilon.value() as f32 * if class == 0 { 1.0 } else { -1.0 },
+            _ => self.budget.size() as f32 * if class == 0 { 1.0 } else { -1.0 },
         };
-        let shifts: Vec<f32> = goal.classes().iter().map(shift).collect();
+        let shifts: Vec<f32> = task.goal().classes().iter().map(shift).collect();
         let shifts = Tensor::<1>::from_floats(shifts.as_slice(), &images.device());
         Ok((images + shifts.reshape([-1, 1, 1, 1])).clamp(0.0, 1.0))
     }
 }
 
 /// Moves images over the boundary at 0.5, and a thousandth beyond: the smallest perturbation.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Search {
-    pub limit: Option<Epsilon>,
-    /// Images that it was given.
+    pub limit: Option<Budget>,
+    /// Images that it was given; no setting.
+    #[serde(skip)]
     pub seen: Arc<AtomicUsize>,
 }
 
-impl std::fmt::Debug for Search {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Search {:?}", self.limit)
-    }
-}
-
 impl Attack for Search {
-    fn name(&self) -> &'static str {
-        "search"
+    fn profile(&self) -> Profile {
+        Profile {
+            name: "search".into(),
+            aim: Aim::Smallest { norm: Norm::Linf, limit: self.limit },
+            goals: Goals::Untargeted,
+            access: Access::Gradients,
+            steps: None,
+            queries: Some(Queries::NONE),
+        }
     }
 
-    fn norm(&self) -> Norm {
-        Norm::Linf
+    fn parameters(&self, _: &Task<'_>) -> Vec<Parameter> {
+        Vec::new()
     }
 
-    fn epsilon(&self) -> Option<Epsilon> {
-        self.limit
+    fn at(&self, budget: Budget) -> Box<dyn Attack> {
+        Box::new(Self { limit: Some(budget), ..self.clone() })
     }
 
-    fn with_epsilon(&self, epsilon: Epsilon) -> Box<dyn Attack> {
-        Box::new(Self { limit: Some(epsilon), ..self.clone() })
+    fn stronger(&self) -> Option<Box<dyn Attack>> {
+        None
     }
 
-    fn perturb(&self, _: &Frozen, images: Tensor<4>, goal: &Goal) -> Result<Tensor<4>, AttackError> {
-        let [count, channels, height, width] = images.dims();
-        self.seen.fetch_add(count, Ordering::Relaxed);
+    fn craft(&self, task: Task<'_>) -> Result<Tensor<4>, AttackError> {
+        self.seen.fetch_add(task.len(), Ordering::Relaxed);
         let beyond: Vec<f32> =
-            goal.classes().iter().map(|&class| if class == 0 { 0.501 } else { 0.499 }).collect();
-        let beyond = Tensor::<1>::from_floats(beyond.as_slice(), &images.device()).reshape([count, 1, 1, 1]);
-        Ok(beyond.expand([count, channels, height, width]))
+            task.goal().classes().iter().map(|&class| if class == 0 { 0.501 } else { 0.499 }).collect();
+        let images = task.images();
+        let beyond = Tensor::<1>::from_floats(beyond.as_slice(), &images.device()).reshape([-1, 1, 1, 1]);
+        Ok(beyond.expand(images.dims()))
     }
 }

@@ -6,9 +6,6 @@ use histoguard::attack::{
 };
 use histoguard::prelude::*;
 
-/// BreakHis's: benign and malignant.
-const CLASSES: usize = 2;
-
 /// What runs if nothing else is asked for: minutes, where Square and HopSkipJump take thousands of queries an image.
 pub const DEFAULT: &[&str] = &["noise", "fgsm", "pgd", "apgd-ce", "apgd-margin", "fab"];
 
@@ -32,22 +29,21 @@ pub const NAMES: &[&str] = &[
     "hopskipjump",
 ];
 
-/// The attack with this name; `None` if there is none, or none in this norm.
-pub fn attack_by_name(name: &str, norm: Norm, epsilon: Epsilon) -> Option<Box<dyn Attack>> {
+/// The attack with this name in the norm of this budget; `None` if there is none.
+pub fn attack_by_name(name: &str, budget: Budget) -> Option<Box<dyn Attack>> {
     use Norm::{L1, L2, Linf};
+    let norm = budget.norm();
     Some(match (name, norm) {
-        ("noise", Linf) => Box::new(RandomNoise::uniform(epsilon).with_repeats(10)),
-        ("fgsm", Linf | L2 | L1) => Box::new(Fgsm::new(epsilon).with_norm(norm)),
-        ("rfgsm", Linf) => Box::new(RFgsm::new(epsilon)),
-        ("bim", Linf | L2 | L1) => Box::new(Bim::new(epsilon).with_norm(norm)),
-        ("mifgsm", Linf | L2) => Box::new(MiFgsm::new(epsilon).with_norm(norm)),
-        ("pgd", Linf | L2 | L1) => Box::new(Pgd::new(epsilon).with_norm(norm).with_steps(20)),
-        ("apgd-ce", Linf | L2 | L1) => Box::new(Apgd::new(epsilon).with_norm(norm)),
-        ("apgd-margin", Linf | L2 | L1) => {
-            Box::new(Apgd::new(epsilon).with_norm(norm).with_loss(ApgdLoss::Margin))
-        }
-        ("autoattack", Linf | L2 | L1) => Box::new(AutoAttack::standard(CLASSES, norm, epsilon)),
-        ("square", Linf | L2) => Box::new(Square::new(epsilon).with_norm(norm)),
+        ("noise", Linf) => Box::new(RandomNoise::uniform(budget.epsilon()).with_repeats(10)),
+        ("fgsm", Linf | L2 | L1) => Box::new(Fgsm::new(budget)),
+        ("rfgsm", Linf) => Box::new(RFgsm::new(budget)),
+        ("bim", Linf | L2 | L1) => Box::new(Bim::new(budget)),
+        ("mifgsm", Linf | L2) => Box::new(MiFgsm::new(budget)),
+        ("pgd", Linf | L2 | L1) => Box::new(Pgd::new(budget).with_steps(20)),
+        ("apgd-ce", Linf | L2 | L1) => Box::new(Apgd::new(budget)),
+        ("apgd-margin", Linf | L2 | L1) => Box::new(Apgd::new(budget).with_loss(ApgdLoss::Margin)),
+        ("autoattack", Linf | L2 | L1) => Box::new(AutoAttack::standard(budget)),
+        ("square", Linf | L2) => Box::new(Square::new(budget)),
         ("minimal-fgsm", Linf | L2 | L1) => Box::new(MinimalFgsm::new().with_norm(norm)),
         ("deepfool", Linf | L2) => Box::new(DeepFool::new().with_norm(norm)),
         ("fab", Linf | L2 | L1) => Box::new(Fab::new(norm)),

@@ -64,25 +64,15 @@ pub enum NormName {
     L1,
 }
 
-impl From<NormName> for Norm {
-    fn from(name: NormName) -> Self {
-        match name {
-            NormName::Linf => Self::Linf,
-            NormName::L2 => Self::L2,
-            NormName::L1 => Self::L1,
-        }
-    }
-}
-
 impl Options {
-    /// The norms with their budgets.
-    pub fn budgets(&self) -> Vec<(Norm, Vec<Epsilon>)> {
+    /// The budgets of each norm.
+    pub fn budgets(&self) -> Vec<(Norm, Vec<Budget>)> {
         let of = |name: &NormName| match name {
-            NormName::Linf => self.epsilons.iter().map(|&e| Epsilon::pixels(e)).collect(),
-            NormName::L2 => self.epsilons_l2.iter().map(|&e| Epsilon::unit(e)).collect(),
-            NormName::L1 => self.epsilons_l1.iter().map(|&e| Epsilon::unit(e)).collect(),
+            NormName::Linf => (Norm::Linf, self.epsilons.iter().map(|&e| Budget::pixels(e)).collect()),
+            NormName::L2 => (Norm::L2, self.epsilons_l2.iter().map(|&e| Budget::l2(e)).collect()),
+            NormName::L1 => (Norm::L1, self.epsilons_l1.iter().map(|&e| Budget::l1(e)).collect()),
         };
-        self.norm.iter().map(|name| ((*name).into(), of(name))).collect()
+        self.norm.iter().map(of).collect()
     }
 
     /// The attacks in every norm that they know.
@@ -95,8 +85,9 @@ impl Options {
         let mut attacks = Vec::new();
         for name in names {
             let before = attacks.len();
-            attacks.extend(self.budgets().iter().filter_map(|(norm, epsilons)| {
-                attack_by_name(name, *norm, epsilons.first().copied().unwrap_or(Epsilon::ZERO))
+            attacks.extend(self.budgets().iter().filter_map(|(norm, budgets)| {
+                let none = Budget::new(*norm, Epsilon::ZERO);
+                attack_by_name(name, budgets.first().copied().unwrap_or(none))
             }));
             if attacks.len() == before && self.attacks.iter().any(|chosen| chosen == name) {
                 let known = NAMES.join(", ");

@@ -23,7 +23,7 @@ pub fn start(options: &Options, classes: usize) -> Result<Model, WeightsError> {
     Ok(Normalized::new(net, Normalization::IMAGENET))
 }
 
-/// Trains one model; `sigma` is the noise of the defence.
+/// Trains one model; `sigma` is the noise of the defense.
 pub fn train(
     options: &Options,
     split: &Split,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Parser;
 use histoguard::data::Augmentation;
-use histoguard::pixels::Epsilon;
+use histoguard::pixels::{Budget, Epsilon};
 use histoguard::train::TrainingConfig;
 use serde::Serialize;
 
@@ -30,7 +30,7 @@ pub struct Options {
     /// Adam's step size.
     #[arg(long, default_value_t = 1e-3)]
     pub learning_rate: f64,
-    /// Standard deviation of the defence's noise on the [0,1] scale; several train a defence each.
+    /// Standard deviation of the defense's noise on the [0,1] scale; several train a defense each.
     #[arg(long, value_delimiter = ',', default_value = "0.1")]
     pub sigma: Vec<f64>,
     /// FGSM budgets in grey levels (of 255).
@@ -53,8 +53,8 @@ impl Options {
     }
 
     /// The budgets of the sweep; zero is always among them.
-    pub fn epsilons(&self) -> Vec<Epsilon> {
-        std::iter::once(0.0).chain(self.epsilons.iter().copied()).map(Epsilon::pixels).collect()
+    pub fn budgets(&self) -> Vec<Budget> {
+        std::iter::once(0.0).chain(self.epsilons.iter().copied()).map(Budget::pixels).collect()
     }
 
     /// The settings of one training.

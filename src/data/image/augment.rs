@@ -197,7 +197,7 @@ mod tests {
     #[test]
     fn an_image_with_a_top_keeps_it() {
         let flips = |augmentation: Augmentation| {
-            let mut rng = generator(Purpose::Augmentation, 0, &[]);
+            let mut rng = generator(Purpose::AUGMENTATION, 0, &[]);
             let drawn = (0..400).map(|_| augmentation.draw(50, 40, &mut rng).orientation);
             drawn.fold([0, 0], |[h, v], o| {
                 [h + u32::from(o.flip_horizontally), v + u32::from(o.flip_vertically)]
@@ -224,7 +224,7 @@ mod tests {
         #[test]
         fn views_stay_inside(width in 1_u32..900, height in 1_u32..900, seed in any::<u64>()) {
             let augmentation = Augmentation { quarter_turns: true, crop_scale: (0.01, 1.0), ..Augmentation::paper() };
-            let mut rng = generator(Purpose::Augmentation, seed, &[]);
+            let mut rng = generator(Purpose::AUGMENTATION, seed, &[]);
             let view = augmentation.draw(width, height, &mut rng);
             prop_assert!(view.part.width >= 1 && view.part.left + view.part.width <= width);
             prop_assert!(view.part.height >= 1 && view.part.top + view.part.height <= height);

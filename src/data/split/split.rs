@@ -89,7 +89,7 @@ impl Split {
     /// class is left without an image on a side.
     pub fn by_image(images: &ImageSet, fractions: [f64; 3], seed: u64) -> Result<Self, DataError> {
         check_fractions(fractions)?;
-        let mut rng = generator(Purpose::Split, seed, &[]);
+        let mut rng = generator(Purpose::SPLIT, seed, &[]);
         let sides = by_image(images.samples(), images.classes().len(), fractions, &mut rng);
         Self::new(images, sides, SplitMethod::Image, fractions, seed, |s| &s.name)
     }
@@ -148,7 +148,7 @@ impl Split {
                 }
             }
         }
-        let mut rng = generator(Purpose::Split, seed, &[]);
+        let mut rng = generator(Purpose::SPLIT, seed, &[]);
         let fractions = [1.0 - validation, validation];
         let (samples, classes) = (images.samples(), images.classes().len());
         let mut sides = by_group(samples, &rest, classes, &fractions, |s| &s.group, &mut rng).into_iter();
@@ -175,7 +175,7 @@ impl Split {
         key: impl Fn(&Sample) -> &str,
     ) -> Result<Self, DataError> {
         check_fractions(fractions)?;
-        let mut rng = generator(Purpose::Split, seed, &[]);
+        let mut rng = generator(Purpose::SPLIT, seed, &[]);
         let positions: Vec<usize> = (0..images.len()).collect();
         let (samples, classes) = (images.samples(), images.classes().len());
         let mut sides = by_group(samples, &positions, classes, &fractions, &key, &mut rng).into_iter();

@@ -50,8 +50,8 @@ const EOSIN: [f32; 3] = [0.093, 0.954, 0.283];
 impl TissueParameters {
     pub(super) fn new(seed: u64, label: usize, slide: u64, number: u64) -> Self {
         // Slides of both classes go through the same baths: stain and light say nothing about the class.
-        let slide_rng = &mut generator(Purpose::Slide, seed, &[slide]);
-        let rng = &mut generator(Purpose::Tissue, seed, &[number]);
+        let slide_rng = &mut generator(Purpose::SLIDE, seed, &[slide]);
+        let rng = &mut generator(Purpose::TISSUE, seed, &[number]);
         let share = 0.46 * rng.random::<f32>();
         let grade = if label == 0 { share } else { 1.0 - share };
         let scale = 1.0 + 0.05 * normal(slide_rng) + 0.04 * normal(rng);
@@ -62,7 +62,7 @@ impl TissueParameters {
             size_variation: (mix(0.05, 0.32, grade) * vary(0.08)).max(0.02),
             irregularity: (mix(0.03, 0.22, grade) * vary(0.1)).max(0.0),
             gland_loss: (1.5 * grade - 0.25).clamp(0.03, 0.95),
-            look: Look::new(slide_rng, rng, mix_bits(Purpose::Noise, seed, &[number])),
+            look: Look::new(slide_rng, rng, mix_bits(Purpose::NOISE, seed, &[number])),
         }
     }
 }

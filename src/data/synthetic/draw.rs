@@ -20,7 +20,7 @@ const PLAIN_RADIUS: f32 = 0.016;
 
 /// Draws an image of this width and height in pixels.
 pub(super) fn draw(size: [u32; 2], tissue: &TissueParameters) -> RgbImage {
-    let rng = &mut generator(Purpose::Tissue, tissue.look.seed, &[]);
+    let rng = &mut generator(Purpose::TISSUE, tissue.look.seed, &[]);
     let mut painter = Painter { canvas: Canvas::new(size), tissue: *tissue, fields: Fields::new(rng) };
     painter.stroma();
     painter.spindles(rng);

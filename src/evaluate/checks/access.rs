@@ -1,11 +1,7 @@
 //! Weaker attacks that do better than stronger ones.
 
-use super::Check;
-use super::check::About;
-use crate::attack::Norm;
-use crate::evaluate::budget::shown;
-use crate::evaluate::{AttackResult, Battery};
-use crate::pixels::Epsilon;
+use crate::evaluate::result::{About, AttackResult, Check, EvaluationResult, ImageRecord};
+use crate::pixels::Budget;
 
 const BLACK_BOX: About = About {
     name: "black box better than white box",
@@ -23,118 +19,75 @@ const ONE_STEP: About = About {
     source: "Carlini et al. 2019, Perform basic sanity tests; Athalye, Carlini & Wagner, ICML 2018, section 3.1",
 };
 
+type Kind = fn(&AttackResult) -> bool;
+
 /// Images that a black box breaks and no white box with several steps.
-pub(super) fn black_box(battery: &Battery) -> Check {
-    let black = |attack: &AttackResult| attack.access.is_black_box();
-    let white = |attack: &AttackResult| is_iterative(attack);
-    compare(
-        battery,
-        &BLACK_BOX,
-        "it needs a black-box attack and a white-box attack of several steps in one norm",
-        black,
-        white,
-    )
+pub(super) fn black_box(result: &EvaluationResult) -> Check {
+    let missing = "it needs a black-box attack and a white-box attack of several steps in one norm";
+    compare(result, &BLACK_BOX, missing, |attack| attack.profile.access.is_black_box(), is_iterative)
 }
 
 /// Images that one gradient step breaks and no white box with several.
-pub(super) fn one_step(battery: &Battery) -> Check {
-    compare(
-        battery,
-        &ONE_STEP,
-        "it needs a white-box attack of one step and one of several in one norm",
-        |attack| attack.access.is_white_box() && attack.steps == Some(1),
-        is_iterative,
-    )
+pub(super) fn one_step(result: &EvaluationResult) -> Check {
+    let missing = "it needs a white-box attack of one step and one of several in one norm";
+    let is_single =
+        |attack: &AttackResult| attack.profile.access.is_white_box() && attack.profile.steps == Some(1);
+    compare(result, &ONE_STEP, missing, is_single, is_iterative)
 }
 
 /// A white box that may take more than one step.
 pub(super) fn is_iterative(attack: &AttackResult) -> bool {
-    attack.access.is_white_box() && attack.steps != Some(1)
+    attack.profile.access.is_white_box() && attack.profile.steps != Some(1)
 }
 
 /// Images left by the weak attacks and by the strong ones, with the same budget.
 struct Left {
-    norm: Norm,
-    epsilon: Epsilon,
+    budget: Budget,
     weak: usize,
     strong: usize,
     only_weak: usize,
 }
 
-fn compare(
-    battery: &Battery,
-    about: &About,
-    missing: &str,
-    is_weak: impl Fn(&AttackResult) -> bool,
-    is_strong: impl Fn(&AttackResult) -> bool,
-) -> Check {
-    let mut compared: Vec<Left> = Vec::new();
-    for worst in &battery.worst_cases {
-        let of_kind = |kind: &dyn Fn(&AttackResult) -> bool| -> Vec<usize> {
-            (0..battery.attacks.len())
-                .filter(|&a| battery.attacks[a].norm == worst.norm && kind(&battery.attacks[a]))
-                .collect()
-        };
-        let (weak, strong) = (of_kind(&is_weak), of_kind(&is_strong));
-        for at in &worst.sweep {
-            let epsilon = at.under.epsilon;
-            let has = |attacks: &[usize]| attacks.iter().any(|&a| budget(battery, a, epsilon).is_some());
-            if epsilon == Epsilon::ZERO || !has(&weak) || !has(&strong) {
-                continue;
-            }
-            let broken = |attacks: &[usize], image: usize| {
-                let record = &battery.records[image];
-                attacks.iter().any(|&a| {
-                    budget(battery, a, epsilon)
-                        .map(|b| &record.attacks[a].at[b])
-                        .is_some_and(|r| r.distances.is_some() && !r.outcome.is(record.label))
-                })
-            };
-            let images: Vec<(bool, bool)> = (0..battery.records.len())
-                .filter(|&i| battery.records[i].clean.is(battery.records[i].label))
-                .map(|i| (broken(&weak, i), broken(&strong, i)))
-                .collect();
-            compared.push(Left {
-                norm: worst.norm,
-                epsilon,
-                weak: images.iter().filter(|(weak, _)| !weak).count(),
-                strong: images.iter().filter(|(_, strong)| !strong).count(),
-                only_weak: images.iter().filter(|(weak, strong)| *weak && !strong).count(),
-            });
-        }
+impl Left {
+    /// `None` if one of the kinds has no attack with this budget.
+    fn new(result: &EvaluationResult, budget: Budget, weak: Kind, strong: Kind) -> Option<Self> {
+        let (weak, strong) = (broken(result, budget, weak)?, broken(result, budget, strong)?);
+        let left = |broken: &[bool]| broken.iter().filter(|broken| !**broken).count();
+        let only_weak = weak.iter().zip(&strong).filter(|(weak, strong)| **weak && !**strong).count();
+        Some(Self { budget, weak: left(&weak), strong: left(&strong), only_weak })
     }
-    // On survivors alone the attacks saw different images: what counts is whom the strong ones spared.
-    let worse = |left: &Left| match battery.only_survivors {
-        true => left.only_weak > 0 && comes_later(battery, &is_weak, &is_strong),
-        false => left.weak < left.strong,
+}
+
+/// Whether an attack of this kind with this budget broke each image that is right; `None` if there is no such
+/// attack.
+fn broken(result: &EvaluationResult, budget: Budget, kind: Kind) -> Option<Vec<bool>> {
+    let attacks = result.attacks.iter().enumerate().filter(|(_, attack)| kind(attack));
+    let places: Vec<(usize, usize)> =
+        attacks.filter_map(|(a, attack)| Some((a, attack.budgets().position(|b| b == budget)?))).collect();
+    let fell = |image: &ImageRecord| places.iter().any(|&(a, at)| image.attacks[a].at[at].fell(image.label));
+    let right = result.records.iter().filter(|image| image.is_right());
+    (!places.is_empty()).then(|| right.map(fell).collect())
+}
+
+fn compare(result: &EvaluationResult, about: &About, missing: &str, weak: Kind, strong: Kind) -> Check {
+    let budgets = result.worst_cases.iter().flat_map(|worst| &worst.sweep).map(|under| under.budget);
+    let compared =
+        budgets.filter(|budget| !budget.is_zero()).filter_map(|b| Left::new(result, b, weak, strong));
+    // On survivors alone the attacks saw different images: what counts is whom the strong ones spared, and
+    // that every weak attack ran after them.
+    let later = result.attacks.iter().rposition(strong) < result.attacks.iter().position(weak);
+    let lead = |left: &Left| match result.only_survivors {
+        true => left.only_weak,
+        false => left.strong.saturating_sub(left.weak),
     };
-    let lead = |left: &Left| {
-        if battery.only_survivors { left.only_weak } else { left.strong.saturating_sub(left.weak) }
-    };
-    let Some(most) = compared.iter().max_by_key(|left| (worse(left), lead(left))) else {
-        return about.not_applicable(missing);
-    };
+    let Some(most) = compared.max_by_key(lead) else { return about.not_applicable(missing) };
     let seen = format!(
         "at {} epsilon {} the weaker kind leaves {} images right and the stronger {}; {} fall to the weaker alone",
-        most.norm,
-        shown(most.norm, most.epsilon),
+        most.budget.norm(),
+        most.budget.shown(),
         most.weak,
         most.strong,
         most.only_weak
     );
-    about.check(worse(most), seen)
-}
-
-/// Whether every weak attack ran after the strong ones, on what they left.
-fn comes_later(
-    battery: &Battery,
-    is_weak: impl Fn(&AttackResult) -> bool,
-    is_strong: impl Fn(&AttackResult) -> bool,
-) -> bool {
-    let last_strong = battery.attacks.iter().rposition(is_strong);
-    last_strong < battery.attacks.iter().position(is_weak)
-}
-
-fn budget(battery: &Battery, attack: usize, epsilon: Epsilon) -> Option<usize> {
-    battery.attacks[attack].sweep.iter().position(|at| at.under.epsilon == epsilon)
+    about.check(lead(&most) > 0 && (later || !result.only_survivors), seen)
 }

@@ -1,7 +1,7 @@
 //! Attacks that have not converged.
 
-use super::Check;
-use super::check::About;
+use crate::evaluate::result::{About, Check};
+use crate::pixels::Budget;
 
 const ABOUT: About = About {
     name: "more effort still helps",
@@ -13,8 +13,7 @@ const ABOUT: About = About {
 /// An attack beside itself with twice the effort.
 pub(super) struct Doubled {
     pub(super) attack: String,
-    /// With the budget, if it has one.
-    pub(super) at: String,
+    pub(super) budget: Option<Budget>,
     pub(super) images: usize,
     /// Images that only the doubled one breaks, or breaks with a clearly smaller perturbation.
     pub(super) gained: usize,
@@ -30,7 +29,8 @@ pub(super) fn check(doubled: &[Doubled]) -> Check {
         );
     }
     let one = |d: &Doubled| {
-        format!("{}{}: {} of {} images more with twice the effort", d.attack, d.at, d.gained, d.images)
+        let at = d.budget.map_or(String::new(), |budget| format!(" at epsilon {}", budget.shown()));
+        format!("{}{at}: {} of {} images more with twice the effort", d.attack, d.gained, d.images)
     };
     let seen: Vec<String> = doubled.iter().map(one).collect();
     ABOUT.check(doubled.iter().any(|d| d.gained > CHANCE), seen.join("; "))

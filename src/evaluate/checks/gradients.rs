@@ -1,8 +1,6 @@
 //! Gradients that lead nowhere.
 
-use super::Check;
-use super::check::About;
-use crate::evaluate::Battery;
+use crate::evaluate::result::{About, Check, EvaluationResult};
 
 const ABOUT: About = About {
     name: "vanishing gradients",
@@ -12,10 +10,10 @@ const ABOUT: About = About {
 };
 
 /// Zero or non-finite gradients at images that were attacked.
-pub(super) fn check(battery: &Battery) -> Check {
-    let (zero, bad) = (battery.clean.zero_gradients, battery.clean.non_finite_gradients);
-    let attacked = battery.clean.metrics.accuracy.hits;
-    if attacked == 0 || battery.attacks.is_empty() {
+pub(super) fn check(result: &EvaluationResult) -> Check {
+    let (zero, bad) = (result.clean.zero_gradients, result.clean.non_finite_gradients);
+    let attacked = result.clean.metrics.accuracy.hits;
+    if attacked == 0 || result.attacks.is_empty() {
         return ABOUT.not_applicable("no image was attacked");
     }
     let seen = format!(

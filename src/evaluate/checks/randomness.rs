@@ -1,8 +1,7 @@
 //! Answers that are not the same twice, or not logits.
 
-use super::Check;
-use super::check::About;
-use crate::evaluate::engine::Asked;
+use crate::evaluate::result::{About, Check};
+use crate::evaluate::run::Asked;
 
 const RANDOM: About = About {
     name: "random answers",

@@ -2,9 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::Check;
-use super::check::About;
-use crate::evaluate::Battery;
+use crate::evaluate::result::{About, Check, EvaluationResult};
 
 const ABOUT: About = About {
     name: "shared slides",
@@ -14,14 +12,14 @@ const ABOUT: About = About {
 };
 
 /// Slides of the test images that `training` has, too.
-pub(super) fn check(battery: &Battery, training: Option<&BTreeSet<String>>) -> Check {
+pub(super) fn check(result: &EvaluationResult, training: Option<&BTreeSet<String>>) -> Check {
     let Some(training) = training else {
         return ABOUT.not_applicable("the slides of the training images were not given");
     };
-    let slides: BTreeSet<&String> = battery.records.iter().map(|record| &record.group).collect();
+    let slides: BTreeSet<&String> = result.records.iter().map(|record| &record.group).collect();
     let shared = slides.iter().filter(|slide| training.contains(**slide)).count();
-    let images = battery.records.iter().filter(|record| training.contains(&record.group)).count();
-    let (of, total) = (slides.len(), battery.records.len());
+    let images = result.records.iter().filter(|record| training.contains(&record.group)).count();
+    let (of, total) = (slides.len(), result.records.len());
     let seen = format!(
         "{shared} of {of} test slides, with {images} of {total} test images, have training images too"
     );

@@ -1,13 +1,10 @@
 //! The paper's Fig. 5: accuracy over epochs.
 
-use image::RgbImage;
-
-use super::Figure;
-use super::canvas::{Canvas, Rect};
-use super::chart::{Entry, LEGEND_LINE, Line, Plot, draw_legend, draw_plot, legend_rows};
+use super::canvas::Canvas;
+use super::chart::{Line, Panels, Plot};
+use super::figure::Paint;
 use crate::report::{EpochMetrics, History, ReportError};
 
-const MARGIN: i32 = 24;
 const PLOT: (i32, i32) = (620, 520);
 /// Colours and markers other than those of models in other figures.
 const VALIDATION: usize = 2;
@@ -33,59 +30,42 @@ impl AccuracyCurves {
         self.synthetic = synthetic;
         self
     }
+}
 
+impl Paint for AccuracyCurves {
     fn paint(&self) -> Result<Canvas, ReportError> {
         let epochs = || self.models.iter().flat_map(|(_, h)| &h.epochs).map(|e| e.epoch);
         let (Some(first), Some(last)) = (epochs().min(), epochs().max()) else {
-            let (input, expected) = ("histories", "at least one epoch");
-            return Err(ReportError::Figure { input, expected, found: "none".into() });
+            return Err(ReportError::refused("histories", "at least one epoch", "none"));
         };
-        let most = self.models.iter().map(|(_, h)| h.epochs.len()).max().unwrap_or(0);
-        let (marked, stroke) = (most <= MARKED, if most <= MARKED { 3 } else { 2 });
-        let entries = [("validation", VALIDATION), ("training", TRAINING)].map(|(text, series)| Entry {
-            text: text.into(),
-            series,
-            marked,
+        let marked = self.models.iter().all(|(_, history)| history.epochs.len() <= MARKED);
+        let room = if first == last { 1.0 } else { (last - first) as f64 * 0.03 };
+        let line = |history: &History, series: usize, value: fn(&EpochMetrics) -> Option<f64>| {
+            let point =
+                |e: &EpochMetrics| Some((e.epoch as f64, 100.0 * value(e).filter(|v| v.is_finite())?));
+            let points = history.epochs.iter().filter_map(point).collect();
+            Line { points, band: Vec::new(), series, stroke: if marked { 3 } else { 2 } }
+        };
+        let plots = self.models.iter().map(|(name, history)| Plot {
+            title: name.clone(),
+            x_label: "epoch".into(),
+            x_range: (first as f64 - room, last as f64 + room),
+            x_ticks: epoch_ticks(first, last),
+            lines: vec![
+                line(history, TRAINING, |e| e.train_accuracy),
+                line(history, VALIDATION, |e| e.validation_accuracy),
+            ],
         });
-        let width = 2 * MARGIN + PLOT.0 * self.models.len() as i32;
-        let rows = legend_rows(&entries, width - 2 * MARGIN)?;
-        let legend = rows.len() as i32 * LEGEND_LINE;
-        let mut canvas = Canvas::new(width, MARGIN + 44 + legend + PLOT.1 + MARGIN);
-        let top = canvas.heading("Accuracy (%) over epochs", MARGIN, self.synthetic)?;
-        draw_legend(&mut canvas, (MARGIN, top), &entries, &rows)?;
-        let x_range = match last - first {
-            0 => (first as f64 - 1.0, first as f64 + 1.0),
-            span => {
-                let room = span as f64 * 0.03;
-                (first as f64 - room, last as f64 + room)
-            }
-        };
-        for (column, (name, history)) in self.models.iter().enumerate() {
-            let line = |series: usize, value: fn(&EpochMetrics) -> Option<f64>| Line {
-                points: history
-                    .epochs
-                    .iter()
-                    .filter_map(|e| Some((e.epoch as f64, 100.0 * value(e).filter(|v| v.is_finite())?)))
-                    .collect(),
-                band: Vec::new(),
-                series,
-                markers: marked,
-                stroke,
-            };
-            let plot = Plot {
-                title: name,
-                x_label: "epoch",
-                x_range,
-                x_ticks: epoch_ticks(first, last),
-                lines: vec![
-                    line(TRAINING, |e| e.train_accuracy),
-                    line(VALIDATION, |e| e.validation_accuracy),
-                ],
-            };
-            let outer = Rect::new(MARGIN + column as i32 * PLOT.0, top + legend, PLOT.0, PLOT.1);
-            draw_plot(&mut canvas, outer, &plot)?;
+        Panels {
+            title: "Accuracy (%) over epochs".into(),
+            note: None,
+            synthetic: self.synthetic,
+            marked,
+            entries: vec![("validation".into(), VALIDATION), ("training".into(), TRAINING)],
+            size: PLOT,
+            plots: plots.collect(),
         }
-        Ok(canvas)
+        .paint()
     }
 }
 
@@ -103,15 +83,10 @@ fn epoch_ticks(first: usize, last: usize) -> Vec<(f64, String)> {
     ticks.into_iter().map(|epoch| (epoch as f64, epoch.to_string())).collect()
 }
 
-impl Figure for AccuracyCurves {
-    fn draw(&self) -> Result<RgbImage, ReportError> {
-        Ok(self.paint()?.into_image())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::figures::Figure;
 
     fn history(epochs: usize) -> History {
         let epochs = (1..=epochs)

@@ -3,14 +3,12 @@
 use burn::tensor::Tensor;
 use image::RgbImage;
 
-use super::Figure;
-use super::canvas::{Align, Canvas, INK, PALETTE, line_height};
-use super::picture::{fit, picture};
+use super::canvas::{Align, Canvas, INK, MARGIN, PALETTE, TOP, line_height, shorten};
+use super::figure::Paint;
+use super::picture::{Tiles, alike, picture};
 use crate::report::ReportError;
 
-const MARGIN: i32 = 24;
-const TILE: i32 = 320;
-const GAP: i32 = 24;
+const TILES: Tiles = Tiles { side: 320, gap: 24 };
 const CAPTION: f64 = 18.0;
 const MAX_ROWS: usize = 8;
 
@@ -51,97 +49,91 @@ impl AdversarialPanel {
         self.synthetic = synthetic;
         self
     }
+}
 
+impl Paint for AdversarialPanel {
     fn paint(&self) -> Result<Canvas, ReportError> {
-        let examples = &self.examples[..self.examples.len().min(MAX_ROWS)];
-        if examples.is_empty() {
-            let (input, expected) = ("examples", "at least one");
-            return Err(ReportError::Figure { input, expected, found: "none".into() });
+        let changes: Vec<Change<'_>> =
+            self.examples.iter().take(MAX_ROWS).map(Change::of).collect::<Result<_, _>>()?;
+        if changes.is_empty() {
+            return Err(ReportError::refused("examples", "at least one", "none"));
         }
-        let differences: Vec<Tensor<3>> = examples.iter().map(difference).collect::<Result<_, _>>()?;
-        let largest = differences.iter().map(largest).fold(0.0, f64::max);
+        let largest = changes.iter().map(|change| change.largest).fold(0.0, f64::max);
         let factor = if largest > 0.0 { (0.5 / largest).floor().clamp(1.0, 1000.0) } else { 1.0 };
 
-        let line = line_height(CAPTION) + 8;
-        let mut rows = Vec::new();
-        for (example, difference) in examples.iter().zip(differences) {
-            let shown = difference * factor + 0.5;
-            let tiles = [
-                picture(&example.original, "original image")?,
-                picture(&example.adversarial, "adversarial image")?,
-                picture(&shown.clamp(0.0, 1.0), "difference")?,
-            ];
-            rows.push(tiles.map(|tile| fit(&tile, TILE as u32)));
+        let mut y = TOP + line_height(CAPTION + 2.0) + 16;
+        let rows: i32 = changes.iter().map(Change::height).sum();
+        let mut canvas = Canvas::new(TILES.width(3), y + rows - TILES.gap + MARGIN);
+        canvas.heading(&self.title, self.synthetic)?;
+        let names = ["original".into(), "adversarial".into(), format!("difference ×{factor} (grey: none)")];
+        for (column, name) in names.iter().enumerate() {
+            canvas.text(name, (TILES.left(column), TOP), CAPTION + 2.0, INK, Align::Left)?;
         }
-        let below_names = line_height(CAPTION + 2.0) + 16;
-        let heights: i32 = rows.iter().map(|r| r[0].height() as i32 + 3 * line + GAP).sum();
-        let top = MARGIN + 44;
-        let mut canvas =
-            Canvas::new(2 * MARGIN + 3 * TILE + 2 * GAP, top + below_names + heights - GAP + MARGIN);
-        canvas.heading(&self.title, MARGIN, self.synthetic)?;
-        let left = |column: usize| MARGIN + column as i32 * (TILE + GAP);
-        let columns =
-            ["original".to_string(), "adversarial".to_string(), format!("difference ×{factor} (grey: none)")];
-        for (column, name) in columns.iter().enumerate() {
-            canvas.text(name, (left(column), top), CAPTION + 2.0, INK, Align::Left)?;
-        }
-        let mut y = top + below_names;
-        for (example, tiles) in examples.iter().zip(rows) {
-            let name = format!("{}, true class: {}", example.name, example.truth);
-            canvas.text_within(&name, (left(0), y), 3 * TILE + 2 * GAP, CAPTION, Align::Left)?;
-            y += line;
-            for (column, tile) in tiles.iter().enumerate() {
-                canvas.paste(tile, (left(column), y));
-            }
-            y += tiles[0].height() as i32 + 8;
-            for (column, (class, probability)) in [&example.before, &example.after].into_iter().enumerate() {
-                let right = *class == example.truth;
-                // Right and wrong differ in words too, not by colour alone.
-                let verdict = if right { "right" } else { "wrong" };
-                let color = if right { PALETTE[0] } else { PALETTE[1] };
-                let text = format!("predicted {class} ({:.1} %)", 100.0 * probability);
-                let text = super::canvas::shorten(&text, CAPTION, TILE)?;
-                canvas.text(&text, (left(column), y), CAPTION, color, Align::Left)?;
-                canvas.text(verdict, (left(column), y + line), CAPTION, color, Align::Left)?;
-            }
-            let note = format!("largest change {:.1}/255", 255.0 * largest_of(example)?);
-            canvas.text(&note, (left(2), y), CAPTION, INK, Align::Left)?;
-            y += 2 * line - 8 + GAP;
+        for change in &changes {
+            change.draw(&mut canvas, y, factor)?;
+            y += change.height();
         }
         Ok(canvas)
     }
 }
 
-impl Figure for AdversarialPanel {
-    fn draw(&self) -> Result<RgbImage, ReportError> {
-        Ok(self.paint()?.into_image())
+/// An example and what changed in it.
+struct Change<'e> {
+    example: &'e AdversarialExample,
+    /// Original and adversarial image.
+    tiles: [RgbImage; 2],
+    difference: Tensor<3>,
+    largest: f64,
+}
+
+impl<'e> Change<'e> {
+    fn of(example: &'e AdversarialExample) -> Result<Self, ReportError> {
+        let AdversarialExample { original, adversarial, .. } = example;
+        alike(original, adversarial, "adversarial image")?;
+        let tiles = [picture(original, "original image")?, picture(adversarial, "adversarial image")?];
+        let original = original.clone().inner();
+        let difference = adversarial.clone().inner().to_device(&original.device()) - original;
+        let largest = f64::from(difference.clone().abs().max().into_scalar::<f32>());
+        Ok(Self { example, tiles: tiles.map(|tile| TILES.fit(&tile)), difference, largest })
     }
-}
 
-fn difference(example: &AdversarialExample) -> Result<Tensor<3>, ReportError> {
-    let (original, adversarial) = (example.original.clone().inner(), example.adversarial.clone().inner());
-    if original.dims() != adversarial.dims() || original.shape().num_elements() == 0 {
-        return Err(ReportError::Figure {
-            input: "adversarial image",
-            expected: "the original's shape, not empty",
-            found: format!("{:?} and {:?}", original.dims(), adversarial.dims()),
-        });
+    fn line() -> i32 {
+        line_height(CAPTION) + 8
     }
-    let device = original.device();
-    Ok(adversarial.to_device(&device) - original)
-}
 
-fn largest(difference: &Tensor<3>) -> f64 {
-    f64::from(difference.clone().abs().max().into_scalar::<f32>())
-}
+    fn height(&self) -> i32 {
+        self.tiles[0].height() as i32 + 3 * Self::line() + TILES.gap
+    }
 
-fn largest_of(example: &AdversarialExample) -> Result<f64, ReportError> {
-    Ok(largest(&difference(example)?))
+    fn draw(&self, canvas: &mut Canvas, top: i32, factor: f64) -> Result<(), ReportError> {
+        let Self { example, tiles: [original, adversarial], .. } = self;
+        let name = format!("{}, true class: {}", example.name, example.truth);
+        let room = TILES.width(3) - 2 * MARGIN;
+        canvas.text_within(&name, (MARGIN, top), room, CAPTION, Align::Left)?;
+        let shown = (self.difference.clone() * factor + 0.5).clamp(0.0, 1.0);
+        let shown = TILES.fit(&picture(&shown, "difference")?);
+        for (column, tile) in [original, adversarial, &shown].into_iter().enumerate() {
+            canvas.paste(tile, (TILES.left(column), top + Self::line()));
+        }
+        let below = top + Self::line() + original.height() as i32 + 8;
+        for (column, (class, probability)) in [&example.before, &example.after].into_iter().enumerate() {
+            // Right and wrong differ in words too, not by colour alone.
+            let right = *class == example.truth;
+            let (verdict, color) = if right { ("right", PALETTE[0]) } else { ("wrong", PALETTE[1]) };
+            let text = format!("predicted {class} ({:.1} %)", 100.0 * probability);
+            let (text, left) = (shorten(&text, CAPTION, TILES.side)?, TILES.left(column));
+            canvas.text(&text, (left, below), CAPTION, color, Align::Left)?;
+            canvas.text(verdict, (left, below + Self::line()), CAPTION, color, Align::Left)?;
+        }
+        let note = format!("largest change {:.1}/255", 255.0 * self.largest);
+        canvas.text(&note, (TILES.left(2), below), CAPTION, INK, Align::Left)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::figures::Figure;
     use burn::tensor::Device;
 
     fn example(height: usize, width: usize, name: &str, class: &str) -> AdversarialExample {

@@ -1,9 +1,9 @@
 //! The axis of budgets, and the lines above it.
 
-use super::chart::Line;
-use crate::attack::Norm;
-use crate::evaluate::Proportion;
-use crate::pixels::Epsilon;
+use super::chart::{Line, Plot};
+use crate::evaluate::{EvaluationResult, Metrics, Proportion, UnderAttack};
+use crate::pixels::{Budget, Epsilon, Norm};
+use crate::report::document::attacked;
 
 /// From this ratio of the largest to the smallest epsilon on, the axis is stretched near zero.
 const STRETCHED: f64 = 16.0;
@@ -16,10 +16,19 @@ pub(super) struct Axis {
     stretched: bool,
 }
 
+/// A classifier without attack, and then with every budget of a sweep.
+pub(super) fn swept<'r>(
+    norm: Norm,
+    result: &'r EvaluationResult,
+    sweep: &'r [UnderAttack],
+) -> Vec<(Budget, &'r Metrics)> {
+    let clean = (Budget::new(norm, Epsilon::ZERO), &result.clean.metrics);
+    std::iter::once(clean).chain(attacked(sweep).map(|under| (under.budget, &under.metrics))).collect()
+}
+
 impl Axis {
-    pub(super) fn new(norm: Norm, epsilons: impl Iterator<Item = Epsilon>) -> Self {
-        let mut levels: Vec<f64> =
-            std::iter::once(0.0).chain(epsilons.map(|epsilon| level(norm, epsilon))).collect();
+    pub(super) fn new(norm: Norm, budgets: impl Iterator<Item = Budget>) -> Self {
+        let mut levels: Vec<f64> = std::iter::once(0.0).chain(budgets.map(Budget::level)).collect();
         levels.sort_by(f64::total_cmp);
         levels.dedup_by(|a, b| (*a - *b).abs() < 1e-6);
         let ratio = levels.last().zip(levels.get(1)).map_or(1.0, |(last, first)| last / first);
@@ -27,19 +36,30 @@ impl Axis {
     }
 
     /// Accuracies in per cent over these budgets, with their intervals as a band.
-    pub(super) fn line(&self, series: usize, points: impl Iterator<Item = (Epsilon, Proportion)>) -> Line {
-        let measured: Vec<(f64, Proportion)> = points
-            .map(|(epsilon, proportion)| (self.position(level(self.norm, epsilon)), proportion))
-            .collect();
-        Line {
-            points: measured.iter().filter_map(|(x, p)| Some((*x, 100.0 * p.value?))).collect(),
-            band: measured
-                .iter()
-                .filter_map(|(x, p)| p.interval.map(|i| (*x, 100.0 * i.low, 100.0 * i.high)))
-                .collect(),
-            series,
-            markers: true,
-            stroke: 3,
+    pub(super) fn line(&self, series: usize, points: impl Iterator<Item = (Budget, Proportion)>) -> Line {
+        let (mut line, mut band) = (Vec::new(), Vec::new());
+        for (budget, proportion) in points {
+            let x = self.position(budget.level());
+            line.extend(proportion.value.map(|value| (x, 100.0 * value)));
+            band.extend(proportion.interval.map(|i| (x, 100.0 * i.low, 100.0 * i.high)));
+        }
+        Line { points: line, band, series, stroke: 3 }
+    }
+
+    /// A plot of these lines.
+    pub(super) fn plot(&self, title: String, lines: Vec<Line>) -> Plot {
+        let label = |&level: &f64| (self.position(level), ((level * 100.0).round() / 100.0).to_string());
+        let unit = match self.norm {
+            Norm::Linf => "in grey levels of 255".into(),
+            norm => format!("as {norm} over the image"),
+        };
+        let stretched = if self.stretched { " (log-like axis)" } else { "" };
+        Plot {
+            title,
+            x_label: format!("epsilon {unit}{stretched}"),
+            x_range: self.range(),
+            x_ticks: self.levels.iter().map(label).collect(),
+            lines,
         }
     }
 
@@ -55,24 +75,6 @@ impl Axis {
         let end = if end > 0.0 { end } else { 1.0 };
         (-0.04 * end, 1.04 * end)
     }
-
-    pub(super) fn ticks(&self) -> Vec<(f64, String)> {
-        let label = |level: f64| format!("{}", (level * 100.0).round() / 100.0);
-        self.levels.iter().map(|&level| (self.position(level), label(level))).collect()
-    }
-
-    pub(super) const fn label(&self) -> &'static str {
-        match (self.norm, self.stretched) {
-            (Norm::Linf, true) => "epsilon in grey levels of 255 (log-like axis)",
-            (Norm::Linf, false) => "epsilon in grey levels of 255",
-            (_, true) => "epsilon, norm over the image (log-like axis)",
-            (_, false) => "epsilon, norm over the image",
-        }
-    }
-}
-
-fn level(norm: Norm, epsilon: Epsilon) -> f64 {
-    if norm == Norm::Linf { epsilon.as_pixels() } else { epsilon.value() }
 }
 
 #[cfg(test)]
@@ -81,7 +83,7 @@ mod tests {
 
     #[test]
     fn the_axis_rises_from_zero_and_stretches_wide_ranges() {
-        let axis = |levels: &[f64]| Axis::new(Norm::Linf, levels.iter().map(|&level| Epsilon::pixels(level)));
+        let axis = |levels: &[f64]| Axis::new(Norm::Linf, levels.iter().map(|&level| Budget::pixels(level)));
         assert!(!axis(&[1.0, 2.0, 8.0]).stretched && axis(&[0.5, 8.0]).stretched);
         let wide = axis(&[0.5, 1.0, 16.0]);
         // log2(1 + 0), log2(1 + 1), log2(1 + 2), log2(1 + 32).
@@ -92,11 +94,15 @@ mod tests {
 
     #[test]
     fn other_norms_are_shown_as_they_are() {
-        let axis = Axis::new(Norm::L2, [0.25, 1.0].map(Epsilon::unit).into_iter());
-        let labels: Vec<String> = axis.ticks().into_iter().map(|(_, label)| label).collect();
-        assert_eq!(labels, ["0", "0.25", "1"]);
+        let axis = Axis::new(Norm::L2, [0.25, 1.0].map(Budget::l2).into_iter());
+        let plot = axis.plot(String::new(), Vec::new());
+        let labels: Vec<String> = plot.x_ticks.into_iter().map(|(_, label)| label).collect();
         assert_eq!(
-            axis.line(0, [(Epsilon::unit(1.0), Proportion::new(1, 2))].into_iter()).points,
+            (plot.x_label.as_str(), labels),
+            ("epsilon as L2 over the image", ["0", "0.25", "1"].map(String::from).into())
+        );
+        assert_eq!(
+            axis.line(0, [(Budget::l2(1.0), Proportion::new(1, 2))].into_iter()).points,
             [(1.0, 50.0)]
         );
     }

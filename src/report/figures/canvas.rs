@@ -10,6 +10,11 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use crate::report::ReportError;
 
+/// White around every figure.
+pub(super) const MARGIN: i32 = 24;
+/// Where a figure begins below its title.
+pub(super) const TOP: i32 = MARGIN + 44;
+
 pub(super) const INK: RGBColor = RGBColor(34, 34, 34);
 pub(super) const GRID: RGBColor = RGBColor(214, 214, 214);
 /// Okabe & Ito's palette, told apart with every common colour blindness: blue, vermillion, green, purple,
@@ -32,6 +37,9 @@ const RISE: f64 = 0.17;
 pub(super) const OVERSAMPLING: i32 = 2;
 
 const FONT: &str = "DejaVu Sans subset";
+
+/// Where plotters draws, in enlarged pixels.
+pub(super) type Area<'a> = DrawingArea<BitMapBackend<'a>, Shift>;
 
 /// A rectangle in pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,10 +78,8 @@ pub(super) enum Align {
 }
 
 pub(super) struct Canvas {
-    width: i32,
-    height: i32,
+    whole: Rect,
     /// Of the enlarged picture.
-    size: (u32, u32),
     pixels: Vec<u8>,
     /// Every text drawn so far and its box.
     texts: Vec<(String, Rect)>,
@@ -83,30 +89,21 @@ pub(super) struct Canvas {
 
 impl Canvas {
     pub(super) fn new(width: i32, height: i32) -> Self {
-        let (width, height) = (width.max(1), height.max(1));
-        let size = ((width * OVERSAMPLING) as u32, (height * OVERSAMPLING) as u32);
-        Self {
-            width,
-            height,
-            size,
-            pixels: vec![255; size.0 as usize * size.1 as usize * 3],
-            texts: Vec::new(),
-            pictures: Vec::new(),
-        }
-    }
-
-    pub(super) const fn width(&self) -> i32 {
-        self.width
+        let whole = Rect::new(0, 0, width.max(1), height.max(1));
+        let Rect { width, height, .. } = whole.enlarged();
+        let pixels = vec![255; width as usize * height as usize * 3];
+        Self { whole, pixels, texts: Vec::new(), pictures: Vec::new() }
     }
 
     /// Draws with plotters inside a rectangle, in enlarged pixels.
     pub(super) fn draw_in(
         &mut self,
         rect: Rect,
-        draw: impl FnOnce(&DrawingArea<BitMapBackend<'_>, Shift>) -> Result<(), ReportError>,
+        draw: impl FnOnce(&Area<'_>) -> Result<(), ReportError>,
     ) -> Result<(), ReportError> {
-        let rect = rect.enlarged();
-        let root = BitMapBackend::with_buffer(&mut self.pixels, self.size).into_drawing_area();
+        let (rect, whole) = (rect.enlarged(), self.whole.enlarged());
+        let size = (whole.width as u32, whole.height as u32);
+        let root = BitMapBackend::with_buffer(&mut self.pixels, size).into_drawing_area();
         draw(&root.clone().shrink((rect.x, rect.y), (rect.width, rect.height)))?;
         root.present().map_err(drawing)
     }
@@ -116,7 +113,7 @@ impl Canvas {
         self.pictures.push(rect);
     }
 
-    /// Draws one line of text with its top at `y` and gives its box.
+    /// Draws one line of text with its top at `y`.
     pub(super) fn text(
         &mut self,
         text: &str,
@@ -124,23 +121,18 @@ impl Canvas {
         size: f64,
         color: RGBColor,
         align: Align,
-    ) -> Result<Rect, ReportError> {
+    ) -> Result<(), ReportError> {
         let width = text_width(text, size)?;
         let left = match align {
             Align::Left => x,
             Align::Center => x - width / 2,
             Align::Right => x - width,
         };
+        self.texts.push((text.to_string(), Rect::new(left, y, width, line_height(size))));
         let large = size * f64::from(OVERSAMPLING);
         let style = (FONT, large).into_font().color(&color).pos(Pos::new(HPos::Left, VPos::Top));
-        let start = y * OVERSAMPLING + (RISE * large).round() as i32;
-        let root = BitMapBackend::with_buffer(&mut self.pixels, self.size).into_drawing_area();
-        root.draw(&Text::new(text, (left * OVERSAMPLING, start), style)).map_err(drawing)?;
-        root.present().map_err(drawing)?;
-        drop(root);
-        let rect = Rect::new(left, y, width, line_height(size));
-        self.texts.push((text.to_string(), rect));
-        Ok(rect)
+        let start = (left * OVERSAMPLING, y * OVERSAMPLING + (RISE * large).round() as i32);
+        self.draw_in(self.whole, |area| area.draw(&Text::new(text, start, style)).map_err(drawing))
     }
 
     /// Draws one line of text, shortened with an ellipsis to at most `width`.
@@ -151,59 +143,50 @@ impl Canvas {
         width: i32,
         size: f64,
         align: Align,
-    ) -> Result<Rect, ReportError> {
+    ) -> Result<(), ReportError> {
         self.text(&shorten(text, size, width)?, at, size, INK, align)
     }
 
-    /// Puts an image at this position.
+    /// Puts an image at this position, where it must have room.
     pub(super) fn paste(&mut self, image: &RgbImage, (x, y): (i32, i32)) {
-        let (width, height) = image.dimensions();
-        self.reserve(Rect::new(x, y, width as i32, height as i32));
-        let k = OVERSAMPLING as u32;
-        let inside = |at: i32, offset: u32, end: u32| {
-            let at = i64::from(at) * i64::from(k) + i64::from(offset);
-            (0..i64::from(end)).contains(&at).then_some(at as usize)
-        };
-        for (dy, row) in (0..height * k).map(|dy| (dy, dy / k)) {
-            for dx in 0..width * k {
-                let at = inside(x, dx, self.size.0).zip(inside(y, dy, self.size.1));
-                if let Some((px, py)) = at {
-                    let at = (py * self.size.0 as usize + px) * 3;
-                    self.pixels[at..at + 3].copy_from_slice(&image.get_pixel(dx / k, row).0);
-                }
-            }
+        let rect = Rect::new(x, y, image.width() as i32, image.height() as i32);
+        self.reserve(rect);
+        let (rect, row) = (rect.enlarged(), self.whole.enlarged().width);
+        for (dy, dx) in (0..rect.height).flat_map(|dy| (0..rect.width).map(move |dx| (dy, dx))) {
+            let at = ((rect.y + dy) * row + rect.x + dx) as usize * 3;
+            let pixel = image.get_pixel((dx / OVERSAMPLING) as u32, (dy / OVERSAMPLING) as u32);
+            self.pixels[at..at + 3].copy_from_slice(&pixel.0);
         }
     }
 
     /// The outline of a rectangle.
     pub(super) fn outline(&mut self, rect: Rect, color: RGBColor, stroke: u32) -> Result<(), ReportError> {
         let rect = rect.enlarged();
-        let root = BitMapBackend::with_buffer(&mut self.pixels, self.size).into_drawing_area();
-        for i in 0..stroke as i32 * OVERSAMPLING {
-            let corners = [(rect.x + i, rect.y + i), (rect.right() - 1 - i, rect.bottom() - 1 - i)];
-            root.draw(&Rectangle::new(corners, color)).map_err(drawing)?;
-        }
-        root.present().map_err(drawing)
+        self.draw_in(self.whole, |area| {
+            (0..stroke as i32 * OVERSAMPLING).try_for_each(|i| {
+                let corners = [(rect.x + i, rect.y + i), (rect.right() - 1 - i, rect.bottom() - 1 - i)];
+                area.draw(&Rectangle::new(corners, color)).map_err(drawing)
+            })
+        })
     }
 
-    /// The figure's title, and a stamp beside it if the images are synthetic. Gives the y below.
-    pub(super) fn heading(&mut self, title: &str, margin: i32, synthetic: bool) -> Result<i32, ReportError> {
-        let mut room = self.width() - 2 * margin;
+    /// The figure's title, and a stamp beside it if the images are synthetic.
+    pub(super) fn heading(&mut self, title: &str, synthetic: bool) -> Result<(), ReportError> {
+        let mut room = self.whole.width - 2 * MARGIN;
         if synthetic {
             let (text, size) = ("SYNTHETIC IMAGES", 18.0);
             let width = text_width(text, size)? + 20;
-            let badge = Rect::new(self.width() - margin - width, margin - 4, width, 30);
+            let badge = Rect::new(self.whole.width - MARGIN - width, MARGIN - 4, width, 30);
             self.outline(badge, PALETTE[1], 2)?;
             self.text(text, (badge.x + 10, badge.y + 7), size, PALETTE[1], Align::Left)?;
             room -= width + 20;
         }
-        self.text_within(title, (margin, margin), room, 26.0, Align::Left)?;
-        Ok(margin + 44)
+        self.text_within(title, (MARGIN, MARGIN), room, 26.0, Align::Left)
     }
 
     pub(super) fn into_image(self) -> RgbImage {
-        let (k, row) = (OVERSAMPLING as usize, self.size.0 as usize * 3);
-        RgbImage::from_fn(self.width as u32, self.height as u32, |x, y| {
+        let (k, row) = (OVERSAMPLING as usize, self.whole.enlarged().width as usize * 3);
+        RgbImage::from_fn(self.whole.width as u32, self.whole.height as u32, |x, y| {
             let at = y as usize * k * row + x as usize * k * 3;
             Rgb(std::array::from_fn(|channel| {
                 let block = (0..k * k).map(|i| at + i / k * row + i % k * 3 + channel);
@@ -211,26 +194,6 @@ impl Canvas {
                 ((sum + k * k / 2) / (k * k)) as u8
             }))
         })
-    }
-
-    /// Texts that run off the canvas, touch a picture or another text.
-    #[cfg(test)]
-    pub(super) fn clashes(&self) -> Vec<String> {
-        let touch =
-            |a: &Rect, b: &Rect| a.x < b.right() && b.x < a.right() && a.y < b.bottom() && b.y < a.bottom();
-        let mut clashes = Vec::new();
-        for (i, (text, rect)) in self.texts.iter().enumerate() {
-            if rect.x < 0 || rect.y < 0 || rect.right() > self.width() || rect.bottom() > self.height {
-                clashes.push(format!("{text:?} leaves the canvas"));
-            }
-            for picture in self.pictures.iter().filter(|p| touch(rect, p)) {
-                clashes.push(format!("{text:?} {rect:?} lies on {picture:?}"));
-            }
-            for (other, _) in self.texts[i + 1..].iter().filter(|(_, r)| touch(rect, r)) {
-                clashes.push(format!("{text:?} and {other:?} overlap"));
-            }
-        }
-        clashes
     }
 }
 
@@ -260,12 +223,38 @@ pub(super) fn shorten(text: &str, size: f64, width: i32) -> Result<String, Repor
     if text_width(text, size)? <= width {
         return Ok(text.to_string());
     }
-    let letters: Vec<char> = text.chars().collect();
-    for keep in (0..letters.len()).rev() {
-        let short = letters[..keep].iter().collect::<String>().trim_end().to_string() + "…";
+    for short in text.char_indices().rev().map(|(end, _)| format!("{}…", text[..end].trim_end())) {
         if text_width(&short, size)? <= width {
             return Ok(short);
         }
     }
     Ok(String::new())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    impl Canvas {
+        /// Texts that run off the canvas, touch a picture or another text.
+        pub(in crate::report::figures) fn clashes(&self) -> Vec<String> {
+            let touch = |a: &Rect, b: &Rect| {
+                a.x < b.right() && b.x < a.right() && a.y < b.bottom() && b.y < a.bottom()
+            };
+            let mut clashes = Vec::new();
+            for (i, (text, rect)) in self.texts.iter().enumerate() {
+                let (right, bottom) = (self.whole.width, self.whole.height);
+                if rect.x < 0 || rect.y < 0 || rect.right() > right || rect.bottom() > bottom {
+                    clashes.push(format!("{text:?} leaves the canvas"));
+                }
+                for picture in self.pictures.iter().filter(|p| touch(rect, p)) {
+                    clashes.push(format!("{text:?} {rect:?} lies on {picture:?}"));
+                }
+                for (other, _) in self.texts[i + 1..].iter().filter(|(_, r)| touch(rect, r)) {
+                    clashes.push(format!("{text:?} and {other:?} overlap"));
+                }
+            }
+            clashes
+        }
+    }
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use image::{ImageFormat, RgbImage};
 
+use super::canvas::{Canvas, drawing};
 use crate::file::write_whole;
 use crate::report::ReportError;
 
@@ -24,9 +25,18 @@ pub trait Figure {
     fn save(&self, path: &Path) -> Result<(), ReportError> {
         let image = self.draw()?;
         let mut png = std::io::Cursor::new(Vec::new());
-        image
-            .write_to(&mut png, ImageFormat::Png)
-            .map_err(|error| ReportError::Drawing(error.to_string()))?;
+        image.write_to(&mut png, ImageFormat::Png).map_err(drawing)?;
         write_whole(path, png.get_ref()).map_err(|source| ReportError::unwritable(path, source))
+    }
+}
+
+/// A figure of this crate.
+pub(super) trait Paint {
+    fn paint(&self) -> Result<Canvas, ReportError>;
+}
+
+impl<T: Paint> Figure for T {
+    fn draw(&self) -> Result<RgbImage, ReportError> {
+        Ok(self.paint()?.into_image())
     }
 }

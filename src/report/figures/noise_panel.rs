@@ -1,16 +1,14 @@
 //! The paper's Fig. 4: an image, the same image with noise, and both enlarged.
 
 use burn::tensor::Tensor;
-use image::{RgbImage, imageops};
+use image::imageops;
 
-use super::Figure;
-use super::canvas::{Align, Canvas, PALETTE, Rect, line_height};
-use super::picture::{fit, picture};
+use super::canvas::{Align, Canvas, MARGIN, PALETTE, Rect, TOP, line_height};
+use super::figure::Paint;
+use super::picture::{Tiles, alike, picture};
 use crate::report::ReportError;
 
-const MARGIN: i32 = 24;
-const TILE: i32 = 420;
-const GAP: i32 = 28;
+const TILES: Tiles = Tiles { side: 420, gap: 28 };
 const CAPTION: f64 = 20.0;
 
 /// The paper's Fig. 4: an image, the same image with noise, and a region of both enlarged.
@@ -51,64 +49,51 @@ impl NoisePanel {
             length > 0 && start.checked_add(length).is_some_and(|end| end <= whole)
         };
         if !inside(x, w, width) || !inside(y, h, height) {
-            return Err(ReportError::Figure {
-                input: "zoom",
-                expected: "a region inside the image: left, top, width, height",
-                found: format!("{region:?} of {width}x{height}"),
-            });
+            let found = format!("{region:?} of {width}x{height}");
+            let expected = "a region inside the image: left, top, width, height";
+            return Err(ReportError::refused("zoom", expected, found));
         }
         Ok(region.map(|v| v as u32))
     }
-
-    fn paint(&self) -> Result<Canvas, ReportError> {
-        if self.original.dims() != self.noisy.dims() {
-            return Err(ReportError::Figure {
-                input: "noisy image",
-                expected: "the original's shape",
-                found: format!("{:?} and {:?}", self.original.dims(), self.noisy.dims()),
-            });
-        }
-        let pictures = [picture(&self.original, "original image")?, picture(&self.noisy, "noisy image")?];
-        let [x, y, w, h] = self.region()?;
-        let wholes = pictures.each_ref().map(|p| fit(p, TILE as u32));
-        let zooms =
-            pictures.each_ref().map(|p| fit(&imageops::crop_imm(p, x, y, w, h).to_image(), TILE as u32));
-        let (whole, zoom) = (wholes[0].dimensions(), zooms[0].dimensions());
-
-        let line = line_height(CAPTION) + 14;
-        let top = MARGIN + 44;
-        let second = top + line + whole.1 as i32 + GAP;
-        let mut canvas = Canvas::new(2 * MARGIN + 2 * TILE + GAP, second + line + zoom.1 as i32 + MARGIN);
-        canvas.heading("Gaussian noise on a training image", MARGIN, self.synthetic)?;
-        let captions = ["original".to_string(), format!("with noise, {}", self.caption)];
-        for (column, caption) in captions.iter().enumerate() {
-            let left = MARGIN + column as i32 * (TILE + GAP);
-            canvas.text_within(caption, (left, top), TILE, CAPTION, Align::Left)?;
-            canvas.paste(&wholes[column], (left, top + line));
-            let scale = f64::from(whole.0) / f64::from(pictures[column].width());
-            let scaled = |v: u32| (f64::from(v) * scale).round() as i32;
-            let marked =
-                Rect::new(left + scaled(x), top + line + scaled(y), scaled(w).max(3), scaled(h).max(3));
-            canvas.outline(marked, PALETTE[4], 3)?;
-            let caption = format!("marked region, {w}x{h} pixels enlarged");
-            canvas.text_within(&caption, (left, second), TILE, CAPTION, Align::Left)?;
-            canvas.paste(&zooms[column], (left, second + line));
-            let frame = Rect::new(left, second + line, zoom.0 as i32, zoom.1 as i32);
-            canvas.outline(frame, PALETTE[4], 3)?;
-        }
-        Ok(canvas)
-    }
 }
 
-impl Figure for NoisePanel {
-    fn draw(&self) -> Result<RgbImage, ReportError> {
-        Ok(self.paint()?.into_image())
+impl Paint for NoisePanel {
+    fn paint(&self) -> Result<Canvas, ReportError> {
+        alike(&self.original, &self.noisy, "noisy image")?;
+        let pictures = [picture(&self.original, "original image")?, picture(&self.noisy, "noisy image")?];
+        let [x, y, w, h] = self.region()?;
+        let wholes = pictures.each_ref().map(|p| TILES.fit(p));
+        let zooms = pictures.each_ref().map(|p| TILES.fit(&imageops::crop_imm(p, x, y, w, h).to_image()));
+        let (whole, zoom) = (wholes[0].dimensions(), zooms[0].dimensions());
+        let scale = f64::from(whole.0) / f64::from(pictures[0].width());
+        let at = [x, y, w, h].map(|v| (f64::from(v) * scale).round() as i32);
+
+        let line = line_height(CAPTION) + 14;
+        let second = TOP + line + whole.1 as i32 + TILES.gap;
+        let mut canvas = Canvas::new(TILES.width(2), second + line + zoom.1 as i32 + MARGIN);
+        canvas.heading("Gaussian noise on a training image", self.synthetic)?;
+        let captions = ["original".to_string(), format!("with noise, {}", self.caption)];
+        let enlarged = format!("marked region, {w}x{h} pixels enlarged");
+        for (column, caption) in captions.iter().enumerate() {
+            let left = TILES.left(column);
+            let marked = Rect::new(left + at[0], TOP + line + at[1], at[2].max(3), at[3].max(3));
+            let frame = Rect::new(left, second + line, zoom.0 as i32, zoom.1 as i32);
+            for (text, top, tile, outlined) in
+                [(caption, TOP, &wholes[column], marked), (&enlarged, second, &zooms[column], frame)]
+            {
+                canvas.text_within(text, (left, top), TILES.side, CAPTION, Align::Left)?;
+                canvas.paste(tile, (left, top + line));
+                canvas.outline(outlined, PALETTE[4], 3)?;
+            }
+        }
+        Ok(canvas)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::figures::Figure;
     use burn::tensor::Device;
 
     fn image(height: usize, width: usize) -> Tensor<3> {

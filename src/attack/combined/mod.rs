@@ -1,0 +1,10 @@
+//! Attacks that are put together from others.
+
+mod auto_attack;
+mod ensemble;
+mod restarts;
+mod tries;
+
+pub use auto_attack::AutoAttack;
+pub use ensemble::Ensemble;
+pub use restarts::Restarts;

@@ -1,0 +1,27 @@
+//! What came out of an evaluation: rates with intervals, attack by attack, image by image.
+
+mod attack_result;
+mod check;
+mod evaluation_result;
+mod metrics;
+mod minimal;
+mod outcome;
+mod perturbation;
+mod pooled;
+mod under_attack;
+mod worst_case;
+
+pub use attack_result::AttackResult;
+pub(super) use attack_result::{Cost, Ran, readable};
+pub(super) use check::About;
+pub use check::{Check, Verdict};
+pub(super) use evaluation_result::Setting;
+pub use evaluation_result::{AttackTiming, CleanResult, EvaluationResult, Timing};
+pub(super) use metrics::share;
+pub use metrics::{ClassMetrics, Confusion, Judged, Metrics};
+pub use minimal::MinimalPerturbation;
+pub use outcome::{AttackRecord, AttackedImage, GradientState, ImageRecord, Outcome, Violations};
+pub use perturbation::{Perturbation, Summary};
+pub use pooled::pooled;
+pub use under_attack::{Detail, Flip, Slide, UnderAttack};
+pub use worst_case::WorstCase;

@@ -1,0 +1,178 @@
+//! What is finished, on disk: a kill loses the step that it interrupts and nothing else.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::evaluate::EvaluationError;
+use crate::evaluate::result::{AttackRecord, Cost, GradientState, Outcome};
+use crate::file::write_whole;
+
+const SETTINGS: &str = "settings.json";
+/// Of what the files hold; another one is refused.
+const FORMAT: u32 = 2;
+
+/// One image without attack.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Clean {
+    pub(crate) outcome: Outcome,
+    pub(crate) eight_bit: Outcome,
+    pub(crate) gradient: GradientState,
+}
+
+impl Clean {
+    /// What an attack that does not run leaves.
+    pub(crate) fn untouched(&self) -> AttackRecord {
+        AttackRecord::untouched(self.outcome, self.eight_bit)
+    }
+}
+
+/// A finished step: some images without attack, or under one attack at some of its budgets.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Chunk {
+    pub(crate) run: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) clean: Vec<(usize, Clean)>,
+    /// Position of the budget, position of the image, what became of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) records: Vec<(usize, usize, AttackRecord)>,
+    pub(crate) cost: Cost,
+}
+
+/// Everything that is finished.
+#[derive(Default)]
+pub(crate) struct Journal {
+    folder: Option<PathBuf>,
+    /// The number of the next file.
+    next: usize,
+    clean: BTreeMap<usize, Clean>,
+    runs: BTreeMap<String, Run>,
+}
+
+#[derive(Default)]
+struct Run {
+    records: BTreeMap<(usize, usize), AttackRecord>,
+    cost: Cost,
+}
+
+impl Chunk {
+    /// Nothing finished yet of this run.
+    pub(crate) fn of(run: &str) -> Self {
+        Self { run: run.into(), ..Self::default() }
+    }
+
+    /// Adds what became of the images at these positions with the budget at `place`.
+    pub(crate) fn put(&mut self, place: usize, positions: &[usize], records: Vec<AttackRecord>) {
+        self.records.extend(positions.iter().zip(records).map(|(&p, record)| (place, p, record)));
+    }
+}
+
+impl Journal {
+    /// Goes on with what the folder holds. It is created if it is missing, and refused if it holds the work of other
+    /// `settings`, which are told apart in this order, or of another format.
+    pub(crate) fn open(folder: &Path, settings: Vec<(&'static str, Value)>) -> Result<Self, EvaluationError> {
+        let mut journal = Self { folder: Some(folder.into()), ..Self::default() };
+        let path = folder.join(SETTINGS);
+        let files = files_beside(&path, folder)?;
+        let always = [("format", FORMAT.into()), ("version", env!("CARGO_PKG_VERSION").into())];
+        let settings: Vec<(&str, Value)> = always.into_iter().chain(settings).collect();
+        let wanted: Value = settings.iter().map(|(what, value)| (what.to_string(), value.clone())).collect();
+        let text = serde_json::to_vec_pretty(&wanted).expect("JSON serialises");
+        if !path.exists() {
+            // Work of unknown settings would be taken for this one's at the next start.
+            if !files.is_empty() {
+                return Err(state(&path, "the settings of the other files in the folder", "none"));
+            }
+            write_whole(&path, &text).map_err(|error| state(&path, "a writable file", error))?;
+            return Ok(journal);
+        }
+        // Read back as the file is, so that numbers compare as written.
+        let wanted: Value = serde_json::from_slice(&text).expect("written above");
+        let found: Value = read(&path)?;
+        for (what, _) in &settings {
+            if let Some((place, found, wanted)) = difference("", &found[what], &wanted[what]) {
+                let at = if place.is_empty() { place } else { format!("at {place} ") };
+                let expected = format!("the same {what} as in the unfinished evaluation, {at}{found}");
+                return Err(state(&path, expected, wanted));
+            }
+        }
+        for file in &files {
+            let number = file.file_stem().and_then(|stem| stem.to_str()?.parse::<usize>().ok());
+            journal.next = journal.next.max(number.map_or(0, |number| number + 1));
+            journal.take_in(read(file)?);
+        }
+        Ok(journal)
+    }
+
+    /// Adds a finished step, on disk first.
+    pub(crate) fn add(&mut self, chunk: Chunk) -> Result<(), EvaluationError> {
+        if let Some(folder) = &self.folder {
+            let path = folder.join(format!("{:06}.json", self.next));
+            let text = serde_json::to_vec(&chunk).expect("plain data serialises");
+            write_whole(&path, &text).map_err(|error| state(&path, "a writable file", error))?;
+            self.next += 1;
+        }
+        self.take_in(chunk);
+        Ok(())
+    }
+
+    fn take_in(&mut self, chunk: Chunk) {
+        self.clean.extend(chunk.clean);
+        let run = self.runs.entry(chunk.run).or_default();
+        run.cost += chunk.cost;
+        let records = chunk.records.into_iter();
+        run.records.extend(records.map(|(budget, image, record)| ((budget, image), record)));
+    }
+
+    pub(crate) fn clean(&self, image: usize) -> Option<&Clean> {
+        self.clean.get(&image)
+    }
+
+    pub(crate) fn record(&self, run: &str, budget: usize, image: usize) -> Option<&AttackRecord> {
+        self.runs.get(run)?.records.get(&(budget, image))
+    }
+
+    pub(crate) fn cost(&self, run: &str) -> Cost {
+        self.runs.get(run).map_or_else(Cost::default, |run| run.cost)
+    }
+}
+
+/// The other JSON files in the folder, by name; a folder that is missing has none.
+fn files_beside(path: &Path, folder: &Path) -> Result<Vec<PathBuf>, EvaluationError> {
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(state(folder, "a readable folder", error)),
+    };
+    let mut files: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    files.retain(|file| file.extension().is_some_and(|e| e == "json") && *file != path);
+    files.sort();
+    Ok(files)
+}
+
+/// Where two values differ first, and what they are there; what is not there at all is `none`.
+fn difference(place: &str, found: &Value, wanted: &Value) -> Option<(String, String, String)> {
+    let shown = |value: &Value| if value.is_null() { "none".into() } else { value.to_string() };
+    match (found, wanted) {
+        _ if found == wanted => None,
+        (Value::Object(a), Value::Object(b)) if a.keys().eq(b.keys()) => {
+            a.iter().find_map(|(key, value)| difference(&format!("{place}.{key}"), value, &b[key]))
+        }
+        (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
+            let mut pairs = a.iter().zip(b).enumerate();
+            pairs.find_map(|(i, (a, b))| difference(&format!("{place}[{i}]"), a, b))
+        }
+        _ => Some((place.trim_start_matches('.').into(), shown(found), shown(wanted))),
+    }
+}
+
+fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, EvaluationError> {
+    let bytes = std::fs::read(path).map_err(|error| state(path, "a readable file", error))?;
+    serde_json::from_slice(&bytes).map_err(|error| state(path, "a file of an unfinished evaluation", error))
+}
+
+fn state(path: &Path, expected: impl Into<String>, found: impl ToString) -> EvaluationError {
+    EvaluationError::State { path: path.into(), expected: expected.into(), found: found.to_string() }
+}

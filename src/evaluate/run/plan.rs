@@ -1,0 +1,117 @@
+//! Which attack runs with which budgets, checked before any work.
+
+use serde_json::{Value, json};
+
+use crate::attack::{Attack, Goals, Profile};
+use crate::classifier::Frozen;
+use crate::data::{LabeledImages, check_labels};
+use crate::evaluate::EvaluationError;
+use crate::parameter::{self, Parameter};
+use crate::pixels::Budget;
+
+/// Every attack with its budgets.
+pub(crate) struct Plan<'e> {
+    pub(crate) attacks: Vec<Planned<'e>>,
+}
+
+/// An attack with its budgets, rising.
+#[derive(Clone)]
+pub(crate) struct Planned<'e> {
+    pub(crate) attack: &'e dyn Attack,
+    pub(crate) profile: Profile,
+    /// The attack's name, told apart from the others'.
+    pub(crate) label: String,
+    /// Its name in the journal.
+    pub(crate) run: String,
+    pub(crate) budgets: Vec<Budget>,
+}
+
+impl<'e> Plan<'e> {
+    /// The attacks with those of the given budgets that are in their norm, or else with their own.
+    pub(crate) fn new(attacks: &'e [Box<dyn Attack>], given: &[Budget]) -> Result<Self, EvaluationError> {
+        parameter::check(given.iter().map(|budget| budget.parameter("budget")))?;
+        let profiles: Vec<Profile> = attacks.iter().map(|attack| attack.profile()).collect();
+        let used =
+            |budget: &Budget| profiles.is_empty() || profiles.iter().any(|p| p.norm() == budget.norm());
+        let in_a_norm =
+            |budget: &Budget| Parameter::new("budget", "one in an attack's norm", used(budget), budget);
+        parameter::check(given.iter().map(in_a_norm))?;
+        let labels = labels(&profiles);
+        let planned = attacks.iter().zip(profiles).zip(labels).enumerate();
+        let planned = planned.map(|(position, ((attack, profile), label))| {
+            let (away, towards) = ("an attack away from the true class", "one towards a target");
+            Parameter::new(label.clone(), away, profile.goals != Goals::Targeted, towards).check()?;
+            let of_norm = given.iter().copied().filter(|budget| budget.norm() == profile.norm());
+            let mut budgets: Vec<Budget> = of_norm.collect();
+            if budgets.is_empty() {
+                budgets.extend(profile.budget());
+            }
+            for budget in &mut budgets {
+                budget.parameter("budget").check()?;
+                *budget = budget.rounded();
+            }
+            budgets.sort_by(Budget::total_cmp);
+            budgets.dedup();
+            let run = format!("attack {position}");
+            Ok(Planned { attack: attack.as_ref(), profile, label, run, budgets })
+        });
+        Ok(Self { attacks: planned.collect::<Result<_, EvaluationError>>()? })
+    }
+
+    /// Whether any attack may change an image.
+    pub(crate) fn moves(&self) -> bool {
+        self.attacks.iter().any(|p| p.searches() || p.budgets.iter().any(|budget| !budget.is_zero()))
+    }
+
+    /// How often every image passes, attacked or not.
+    pub(crate) fn passes(&self) -> usize {
+        1 + self.attacks.iter().map(|planned| planned.jobs().len()).sum::<usize>()
+    }
+
+    /// What tells this plan from others.
+    pub(crate) fn settings(&self) -> Value {
+        self.attacks.iter().map(|p| json!({ "attack": p.attack, "budgets": p.budgets })).collect()
+    }
+}
+
+impl Planned<'_> {
+    /// Whether it looks for the smallest perturbation: run once, and judged with every budget.
+    pub(crate) fn searches(&self) -> bool {
+        self.profile.budget().is_none()
+    }
+
+    /// The budgets to run with, one after another; a search runs once, without one.
+    pub(crate) fn jobs(&self) -> Vec<Option<Budget>> {
+        if self.searches() { vec![None] } else { self.budgets.iter().copied().map(Some).collect() }
+    }
+}
+
+/// Checks images against the classifiers that are to see them.
+pub(crate) fn check_data<'f>(
+    data: &dyn LabeledImages,
+    victims: impl IntoIterator<Item = &'f Frozen>,
+) -> Result<(), EvaluationError> {
+    if data.is_empty() {
+        return Err(EvaluationError::Empty);
+    }
+    let expected = data.classes().len();
+    if let Some(victim) = victims.into_iter().find(|victim| victim.num_classes() != expected) {
+        return Err(EvaluationError::Classes { expected, found: victim.num_classes() });
+    }
+    Ok(check_labels((0..data.len()).map(|p| data.label(p)), expected)?)
+}
+
+/// Names that tell the attacks apart: with the norm if there are several, numbered if two are still the same.
+fn labels(profiles: &[Profile]) -> Vec<String> {
+    let one_norm = profiles.windows(2).all(|pair| pair[0].norm() == pair[1].norm());
+    let name = |profile: &Profile| match one_norm {
+        true => profile.name.clone(),
+        false => format!("{} {}", profile.name, profile.norm()),
+    };
+    let names: Vec<String> = profiles.iter().map(name).collect();
+    let told_apart = |(i, name): (usize, &String)| match names[..i].iter().filter(|n| *n == name).count() {
+        0 => name.clone(),
+        before => format!("{name} ({})", before + 1),
+    };
+    names.iter().enumerate().map(told_apart).collect()
+}
