@@ -1,0 +1,189 @@
+//! What every attack says of itself, held against what it does, what it checks and what its documentation
+//! says.
+
+mod victim;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use histoguard::attack::{Aim, Goals, Task};
+use histoguard::prelude::*;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use victim::labels;
+
+const IMAGES: usize = 4;
+
+fn images() -> Tensor<4> {
+    victim::images(4).narrow(0, 0, IMAGES)
+}
+
+/// A quick attack with its source, and how its settings are read back if they can be.
+struct Case {
+    attack: Box<dyn Attack>,
+    again: Option<fn(Value) -> Value>,
+    source: &'static str,
+}
+
+fn case<A: Attack + DeserializeOwned + 'static>(attack: A, source: &'static str) -> Case {
+    let again = |settings| serde_json::from_value::<A>(settings).expect("readable settings").settings();
+    Case { attack: Box::new(attack), again: Some(again), source }
+}
+
+/// One put together from others, whose parameters are documented with those.
+fn combined(attack: impl Attack + 'static) -> Case {
+    Case { attack: Box::new(attack), again: None, source: "" }
+}
+
+macro_rules! source {
+    ($path:literal) => {
+        include_str!(concat!("../src/attack/", $path, ".rs"))
+    };
+}
+
+fn cases() -> Vec<Case> {
+    let budget = Budget::pixels(6.0);
+    let hop = HopSkipJump::new().with_steps(3).with_initial_evaluations(10).with_max_evaluations(15);
+    let (mi, apgd) = (MiFgsm::new(budget).with_steps(3), Apgd::new(budget).with_steps(5));
+    let noise = RandomNoise::uniform(Epsilon::pixels(6.0));
+    vec![
+        case(Fgsm::new(budget), source!("bounded/fgsm")),
+        case(Bim::new(budget).with_steps(3), source!("bounded/bim")),
+        case(Pgd::new(budget).with_steps(3), source!("bounded/pgd")),
+        case(Pgd::new(Budget::l2(0.3)).with_steps(3).with_restarts(3), source!("bounded/pgd")),
+        case(RFgsm::new(budget).with_steps(2), source!("bounded/rfgsm")),
+        case(mi, source!("bounded/mi_fgsm/attack")),
+        case(
+            mi.with_nesterov(true)
+                .with_scale_invariance(2)
+                .with_translation_invariance(Some(5))
+                .with_input_diversity(Some(InputDiversity { probability: 0.5, resize_rate: 0.8 }))
+                .with_variance_tuning(Some(VarianceTuning { neighbours: 2, beta: 1.5 })),
+            source!("bounded/mi_fgsm/attack"),
+        ),
+        case(apgd, source!("bounded/apgd/attack")),
+        case(apgd.with_loss(ApgdLoss::Dlr).with_best_loss(true), source!("bounded/apgd/attack")),
+        case(
+            apgd.with_loss(ApgdLoss::TargetedDlr { targets: 2 }).with_restarts(2),
+            source!("bounded/apgd/attack"),
+        ),
+        case(
+            Apgd::new(Budget::l1(6.0)).with_steps(8).with_multi_epsilon(true),
+            source!("bounded/apgd/attack"),
+        ),
+        case(noise, source!("bounded/random_noise")),
+        case(RandomNoise::gaussian(0.5).with_repeats(3), source!("bounded/random_noise")),
+        case(RandomNoise::salt_and_pepper(30), source!("bounded/random_noise")),
+        combined(Restarts::new(noise, 3)),
+        combined(Restarts::new(Fab::new(Norm::Linf).with_steps(2), 2)),
+        combined(Transfer::new(Bim::new(budget), "twin", victim::victim(4))),
+        combined(Ensemble::new(vec![Box::new(mi), Box::new(apgd.with_loss(ApgdLoss::Dlr))]).unwrap()),
+        case(AutoAttack::standard(Budget::pixels(24.0)), ""),
+        case(Fab::new(Norm::Linf).with_steps(3), source!("minimal/fab/attack")),
+        case(
+            Fab::new(Norm::L2).with_steps(3).with_restarts(2).with_targets(Some(2)),
+            source!("minimal/fab/attack"),
+        ),
+        case(Square::new(budget).with_queries(20).with_restarts(2), source!("black_box/square/attack")),
+        case(hop.clone(), source!("black_box/hopskipjump/attack")),
+        case(hop.with_queries(Some(200)).with_norm(Norm::Linf), source!("black_box/hopskipjump/attack")),
+    ]
+}
+
+/// The goals that an attack takes.
+fn goals(goals: Goals) -> Vec<Goal> {
+    let labels = &labels(4)[..IMAGES];
+    let next: Vec<usize> = labels.iter().map(|label| (label + 1) % 4).collect();
+    let (away, towards) = (Goal::untargeted(labels), Goal::targeted(next));
+    match goals {
+        Goals::Any => vec![away, towards],
+        Goals::Untargeted => vec![away],
+        Goals::Targeted => vec![towards],
+    }
+}
+
+#[test]
+fn queries_and_steps_are_at_most_what_the_profile_says() {
+    for Case { attack, .. } in cases() {
+        let profile = attack.profile();
+        for goal in goals(profile.goals) {
+            let victim = victim::victim(4);
+            let reported = Arc::new(AtomicUsize::new(0));
+            let (counter, total) = (Arc::clone(&reported), profile.steps);
+            victim.watch().on_step(move |step| {
+                counter.fetch_add(1, Ordering::Relaxed);
+                assert!(total.is_none() || step.done < step.total, "{step:?}");
+            });
+            attack.perturb(&victim, images(), &goal).unwrap();
+            let (found, steps) = (victim.watch().queries(), reported.load(Ordering::Relaxed));
+            let shown = format!("{attack:?}: {found:?}, {steps} steps");
+            if let Some(most) = profile.queries {
+                assert!(
+                    found.forwards <= most.forwards * IMAGES as u64,
+                    "{shown}, at most {most:?} an image"
+                );
+                assert!(
+                    found.gradients <= most.gradients * IMAGES as u64,
+                    "{shown}, at most {most:?} an image"
+                );
+            }
+            assert!(steps > 0 && profile.steps.is_none_or(|most| steps <= most), "{shown}");
+        }
+    }
+}
+
+#[test]
+fn settings_are_read_back() {
+    for Case { attack, again, .. } in cases() {
+        let settings = attack.settings();
+        if let Some(again) = again {
+            assert_eq!(again(settings.clone()), settings, "{attack:?}");
+        }
+        assert_eq!(
+            serde_json::to_value(&*attack).unwrap(),
+            serde_json::json!({ "attack": attack.profile().name, "settings": settings })
+        );
+    }
+}
+
+/// Name and range of each row of the table of parameters in a type's documentation.
+fn table(source: &str) -> Vec<(String, String)> {
+    let lines = source.lines().skip_while(|line| *line != "/// | parameter | default | range |");
+    let rows = lines.map_while(|line| line.strip_prefix("/// |")?.strip_suffix('|'));
+    let row = |row: &str| {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        assert_eq!(cells.len(), 3, "{row}");
+        (cells[0].to_string(), cells[2].replace('\\', ""))
+    };
+    rows.map(row).collect()
+}
+
+#[test]
+fn documented_ranges_are_the_ones_that_are_checked() {
+    let victim = victim::victim(4);
+    for Case { attack, source, .. } in cases().into_iter().filter(|case| !case.source.is_empty()) {
+        let (profile, rows) = (attack.profile(), table(source));
+        let task = Task::new(&victim, images(), &goals(profile.goals)[0], profile.clone()).unwrap();
+        let bound = match profile.aim {
+            Aim::Within(_) => ("budget", "a finite number of at least 0"),
+            Aim::Smallest { .. } => ("limit", "a budget in the attack's norm"),
+        };
+        let parameters = attack.parameters(&task);
+        let checked = parameters.iter().map(|parameter| (parameter.name(), parameter.range()));
+        for (name, range) in checked.chain([bound]) {
+            let documented = rows.iter().any(|row| row.0.starts_with(name) && row.1.contains(range));
+            assert!(documented, "{}: no row `| {name} | .. | {range} |`", profile.name);
+        }
+    }
+}
+
+#[test]
+fn another_budget_is_the_profiles() {
+    for Case { attack, .. } in cases() {
+        let profile = attack.profile();
+        let budget = Budget::new(profile.norm(), Epsilon::unit(3.0));
+        let other = attack.at(budget).profile();
+        assert_eq!((&other.name, other.budget()), (&profile.name, Some(budget)));
+        assert_eq!((other.goals, other.access), (profile.goals, profile.access));
+    }
+}
