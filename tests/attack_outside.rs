@@ -14,9 +14,9 @@ use histoguard::evaluate::{Evaluation, EvaluationError, EvaluationResult, Propor
 use histoguard::parameter::Parameter;
 use histoguard::pixels::uniform_in_ball;
 use histoguard::prelude::*;
-use histoguard::random::Purpose;
+use histoguard::random::{Purpose, RngExt};
 use histoguard::rows::{factors, values};
-use rand::RngExt;
+
 use small::{Plain, bright, hits, linf, worst};
 
 /// What the starts of [`RandomSigns`] are drawn for.
@@ -389,4 +389,61 @@ fn restarts_and_ensembles_are_the_same_however_they_run_and_go_on() {
     }
     the_same_however_it_runs(wrapped);
     the_same_after_interruptions(wrapped);
+}
+
+/// Returns what attacks must not.
+#[derive(Clone, Copy, Debug, serde::Serialize)]
+enum Breach {
+    NotANumber,
+    TooFar,
+    AnotherShape,
+}
+
+impl Attack for Breach {
+    fn profile(&self) -> Profile {
+        Profile::within("Breach", linf(0.1), Access::Nothing, None, None)
+    }
+
+    fn parameters(&self, _: &Task<'_>) -> Vec<Parameter> {
+        Vec::new()
+    }
+
+    fn at(&self, _: Budget) -> Box<dyn Attack> {
+        Box::new(*self)
+    }
+
+    fn craft(&self, task: Task<'_>) -> Result<Tensor<4>, AttackError> {
+        Ok(match self {
+            Self::NotANumber => task.images() * f32::NAN,
+            Self::TooFar => task.images() - 0.25,
+            Self::AnotherShape => Tensor::cat(vec![task.images(); 2], 0),
+        })
+    }
+}
+
+#[test]
+fn a_broken_contract_never_passes_for_the_worst_case() {
+    let victim = bright();
+    let images = Tensor::full([3, 1, 2, 2], 0.75, &Device::default());
+    let goal = Goal::untargeted(victim.predict(images.clone()));
+    for (breach, found) in [
+        (Breach::NotANumber, "NaN or infinite pixels"),
+        (Breach::TooFar, "a change of 0.25"),
+        (Breach::AnotherShape, "[6, 1, 2, 2]"),
+    ] {
+        let beside = Ensemble::new(vec![Box::new(breach), Box::new(RandomSigns::new(linf(0.1)))]).unwrap();
+        for attack in [Box::new(beside) as Box<dyn Attack>, Box::new(Restarts::new(breach, 2))] {
+            let error = attack.perturb(&victim, images.clone(), &goal).unwrap_err().to_string();
+            let expected = format!("Breach: expected finite images [3, 1, 2, 2] within Linf {}", 0.1 * 255.0);
+            assert!(error.starts_with(&expected) && error.ends_with(found), "{error}");
+        }
+    }
+}
+
+#[test]
+fn a_budget_that_no_attack_would_use_is_refused() {
+    let victim = bright();
+    let evaluation = Evaluation::new(&victim).attack(RandomSigns::new(linf(0.1))).budgets([Budget::l2(0.5)]);
+    let error = evaluation.run(&Plain::eight()).unwrap_err().to_string();
+    assert_eq!(error, "budget: expected one in an attack's norm, found L2 0.5");
 }
