@@ -105,7 +105,7 @@ fn train(options: &Options) -> Result<(), Failure> {
         .interrupter(interrupter)
         .label("train");
     if let Some(sigma) = options.sigma {
-        trainer = trainer.transform(GaussianNoise::new(sigma).with_seed(options.seed));
+        trainer = trainer.objective(GaussianNoise::new(sigma).with_seed(options.seed));
     }
     let trained = trainer.fit(model, &training, &validation).map_err(|error| match error {
         TrainError::Interrupted { .. } => interrupt::interrupted(format!("{error} (--resume)")),

@@ -69,7 +69,7 @@ pub mod prelude {
     pub use crate::data::{
         Batch, BreakHis, FolderSet, ImageSet, LabeledImages, Prepared, Split, SyntheticTissue, TensorSet,
     };
-    pub use crate::defense::{GaussianNoise, TrainTransform};
+    pub use crate::defense::{GaussianNoise, Objective};
     pub use crate::evaluate::{Evaluation, EvaluationResult, Run, TransferMatrix, Transferability, Verdict};
     pub use crate::model::{DenseNet, DenseNetConfig, FineTune as _, Normalized, Trainable};
     pub use crate::pixels::{Budget, Epsilon, Norm, Normalization};

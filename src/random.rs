@@ -27,6 +27,7 @@ impl Purpose {
     pub(crate) const HOP_SKIP_JUMP: Self = Self(14);
     pub(crate) const FAB: Self = Self(15);
     pub(crate) const BOOTSTRAP: Self = Self(16);
+    pub(crate) const OBJECTIVE: Self = Self(17);
 
     /// The purpose with this name, apart from all others and from this crate's own.
     ///

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use burn::module::Module;
 use burn::train::Interrupter;
 use histoguard::data::{Batch, FileImage, ImageSet, MemoryImage, Sample, Split};
-use histoguard::defense::{DefenseError, GaussianNoise, TrainTransform};
+use histoguard::defense::{DefenseError, GaussianNoise, Loss, Step, Trainee};
+use histoguard::parameter::Parameter;
 use histoguard::prelude::*;
 use histoguard::train::{Schedule, TrainError, Trained, Trainer, TrainingConfig};
 use image::{Rgb, RgbImage};
@@ -51,7 +52,7 @@ fn fit(trainer: Trainer) -> Result<Trained<Model>, TrainError> {
 }
 
 fn trainer(epochs: usize, directory: &Path) -> Trainer {
-    Trainer::new(config(epochs)).transform(GaussianNoise::new(0.05)).directory(directory)
+    Trainer::new(config(epochs)).objective(GaussianNoise::new(0.05)).directory(directory)
 }
 
 /// Every weight and running statistic.
@@ -69,47 +70,47 @@ fn checkpoints(directory: &Path) -> Vec<String> {
     names
 }
 
-/// Stops the run at one batch of one epoch, as Ctrl-C would.
-#[derive(Debug)]
+/// Gaussian noise that stops the run at one batch of one epoch, as Ctrl-C would.
+#[derive(serde::Serialize)]
 struct StopAt {
+    noise: GaussianNoise,
+    #[serde(skip)]
     epoch: usize,
-    interrupter: Handle,
+    #[serde(skip)]
+    interrupter: Interrupter,
 }
 
-#[derive(Clone)]
-struct Handle(Interrupter);
-
-impl std::fmt::Debug for Handle {
+impl std::fmt::Debug for StopAt {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Handle")
+        write!(f, "{:?}, stopped in epoch {}", self.noise, self.epoch)
     }
 }
 
-impl TrainTransform for StopAt {
+impl Objective for StopAt {
     fn name(&self) -> &'static str {
         "stop"
     }
 
-    fn check(&self) -> Result<(), DefenseError> {
-        Ok(())
+    fn parameters(&self) -> Vec<Parameter> {
+        self.noise.parameters()
     }
 
-    fn describe(&self) -> serde_json::Value {
-        serde_json::Value::Null
-    }
-
-    fn apply(&self, _: &dyn Classifier, batch: Batch) -> Result<Batch, DefenseError> {
-        if batch.epoch == self.epoch {
-            self.interrupter.0.stop(None);
+    fn craft(&self, step: &Step<'_>) -> Result<Tensor<4>, DefenseError> {
+        if step.batch().epoch == self.epoch {
+            self.interrupter.stop(None);
         }
-        Ok(batch)
+        self.noise.craft(step)
+    }
+
+    fn loss(&self, network: &dyn Trainee, batch: &Batch, crafted: Tensor<4>) -> Loss {
+        self.noise.loss(network, batch, crafted)
     }
 }
 
 fn stopping(trainer: Trainer, epoch: usize) -> Trainer {
     let interrupter = Interrupter::new();
-    let stop = StopAt { epoch, interrupter: Handle(interrupter.clone()) };
-    trainer.transform(stop).interrupter(interrupter)
+    let stop = StopAt { noise: GaussianNoise::new(0.05), epoch, interrupter: interrupter.clone() };
+    trainer.objective(stop).interrupter(interrupter)
 }
 
 #[test]
@@ -222,9 +223,10 @@ fn an_unfinished_run_is_never_overwritten() {
     assert_eq!(before, checkpoints(folder.path()));
 
     let error =
-        fit(Trainer::new(config(5)).transform(GaussianNoise::new(0.2)).directory(folder.path()).resume(true));
+        fit(Trainer::new(config(5)).objective(GaussianNoise::new(0.2)).directory(folder.path()).resume(true));
     let error = error.unwrap_err();
-    let named = matches!(&error, TrainError::OtherSettings { setting, .. } if setting == "transforms");
+    let named =
+        matches!(&error, TrainError::OtherSettings { setting, .. } if setting == "objective.objective");
     assert!(named, "{error}");
     assert_eq!(before, checkpoints(folder.path()));
 }
@@ -236,7 +238,7 @@ fn bad_settings_are_refused_before_anything_is_written() {
     let bad = TrainingConfig { learning_rate: -1.0, ..config(2) };
     let error = fit(Trainer::new(bad).directory(&directory)).unwrap_err();
     assert!(matches!(&error, TrainError::Parameter(error) if error.parameter == "learning_rate"), "{error}");
-    let error = fit(trainer(2, &directory).transform(GaussianNoise::new(f64::NAN))).unwrap_err();
+    let error = fit(trainer(2, &directory).objective(GaussianNoise::new(f64::NAN))).unwrap_err();
     assert!(matches!(error, TrainError::Defense(_)), "{error}");
     assert!(!directory.exists());
 }

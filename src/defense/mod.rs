@@ -1,7 +1,7 @@
-//! Defenses: transformations of the training images.
+//! Defenses: what a training step minimises.
 
-mod noise;
-mod transform;
+mod error;
+mod objective;
 
-pub use noise::GaussianNoise;
-pub use transform::{DefenseError, TrainTransform};
+pub use error::DefenseError;
+pub use objective::{CrossEntropy, GaussianNoise, Loss, Objective, Step, Trainee, Weight, cross_entropy};

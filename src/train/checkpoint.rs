@@ -213,6 +213,9 @@ impl CheckpointingStrategy for LastAndBest {
             self.shared.fail(error);
             return Vec::new();
         }
+        if state.history.overfitting().is_some() {
+            self.shared.interrupter.stop(Some("catastrophic overfitting"));
+        }
         // The best of the epochs before stays one epoch longer: if this epoch is cut off, it is the best again.
         let before = state.history.best_until(epoch - 1).map(|record| record.epoch);
         let best = state.history.best().map(|record| record.epoch);

@@ -2,21 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::TrainError;
+use super::{Optimizer, Schedule, TrainError};
 use crate::data::{Augmentation, Prepared};
 use crate::parameter::{self, Parameter};
-
-/// How the learning rate goes on after the first step.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Schedule {
-    /// The same in every step, as in the paper.
-    #[default]
-    Constant,
-    /// Down to zero over all epochs along half a cosine (Loshchilov & Hutter, ICLR 2017), which spares short
-    /// runs the ups and downs of a last epoch at full rate.
-    Cosine,
-}
 
 /// The settings of a training run; all of them are in the report.
 ///
@@ -24,11 +12,11 @@ pub enum Schedule {
 /// | --- | --- | --- |
 /// | epochs | 400 | at least 1 |
 /// | batch_size | 32 | at least 1 |
-/// | learning_rate | 0.001 | finite, above 0; at most 1 with the cosine |
+/// | learning_rate | 0.001 | finite, above 0; at most 1 unless the schedule is constant |
 /// | image_size | 224 | 29, what a DenseNet needs, to 4096 |
 /// | augmentation | left open; random resized crops and flips | see [`Augmentation`] |
-/// | schedule | constant | constant, cosine |
-/// | beta_1, beta_2, epsilon | 0.9, 0.999, 1e-8, PyTorch's Adam | \[0,1), \[0,1), above 0 |
+/// | schedule | constant | see [`Schedule`] |
+/// | optimizer | Adam | see [`Optimizer`] |
 /// | cache_bytes | 2 GiB of decoded images | any |
 ///
 /// ```
@@ -43,16 +31,12 @@ pub struct TrainingConfig {
     pub epochs: usize,
     /// Images a step; a last batch that is smaller is dropped when there is a full one.
     pub batch_size: usize,
-    /// Adam's step size.
+    /// The length of a step.
     pub learning_rate: f64,
-    /// How the step size goes on.
+    /// How it goes on.
     pub schedule: Schedule,
-    /// Adam's decay of the gradient's mean.
-    pub beta_1: f64,
-    /// Adam's decay of the gradient's mean square.
-    pub beta_2: f64,
-    /// Adam's guard against division by zero.
-    pub epsilon: f64,
+    /// How weights follow their gradients.
+    pub optimizer: Optimizer,
     /// Side of the square images, in pixels.
     pub image_size: usize,
     /// Augmentation of the training images; none if `None`.
@@ -71,9 +55,7 @@ impl TrainingConfig {
             batch_size: 32,
             learning_rate: 1e-3,
             schedule: Schedule::Constant,
-            beta_1: 0.9,
-            beta_2: 0.999,
-            epsilon: 1e-8,
+            optimizer: Optimizer::ADAM,
             image_size: 224,
             augmentation: Some(Augmentation::paper()),
             seed: 0,
@@ -87,23 +69,11 @@ impl TrainingConfig {
     ///
     /// [`TrainError::Parameter`] naming the first one, [`TrainError::Data`] for one of the augmentation.
     pub fn check(&self) -> Result<(), TrainError> {
-        let decay =
-            |name, beta: f64| Parameter::new(name, "a number in [0,1)", (0.0..1.0).contains(&beta), beta);
-        let most = if self.schedule == Schedule::Cosine { 1.0 } else { f64::INFINITY };
         let sizes = 29..=Prepared::MAX_IMAGE_SIZE;
         parameter::check([
             Parameter::at_least("epochs", self.epochs, 1),
             Parameter::at_least("batch_size", self.batch_size, 1),
             Parameter::above_zero("learning_rate", self.learning_rate),
-            Parameter::new(
-                "learning_rate",
-                "at most 1 with the cosine schedule",
-                self.learning_rate <= most,
-                self.learning_rate,
-            ),
-            decay("beta_1", self.beta_1),
-            decay("beta_2", self.beta_2),
-            Parameter::above_zero("epsilon", self.epsilon),
             Parameter::new(
                 "image_size",
                 "29 to 4096 pixels",
@@ -111,6 +81,8 @@ impl TrainingConfig {
                 self.image_size,
             ),
         ])?;
+        parameter::check(self.schedule.parameters(self.learning_rate))?;
+        parameter::check(self.optimizer.parameters())?;
         Ok(self.augmentation.map_or(Ok(()), |augmentation| augmentation.validate())?)
     }
 }
@@ -123,6 +95,11 @@ mod tests {
     fn documented_ranges_are_the_checked_ones() {
         let paper = TrainingConfig::paper();
         assert!(paper.check().is_ok());
+        let with = |optimizer| TrainingConfig { optimizer, ..paper.clone() };
+        let adam =
+            |beta_1, beta_2, epsilon| with(Optimizer::Adam { beta_1, beta_2, epsilon, weight_decay: 0.0 });
+        let sgd =
+            |momentum, nesterov, weight_decay| with(Optimizer::Sgd { momentum, nesterov, weight_decay });
         let bad = [
             ("epochs", TrainingConfig { epochs: 0, ..paper.clone() }),
             ("batch_size", TrainingConfig { batch_size: 0, ..paper.clone() }),
@@ -132,9 +109,12 @@ mod tests {
                 "learning_rate",
                 TrainingConfig { learning_rate: 1.1, schedule: Schedule::Cosine, ..paper.clone() },
             ),
-            ("beta_1", TrainingConfig { beta_1: 1.0, ..paper.clone() }),
-            ("beta_2", TrainingConfig { beta_2: -0.1, ..paper.clone() }),
-            ("epsilon", TrainingConfig { epsilon: 0.0, ..paper.clone() }),
+            ("beta_1", adam(1.0, 0.999, 1e-8)),
+            ("beta_2", adam(0.9, -0.1, 1e-8)),
+            ("epsilon", adam(0.9, 0.999, 0.0)),
+            ("momentum", sgd(1.0, false, 0.0)),
+            ("nesterov", sgd(0.0, true, 0.0)),
+            ("weight_decay", sgd(0.9, true, -1e-4)),
             ("image_size", TrainingConfig { image_size: 28, ..paper.clone() }),
         ];
         for (name, config) in bad {
@@ -144,6 +124,6 @@ mod tests {
                 "{name}: {error}"
             );
         }
-        assert!(TrainingConfig { image_size: 29, beta_1: 0.0, ..paper }.check().is_ok());
+        assert!(TrainingConfig { image_size: 29, ..adam(0.0, 0.0, 1e-8) }.check().is_ok());
     }
 }

@@ -4,20 +4,9 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-/// Means over one epoch; training values are taken in training mode, as the epoch goes.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct EpochRecord {
-    /// Epoch, from 1.
-    pub epoch: usize,
-    /// Mean cross-entropy of the training images, in nats.
-    pub train_loss: f64,
-    /// Share of training images that were right, in \[0,1\].
-    pub train_accuracy: f64,
-    /// Mean cross-entropy of the validation images, in nats.
-    pub validation_loss: f64,
-    /// Share of validation images that were right, in \[0,1\].
-    pub validation_accuracy: f64,
-}
+use super::overfitting::Overfitting;
+use super::record::EpochRecord;
+use super::validation::AttackedSums;
 
 /// All epochs of a training.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -29,20 +18,30 @@ pub struct History {
 }
 
 impl History {
-    /// The epoch with the best validation accuracy, the lower validation loss deciding ties, then the earlier.
+    /// The epoch with the best validation accuracy under attack, where that was measured; then the accuracy without attack, the
+    /// lower validation loss and the earlier epoch decide. Epochs from a catastrophic one on are left out.
     pub fn best(&self) -> Option<EpochRecord> {
         self.best_until(self.epochs.len())
+    }
+
+    /// The first epoch in which training overfitted to its own attack, with what tells it.
+    pub fn overfitting(&self) -> Option<Overfitting> {
+        (1..self.epochs.len()).find_map(|at| Overfitting::of(&self.epochs[..at], &self.epochs[at]))
     }
 
     /// The best of the first epochs.
     pub(super) fn best_until(&self, epoch: usize) -> Option<EpochRecord> {
         let better = |a: &EpochRecord, b: &EpochRecord| {
+            let under_attack =
+                |record: &EpochRecord| record.attacked.map_or(0.0, |attacked| attacked.accuracy);
+            let attacked = under_attack(a).total_cmp(&under_attack(b));
             let accuracy = a.validation_accuracy.total_cmp(&b.validation_accuracy);
-            accuracy.then(b.validation_loss.total_cmp(&a.validation_loss)).is_gt()
+            attacked.then(accuracy).then(b.validation_loss.total_cmp(&a.validation_loss)).is_gt()
         };
+        let sound = self.overfitting().map_or(usize::MAX, |overfitting| overfitting.epoch - 1);
         self.epochs
             .iter()
-            .take(epoch)
+            .take(epoch.min(sound))
             .copied()
             .reduce(|best, record| if better(&record, &best) { record } else { best })
     }
@@ -75,12 +74,14 @@ pub(super) struct Recorder {
     pub(super) history: History,
     train: Sums,
     validation: Sums,
+    attacked: AttackedSums,
     started: Instant,
 }
 
 impl Recorder {
     pub(super) fn new(history: History) -> Self {
-        Self { history, train: Sums::default(), validation: Sums::default(), started: Instant::now() }
+        let (train, validation) = (Sums::default(), Sums::default());
+        Self { history, train, validation, attacked: AttackedSums::default(), started: Instant::now() }
     }
 
     pub(super) fn add(&mut self, training: bool, mean_loss: f64, right: usize, images: usize) {
@@ -90,10 +91,16 @@ impl Recorder {
         sums.images += images;
     }
 
+    pub(super) fn add_attacked(&mut self, more: AttackedSums) {
+        self.attacked.add(more);
+    }
+
     pub(super) fn end_epoch(&mut self, epoch: usize) -> EpochRecord {
         let (train_loss, train_accuracy) = self.train.mean();
         let (validation_loss, validation_accuracy) = self.validation.mean();
-        let record = EpochRecord { epoch, train_loss, train_accuracy, validation_loss, validation_accuracy };
+        let attacked = self.attacked.mean();
+        let record =
+            EpochRecord { epoch, train_loss, train_accuracy, validation_loss, validation_accuracy, attacked };
         self.history.epochs.push(record);
         self.history.seconds.push(self.started.elapsed().as_secs_f64());
         *self = Self::new(std::mem::take(&mut self.history));
@@ -104,21 +111,59 @@ impl Recorder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::train::record::Attacked;
+
+    fn record(epoch: usize, validation_accuracy: f64, validation_loss: f64) -> EpochRecord {
+        let (train_loss, train_accuracy) = (0.0, 0.0);
+        EpochRecord {
+            epoch,
+            train_loss,
+            train_accuracy,
+            validation_loss,
+            validation_accuracy,
+            attacked: None,
+        }
+    }
+
+    fn history(epochs: Vec<EpochRecord>) -> History {
+        History { epochs, seconds: Vec::new() }
+    }
 
     #[test]
     fn best_is_by_accuracy_then_loss_then_the_earlier() {
-        let record = |epoch, validation_accuracy, validation_loss| EpochRecord {
-            epoch,
-            train_loss: 0.0,
-            train_accuracy: 0.0,
-            validation_loss,
-            validation_accuracy,
-        };
-        let history = |epochs| History { epochs, seconds: Vec::new() };
         assert_eq!(History::default().best(), None);
         let best =
             history(vec![record(1, 0.5, 0.1), record(2, 0.9, 0.8), record(3, 0.9, 0.3), record(4, 0.9, 0.3)]);
         assert_eq!(best.best().unwrap().epoch, 3);
+    }
+
+    #[test]
+    fn accuracy_under_attack_comes_first_and_a_catastrophe_never_counts() {
+        let attacked = |epoch, clean, accuracy, fgsm_accuracy, alignment| EpochRecord {
+            attacked: Some(Attacked { accuracy, fgsm_accuracy, alignment: Some(alignment) }),
+            ..record(epoch, clean, 0.5)
+        };
+        let sound = vec![
+            attacked(1, 0.7, 0.4, 0.5, 0.9),
+            attacked(2, 0.9, 0.3, 0.4, 0.8),
+            attacked(3, 0.8, 0.4, 0.5, 0.8),
+        ];
+        assert_eq!(
+            history(sound.clone()).best().unwrap().epoch,
+            3,
+            "the higher clean accuracy decides a tie"
+        );
+        assert_eq!(history(sound.clone()).overfitting(), None);
+
+        // The figures of fast_adversarial's README: clean up, FGSM up, PGD to nothing; and what comes after.
+        let broken =
+            [sound, vec![attacked(4, 0.95, 0.0, 0.97, 0.1), attacked(5, 0.9, 0.6, 0.6, 0.9)]].concat();
+        let overfitting = history(broken.clone()).overfitting().unwrap();
+        assert_eq!(
+            (overfitting.epoch, overfitting.fgsm_above_clean, overfitting.gradients_turned),
+            (4, true, true)
+        );
+        assert_eq!(history(broken).best().unwrap().epoch, 3);
     }
 
     #[test]
@@ -127,9 +172,14 @@ mod tests {
         recorder.add(true, 1.0, 3, 3);
         recorder.add(true, 2.0, 0, 1);
         recorder.add(false, 0.5, 1, 2);
+        recorder.add_attacked(AttackedSums { images: 3, right: 1, fgsm_right: 2, cosines: 0.5, turned: 1 });
+        recorder.add_attacked(AttackedSums { images: 1, right: 0, fgsm_right: 1, cosines: 0.1, turned: 1 });
         let record = recorder.end_epoch(1);
         assert_eq!((record.train_loss, record.train_accuracy), (1.25, 0.75));
         assert_eq!((record.validation_loss, record.validation_accuracy), (0.5, 0.5));
-        assert_eq!(recorder.end_epoch(2).train_loss, 0.0, "sums start anew");
+        let attacked = Attacked { accuracy: 0.25, fgsm_accuracy: 0.75, alignment: Some(0.3) };
+        assert_eq!(record.attacked, Some(attacked));
+        let next = recorder.end_epoch(2);
+        assert_eq!((next.train_loss, next.attacked), (0.0, None), "sums start anew");
     }
 }

@@ -3,15 +3,15 @@
 use std::sync::{Arc, Mutex};
 
 use burn::module::{Module, ModuleDisplay};
-use burn::nn::loss::CrossEntropyLossConfig;
 use burn::tensor::{Int, Tensor};
 use burn::train::{ClassificationOutput, InferenceStep, Interrupter, TrainOutput, TrainStep};
 
 use super::TrainError;
 use super::history::Recorder;
-use crate::classifier::{Classifier, predictions};
+use super::validation::Adversary;
+use crate::classifier::{Classifier, Frozen, predictions};
 use crate::data::Batch;
-use crate::defense::TrainTransform;
+use crate::defense::{Loss, Objective, Step, cross_entropy};
 
 /// A classifier with what its training steps need beside the weights.
 #[derive(Module, Debug)]
@@ -26,7 +26,9 @@ pub(super) struct Learnable<C: Module> {
 pub(super) struct Context(Arc<Shared>);
 
 pub(super) struct Shared {
-    pub(super) transforms: Vec<Arc<dyn TrainTransform>>,
+    pub(super) objective: Arc<dyn Objective>,
+    /// What validation images are put under.
+    pub(super) adversary: Option<Adversary>,
     pub(super) recorder: Mutex<Recorder>,
     pub(super) interrupter: Interrupter,
     /// The first error of a step, which burn-train's step cannot return.
@@ -35,7 +37,7 @@ pub(super) struct Shared {
 
 impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shared").field("transforms", &self.transforms).finish_non_exhaustive()
+        f.debug_struct("Shared").field("objective", &self.objective).finish_non_exhaustive()
     }
 }
 
@@ -45,29 +47,23 @@ impl<C: Module> Learnable<C> {
     }
 }
 
-impl<C: Module + Classifier> Learnable<C> {
-    fn forward(
-        &self,
-        images: Tensor<4>,
-        labels: Tensor<1, Int>,
-        epoch: Option<usize>,
-    ) -> ClassificationOutput {
-        let output = self.model.logits(images);
-        let loss =
-            CrossEntropyLossConfig::new().init(&output.device()).forward(output.clone(), labels.clone());
-        let mean = f64::from(loss.clone().inner().into_scalar::<f32>());
+impl<C: Module> Learnable<C> {
+    /// Records what came out of a batch, for burn-train to show.
+    fn record(&self, loss: Loss, labels: Tensor<1, Int>, training: bool) -> ClassificationOutput {
+        let Loss { value, logits } = loss;
+        let mean = f64::from(value.clone().inner().into_scalar::<f32>());
         let wanted: Vec<i64> =
             labels.clone().inner().into_data().convert::<i64>().try_into_vec().expect("i64 after conversion");
-        let predicted = predictions(output.clone().inner());
+        let predicted = predictions(logits.clone().inner());
         let right = predicted.iter().zip(&wanted).filter(|(p, w)| **p as i64 == **w).count();
         let mut recorder = self.context.0.recorder.lock().expect("no panic while recording");
-        recorder.add(epoch.is_some(), mean, right, wanted.len());
+        recorder.add(training, mean, right, wanted.len());
         let current = recorder.history.epochs.len() + 1;
         drop(recorder);
         if !mean.is_finite() {
             self.context.0.fail(TrainError::Diverged { epoch: current, loss: mean });
         }
-        ClassificationOutput::new(loss, output, labels)
+        ClassificationOutput::new(value, logits, labels)
     }
 }
 
@@ -78,32 +74,38 @@ impl Shared {
     }
 }
 
-impl<C: Module + ModuleDisplay + Classifier> TrainStep for Learnable<C> {
+impl<C: Module + ModuleDisplay + Classifier + 'static> TrainStep for Learnable<C> {
     type Input = Batch;
     type Output = ClassificationOutput;
 
     fn step(&self, batch: Batch) -> TrainOutput<ClassificationOutput> {
-        let mut changed = batch.clone();
-        for transform in &self.context.0.transforms {
-            match transform.apply(&self.model, changed) {
-                Ok(next) => changed = next,
-                Err(error) => {
-                    self.context.0.fail(error.into());
-                    changed = batch;
-                    break;
-                }
-            }
-        }
-        let output = self.forward(changed.images, changed.labels, Some(changed.epoch));
-        TrainOutput::new(self, output.loss.backward(), output)
+        let objective = &self.context.0.objective;
+        let crafted = objective.craft(&Step::new(&self.model, &batch)).unwrap_or_else(|error| {
+            self.context.0.fail(error.into());
+            batch.images.clone()
+        });
+        let place = objective.place(&self.model, &batch, &crafted);
+        let network = place.as_deref().unwrap_or(&self.model);
+        let loss = objective.loss(network, &batch, crafted);
+        let grads = network.gradients(loss.value.clone());
+        TrainOutput { grads, item: self.record(loss, batch.labels, true) }
     }
 }
 
-impl<C: Module + ModuleDisplay + Classifier> InferenceStep for Learnable<C> {
+impl<C: Module + ModuleDisplay + Classifier + 'static> InferenceStep for Learnable<C> {
     type Input = Batch;
     type Output = ClassificationOutput;
 
     fn step(&self, batch: Batch) -> ClassificationOutput {
-        self.forward(batch.images, batch.labels, None)
+        if let Some(adversary) = &self.context.0.adversary {
+            match adversary.measure(&Frozen::new(self.model.clone()), &batch) {
+                Ok(sums) => {
+                    self.context.0.recorder.lock().expect("no panic while recording").add_attacked(sums)
+                }
+                Err(error) => self.context.0.fail(TrainError::Defense(error.into())),
+            }
+        }
+        let loss = cross_entropy(&self.model, batch.images, batch.labels.clone());
+        self.record(loss, batch.labels, false)
     }
 }

@@ -1,4 +1,4 @@
-//! Training a classifier with burn-train: defenses on the batches, checkpoints that survive a kill, resume.
+//! Training a classifier with burn-train for an objective: checkpoints that survive a kill, resume, epochs chosen under attack.
 
 mod checkpoint;
 mod config;
@@ -6,11 +6,20 @@ mod error;
 mod history;
 mod learnable;
 mod no_log;
+mod optimizer;
+mod overfitting;
 mod progress;
+mod record;
+mod schedule;
 mod trainer;
+mod validation;
 mod watched;
 
-pub use config::{Schedule, TrainingConfig};
+pub use config::TrainingConfig;
 pub use error::TrainError;
-pub use history::{EpochRecord, History};
+pub use history::History;
+pub use optimizer::Optimizer;
+pub use overfitting::Overfitting;
+pub use record::{Attacked, EpochRecord};
+pub use schedule::Schedule;
 pub use trainer::{Trained, Trainer, train};

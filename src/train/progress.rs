@@ -51,8 +51,12 @@ pub(super) fn epoch_line(
     let taken = &history.seconds[history.seconds.len().saturating_sub(run)..];
     let mean = taken.iter().sum::<f64>() / taken.len().max(1) as f64;
     let left = mean * epochs.saturating_sub(record.epoch) as f64;
+    let attacked = record.attacked.map_or(String::new(), |attacked| {
+        let [accuracy, fgsm] = [attacked.accuracy, attacked.fgsm_accuracy].map(|share| 100.0 * share);
+        format!(", under attack {accuracy:.1} %, after one FGSM step {fgsm:.1} %")
+    });
     format!(
-        "{label}: epoch {}/{epochs}, loss {:.4}, accuracy {:.1} %, validation loss {:.4}, accuracy {:.1} %; {} left",
+        "{label}: epoch {}/{epochs}, loss {:.4}, accuracy {:.1} %, validation loss {:.4}, accuracy {:.1} %{attacked}; {} left",
         record.epoch,
         record.train_loss,
         100.0 * record.train_accuracy,
@@ -150,6 +154,7 @@ mod tests {
             train_accuracy: 0.75,
             validation_loss: 0.25,
             validation_accuracy: 1.0,
+            attacked: None,
         };
         // Epoch 1 ran before the resume, on a slower machine: it does not count.
         let history = History { epochs: vec![record; 3], seconds: vec![900.0, 60.0, 80.0] };

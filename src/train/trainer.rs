@@ -4,10 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use burn::data::dataloader::DataLoader;
-use burn::lr_scheduler::cosine::CosineAnnealingLrSchedulerConfig;
-use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::module::{Module, ModuleDisplay, ModuleVisitor, Param};
-use burn::optim::AdamConfig;
 use burn::tensor::Tensor;
 use burn::train::metric::{AccuracyMetric, LossMetric};
 use burn::train::renderer::MetricsRenderer;
@@ -19,12 +16,14 @@ use super::history::Recorder;
 use super::learnable::{Learnable, Shared};
 use super::no_log::NoLog;
 use super::progress::{PlainProgress, epoch_line};
+use super::validation::Adversary;
 use super::watched::Watched;
 use super::{History, Schedule, TrainError, TrainingConfig};
+use crate::attack::{Attack, Pgd};
 use crate::classifier::Classifier;
 use crate::data::{Batch, ImageCache, ImageLoader, ImageSet, LoaderConfig, Prepared, Split};
-use crate::defense::TrainTransform;
-use crate::parameter::Parameter;
+use crate::defense::{CrossEntropy, DefenseError, Objective};
+use crate::parameter::{self, Parameter};
 
 /// A trained classifier in evaluation mode.
 #[derive(Debug)]
@@ -54,7 +53,8 @@ where
 /// On a terminal burn-train's dashboard shows the run; elsewhere plain lines go to standard error.
 pub struct Trainer {
     config: TrainingConfig,
-    transforms: Vec<Arc<dyn TrainTransform>>,
+    objective: Arc<dyn Objective>,
+    validation_attack: Option<Arc<dyn Attack>>,
     directory: Option<PathBuf>,
     resume: bool,
     interrupter: Interrupter,
@@ -64,11 +64,12 @@ pub struct Trainer {
 }
 
 impl Trainer {
-    /// A run with these settings and no defense.
+    /// A run with these settings on the cross-entropy of the images as they are.
     pub fn new(config: TrainingConfig) -> Self {
         Self {
             config,
-            transforms: Vec::new(),
+            objective: Arc::new(CrossEntropy::new()),
+            validation_attack: None,
             directory: None,
             resume: false,
             interrupter: Interrupter::new(),
@@ -78,9 +79,16 @@ impl Trainer {
         }
     }
 
-    /// Adds a defense; several act on each batch in this order.
-    pub fn transform(mut self, transform: impl TrainTransform + 'static) -> Self {
-        self.transforms.push(Arc::new(transform));
+    /// What each step minimises, as its type or boxed.
+    pub fn objective(mut self, objective: impl Into<Box<dyn Objective>>) -> Self {
+        self.objective = Arc::from(objective.into());
+        self
+    }
+
+    /// The attack under which validation images are put in every epoch, by whose accuracy the epoch is then chosen; for an objective
+    /// that is adversarial it is [`Pgd`] of ten steps at the objective's budget if not given.
+    pub fn validation_attack(mut self, attack: impl Attack + 'static) -> Self {
+        self.validation_attack = Some(Arc::new(attack));
         self
     }
 
@@ -139,7 +147,8 @@ impl Trainer {
         C: Classifier + Module + ModuleDisplay + 'static,
     {
         self.config.check()?;
-        self.transforms.iter().try_for_each(|transform| transform.check())?;
+        parameter::check(self.objective.parameters()).map_err(DefenseError::from)?;
+        let adversary = self.adversary()?;
         for (side, images) in [("training", train), ("validation", validation)] {
             if images.is_empty() {
                 return Err(TrainError::Empty { side });
@@ -162,10 +171,19 @@ impl Trainer {
                 Arc::new(ImageLoader::new(validation, LoaderConfig::validation(config.batch_size), &device)?),
             ])
         };
-        run(&self, model, loaders)
+        run(&self, model, adversary, loaders)
     }
 
-    fn all_settings(&self, weights: usize, trainable: usize) -> Value {
+    /// The attack that is given, or the one for the objective's budget.
+    fn adversary(&self) -> Result<Option<Adversary>, TrainError> {
+        let attack = self
+            .validation_attack
+            .clone()
+            .or_else(|| self.objective.budget().map(|budget| Arc::new(Pgd::new(budget)) as Arc<dyn Attack>));
+        Ok(attack.map(Adversary::new).transpose()?)
+    }
+
+    fn all_settings(&self, adversary: Option<&Adversary>, weights: usize, trainable: usize) -> Value {
         let mut config = serde_json::to_value(&self.config).expect("plain data serialises");
         if let Some(config) = config.as_object_mut() {
             // Does not change a result.
@@ -175,8 +193,11 @@ impl Trainer {
                 config.remove("epochs");
             }
         }
-        let transforms: Vec<Value> = self.transforms.iter().map(|transform| transform.describe()).collect();
-        json!({ "config": config, "transforms": transforms, "weights": weights, "weights_trainable": trainable, "run": self.settings })
+        let validation = adversary.map(|adversary| json!(&*adversary.attack));
+        json!({
+            "config": config, "objective": &*self.objective, "validation": validation, "weights": weights,
+            "weights_trainable": trainable, "run": self.settings,
+        })
     }
 
     /// The history to go on from, with the epochs that are done.
@@ -184,7 +205,7 @@ impl Trainer {
         let Some(state) = folder.state()? else { return Ok(History::default()) };
         let done = folder.last_whole(&state.history).unwrap_or(0);
         if !self.resume {
-            if done > 0 && done < state.epochs {
+            if done > 0 && done < state.epochs && state.history.overfitting().is_none() {
                 let directory = folder.path().to_path_buf();
                 return Err(TrainError::Unfinished { directory, epoch: done, epochs: state.epochs });
             }
@@ -207,6 +228,7 @@ impl Trainer {
 fn run<C>(
     trainer: &Trainer,
     model: C,
+    adversary: Option<Adversary>,
     loaders: impl FnOnce(usize) -> Result<[Arc<dyn DataLoader<Batch>>; 2], TrainError>,
 ) -> Result<Trained<C>, TrainError>
 where
@@ -230,28 +252,24 @@ where
     let model = model.valid().train().fork(&device);
     let mut trainable = TrainableWeights(0);
     model.visit(&mut trainable);
-    let settings = trainer.all_settings(Module::num_params(&model), trainable.0);
+    let settings = trainer.all_settings(adversary.as_ref(), Module::num_params(&model), trainable.0);
     let history = trainer.start(&folder, &settings)?;
     let (done, epochs) = (history.epochs.len(), trainer.config.epochs);
+    let ended = done == epochs || history.overfitting().is_some();
     let [train, validation] = loaders(done + 1)?;
-    let rate = trainer.config.learning_rate;
-    let schedule: ModuleLrScheduler = match trainer.config.schedule {
-        Schedule::Constant => rate.into(),
-        Schedule::Cosine => {
-            let steps = epochs * train.num_items().div_ceil(trainer.config.batch_size);
-            CosineAnnealingLrSchedulerConfig::new(rate, steps).init().expect("checked with the settings")
-        }
-    };
+    let steps = epochs * train.num_items().div_ceil(trainer.config.batch_size);
+    let schedule = trainer.config.schedule.init(trainer.config.learning_rate, steps);
     folder.write_state(&State { settings: settings.clone(), epochs, history: history.clone() })?;
 
     let shared = Arc::new(Shared {
-        transforms: trainer.transforms.clone(),
+        objective: trainer.objective.clone(),
+        adversary,
         recorder: Mutex::new(Recorder::new(history)),
         interrupter: trainer.interrupter.clone(),
         error: Mutex::new(None),
     });
     let learnable = Learnable::new(model, shared.clone());
-    if done < epochs {
+    if !ended {
         let plain = !trainer.dashboard || !std::io::IsTerminal::is_terminal(&std::io::stdout());
         let label = trainer.label.clone();
         let strategy = LastAndBest {
@@ -286,12 +304,8 @@ where
                 Box::new(PlainProgress::new(&trainer.label, done + 1, epochs));
             training = training.renderer(renderer);
         }
-        let adam = AdamConfig::new()
-            .with_beta_1(trainer.config.beta_1 as f32)
-            .with_beta_2(trainer.config.beta_2 as f32)
-            .with_epsilon(trainer.config.epsilon as f32)
-            .init();
-        let result = training.launch(Learner::new(learnable.clone(), adam, schedule));
+        let optimizer = trainer.config.optimizer.init();
+        let result = training.launch(Learner::new(learnable.clone(), optimizer, schedule));
         if let Some(error) = shared.error.lock().expect("no panic while storing an error").take() {
             return Err(error);
         }
@@ -300,10 +314,14 @@ where
         }
     }
     let history = shared.recorder.lock().expect("no panic while recording").history.clone();
-    if history.epochs.len() < epochs {
+    let overfitting = history.overfitting();
+    if history.epochs.len() < epochs && overfitting.is_none() {
         return Err(TrainError::Interrupted { epoch: history.epochs.len(), epochs });
     }
     let best_epoch = history.best().expect("at least one epoch").epoch;
+    if let Some(overfitting) = overfitting {
+        eprintln!("{}: {overfitting}; training ends and goes back to epoch {best_epoch}", trainer.label);
+    }
     let record = folder.load_model(best_epoch)?;
     let loaded = learnable.try_load_record(record).map_err(|error| TrainError::File {
         path: folder.path().to_path_buf(),

@@ -44,7 +44,7 @@ pub fn train(
         .interrupter(interrupter.clone())
         .label(name);
     if let Some(sigma) = sigma {
-        trainer = trainer.transform(GaussianNoise::new(sigma).with_seed(options.images.seed));
+        trainer = trainer.objective(GaussianNoise::new(sigma).with_seed(options.images.seed));
     }
     let trained = trainer.fit(model, &split.train, &split.validation).map_err(|error| match error {
         TrainError::Interrupted { .. } => {

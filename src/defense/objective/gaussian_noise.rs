@@ -1,15 +1,18 @@
 //! Gaussian noise on the training images, the paper's defense.
 
+use burn::config::Config;
 use burn::tensor::{Tensor, TensorData};
 use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
 
-use super::{DefenseError, TrainTransform};
-use crate::classifier::Classifier;
+use super::base::{Loss, Objective};
+use super::cross_entropy::cross_entropy;
+use super::step::Step;
+use super::trainee::Trainee;
 use crate::data::Batch;
-use crate::parameter::Parameter;
+use crate::defense::DefenseError;
+use crate::parameter::{self, Parameter};
 use crate::random::{Purpose, generator};
 
 /// Adds normal noise to every value of every training image, fresh in each epoch: the paper's defense
@@ -31,34 +34,19 @@ use crate::random::{Purpose, generator};
 /// assert!((deviation - 0.1).abs() < 0.01);
 /// # Ok::<(), histoguard::defense::DefenseError>(())
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Config, Copy, Debug, PartialEq)]
 pub struct GaussianNoise {
     /// Standard deviation on the \[0,1\] scale.
     pub sigma: f64,
-    /// Whether the noisy image is clipped to \[0,1\].
+    /// Whether the noisy image is clipped to \[0,1\]. A network to be smoothed is trained without.
+    #[config(default = true)]
     pub clip: bool,
     /// Seed of the noise.
+    #[config(default = 0)]
     pub seed: u64,
 }
 
 impl GaussianNoise {
-    /// Noise with this standard deviation on the \[0,1\] scale, clipped to \[0,1\], from seed 0.
-    pub fn new(sigma: f64) -> Self {
-        Self { sigma, clip: true, seed: 0 }
-    }
-
-    /// The same with another seed.
-    pub fn with_seed(mut self, seed: u64) -> Self {
-        self.seed = seed;
-        self
-    }
-
-    /// Without or with clipping to \[0,1\].
-    pub fn with_clip(mut self, clip: bool) -> Self {
-        self.clip = clip;
-        self
-    }
-
     /// Noisy copies of `images`; the noise of each depends on the seed, `epoch` and its index alone.
     ///
     /// # Shapes
@@ -74,7 +62,7 @@ impl GaussianNoise {
     ///
     /// Panics if there is not one index an image.
     pub fn noisy(&self, images: Tensor<4>, indices: &[u64], epoch: usize) -> Result<Tensor<4>, DefenseError> {
-        self.check()?;
+        parameter::check(self.parameters())?;
         let dims = images.dims();
         assert_eq!(indices.len(), dims[0], "one index an image");
         let device = images.device();
@@ -99,22 +87,22 @@ fn fill(noise: &mut [f32], sigma: f64, rng: &mut impl Rng) {
     }
 }
 
-impl TrainTransform for GaussianNoise {
+impl Objective for GaussianNoise {
     fn name(&self) -> &'static str {
         "Gaussian noise"
     }
 
-    fn check(&self) -> Result<(), DefenseError> {
-        Ok(Parameter::from_zero("sigma", self.sigma).check()?)
+    fn parameters(&self) -> Vec<Parameter> {
+        vec![Parameter::from_zero("sigma", self.sigma)]
     }
 
-    fn describe(&self) -> serde_json::Value {
-        serde_json::json!({ "name": self.name(), "sigma": self.sigma, "clip": self.clip, "seed": self.seed })
+    fn craft(&self, step: &Step<'_>) -> Result<Tensor<4>, DefenseError> {
+        let batch = step.batch();
+        self.noisy(batch.images.clone(), &batch.indices, batch.epoch)
     }
 
-    fn apply(&self, _model: &dyn Classifier, batch: Batch) -> Result<Batch, DefenseError> {
-        let images = self.noisy(batch.images, &batch.indices, batch.epoch)?;
-        Ok(Batch { images, ..batch })
+    fn loss(&self, network: &dyn Trainee, batch: &Batch, crafted: Tensor<4>) -> Loss {
+        cross_entropy(network, crafted, batch.labels.clone())
     }
 }
 

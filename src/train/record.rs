@@ -1,0 +1,34 @@
+//! What was measured in one epoch.
+
+use serde::{Deserialize, Serialize};
+
+/// Means over one epoch; training values are taken in training mode, as the epoch goes.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EpochRecord {
+    /// Epoch, from 1.
+    pub epoch: usize,
+    /// Mean cross-entropy of the training images, in nats.
+    pub train_loss: f64,
+    /// Share of training images that were right, in \[0,1\].
+    pub train_accuracy: f64,
+    /// Mean cross-entropy of the validation images, in nats.
+    pub validation_loss: f64,
+    /// Share of validation images that were right, in \[0,1\].
+    pub validation_accuracy: f64,
+    /// The same images under attack, where the epoch is chosen by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attacked: Option<Attacked>,
+}
+
+/// Validation images under attack.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Attacked {
+    /// Share of them that were right and stayed so, in \[0,1\].
+    pub accuracy: f64,
+    /// Share of them that are right after one FGSM step of the attack's budget, in \[0,1\], whatever they were before.
+    pub fgsm_accuracy: f64,
+    /// Mean cosine between the loss's gradients at an image and at a random point of the ball around it, in \[-1,1\], over those
+    /// whose gradients are not zero: near 1 where the loss is locally linear, and falling towards 0 where training has
+    /// overfitted to single steps (Andriushchenko & Flammarion, NeurIPS 2020, figure 4). `None` if all are zero.
+    pub alignment: Option<f64>,
+}
