@@ -27,6 +27,10 @@
 #![warn(missing_docs, unreachable_pub)]
 #![deny(unsafe_code)]
 
+// The golden data's module is that of the tests outside.
+#[cfg(test)]
+extern crate self as histoguard;
+
 #[cfg(not(any(feature = "flex", feature = "cuda", feature = "wgpu")))]
 compile_error!(
     "histoguard needs a backend: enable one of its features `flex` (CPU, the default), `cuda` or `wgpu`, \
@@ -69,7 +73,7 @@ pub mod prelude {
     pub use crate::data::{
         Batch, BreakHis, FolderSet, ImageSet, LabeledImages, Prepared, Split, SyntheticTissue, TensorSet,
     };
-    pub use crate::defense::{GaussianNoise, Objective};
+    pub use crate::defense::{Crafting, FgsmRs, GaussianNoise, Objective, PgdAt};
     pub use crate::evaluate::{Evaluation, EvaluationResult, Run, TransferMatrix, Transferability, Verdict};
     pub use crate::model::{DenseNet, DenseNetConfig, FineTune as _, Normalized, Trainable};
     pub use crate::pixels::{Budget, Epsilon, Norm, Normalization};

@@ -81,7 +81,7 @@ impl ModuleVisitor for Compare<'_> {
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let name = torchvision_name(&self.path);
+        let name = golden::torchvision_name(&self.path);
         if let Some((_, buffer)) = self.expected.get(&format!("train.buffer.{name}")) {
             if !param.val().device().is_autodiff() {
                 golden::assert_close(&name, param.val(), buffer, TOLERANCE);
@@ -96,18 +96,4 @@ impl ModuleVisitor for Compare<'_> {
             self.gradients_seen += 1;
         }
     }
-}
-
-fn torchvision_name(path: &[String]) -> String {
-    let number = |index: &str| index.parse::<usize>().unwrap() + 1;
-    let mut name = path.join(".");
-    for (list, item) in
-        [("denseblocks.", "denseblock"), ("layers.", "denselayer"), ("transitions.", "transition")]
-    {
-        if let Some((before, after)) = name.clone().split_once(list) {
-            let (index, rest) = after.split_once('.').unwrap();
-            name = format!("{before}{item}{}.{rest}", number(index));
-        }
-    }
-    name.replace(".gamma", ".weight").replace(".beta", ".bias")
 }

@@ -4,4 +4,7 @@ mod error;
 mod objective;
 
 pub use error::DefenseError;
-pub use objective::{CrossEntropy, GaussianNoise, Loss, Objective, Step, Trainee, Weight, cross_entropy};
+pub use objective::{
+    Crafting, CrossEntropy, FgsmRs, GaussianNoise, Loss, Objective, PgdAt, Step, Trainee, Weight,
+    cross_entropy,
+};

@@ -84,6 +84,8 @@ impl<C: Module + ModuleDisplay + Classifier + 'static> TrainStep for Learnable<C
             self.context.0.fail(error.into());
             batch.images.clone()
         });
+        // Attacks leave autodiff, without which batch norm takes itself to be in evaluation mode.
+        let crafted = crafted.autodiff();
         let place = objective.place(&self.model, &batch, &crafted);
         let network = place.as_deref().unwrap_or(&self.model);
         let loss = objective.loss(network, &batch, crafted);

@@ -52,3 +52,18 @@ pub fn assert_close<const D: usize>(what: &str, found: Tensor<D>, expected: &[f6
     let off = found.iter().zip(expected).fold(0.0f64, |worst, (a, b)| worst.max((*a as f64 - b).abs()));
     assert!(off <= tolerance * largest, "{what}: off by {off} where the largest is {largest}");
 }
+
+/// The name that torchvision has for the parameter at this path of our modules.
+pub fn torchvision_name(path: &[String]) -> String {
+    let number = |index: &str| index.parse::<usize>().unwrap() + 1;
+    let mut name = path.join(".");
+    for (list, item) in
+        [("denseblocks.", "denseblock"), ("layers.", "denselayer"), ("transitions.", "transition")]
+    {
+        if let Some((before, after)) = name.clone().split_once(list) {
+            let (index, rest) = after.split_once('.').unwrap();
+            name = format!("{before}{item}{}.{rest}", number(index));
+        }
+    }
+    name.replace(".gamma", ".weight").replace(".beta", ".bias")
+}

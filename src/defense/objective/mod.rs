@@ -1,13 +1,21 @@
 //! What a training step minimises: the [`Objective`] trait, what it sees, and one file an objective.
 
+#[cfg(test)]
+mod against_pytorch;
 mod base;
+mod crafting;
 mod cross_entropy;
+mod fgsm_rs;
 mod gaussian_noise;
+mod pgd_at;
 mod step;
 mod trainee;
 
 pub use base::{Loss, Objective};
+pub use crafting::Crafting;
 pub use cross_entropy::{CrossEntropy, cross_entropy};
+pub use fgsm_rs::FgsmRs;
 pub use gaussian_noise::GaussianNoise;
+pub use pgd_at::PgdAt;
 pub use step::Step;
 pub use trainee::{Trainee, Weight};

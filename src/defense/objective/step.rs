@@ -13,12 +13,13 @@ pub struct Step<'a> {
     network: &'a dyn Trainee,
     batch: &'a Batch,
     victim: OnceCell<Frozen>,
+    in_training: OnceCell<Frozen>,
 }
 
 impl<'a> Step<'a> {
     /// A step of this network on this batch.
     pub fn new(network: &'a dyn Trainee, batch: &'a Batch) -> Self {
-        Self { network, batch, victim: OnceCell::new() }
+        Self { network, batch, victim: OnceCell::new(), in_training: OnceCell::new() }
     }
 
     /// The network in training mode: every pass on it moves its running statistics.
@@ -34,6 +35,11 @@ impl<'a> Step<'a> {
     /// The network in evaluation mode, to craft on.
     pub fn victim(&self) -> &Frozen {
         self.victim.get_or_init(|| self.network.frozen())
+    }
+
+    /// The network in training mode, to craft on ([`Trainee::in_training`]).
+    pub fn victim_in_training(&self) -> &Frozen {
+        self.in_training.get_or_init(|| self.network.in_training())
     }
 
     /// Away from the batch's labels, with the images' indices.

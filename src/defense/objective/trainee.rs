@@ -53,7 +53,8 @@ impl<C: Classifier + Module + 'static> Trainee for C {
 
     fn in_training(&self) -> Frozen {
         let device = self.devices().first().expect("a module with at least one parameter").clone();
-        let network = self.clone();
+        // Gradients of the images alone are asked for.
+        let network = self.clone().no_grad();
         Frozen::from_fn(self.num_classes(), &device, move |images| network.logits(images))
     }
 
