@@ -87,8 +87,8 @@ impl std::fmt::Debug for StopAt {
 }
 
 impl Objective for StopAt {
-    fn name(&self) -> &'static str {
-        "stop"
+    fn name(&self) -> String {
+        "stop".into()
     }
 
     fn parameters(&self) -> Vec<Parameter> {

@@ -1,4 +1,4 @@
-//! Training step by step against PyTorch's Adam in float64: losses in training and in evaluation mode.
+//! Training step by step against PyTorch's Adam and SGD in float64: losses in training and in evaluation mode.
 #![cfg(feature = "train")]
 
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use histoguard::data::{ImageSet, MemoryImage, Sample};
 use histoguard::prelude::*;
-use histoguard::train::{EpochRecord, Trainer, TrainingConfig};
+use histoguard::train::{EpochRecord, Optimizer, Trainer, TrainingConfig};
 use image::RgbImage;
 use safetensors::SafeTensors;
 use serde::Deserialize;
@@ -20,6 +20,15 @@ struct Golden {
     history: Vec<Step>,
     last_block: Vec<Step>,
     head: Vec<Step>,
+    optimizers: Vec<Other>,
+}
+
+/// Another optimizer than the paper's.
+#[derive(Deserialize)]
+struct Other {
+    optimizer: Optimizer,
+    learning_rate: f64,
+    history: Vec<Step>,
 }
 
 #[derive(Deserialize)]
@@ -60,9 +69,19 @@ fn load(folder: &Path, config: DenseNetConfig) -> (Golden, [ImageSet; 2], DenseN
     (golden, [set.subset(&train), set.subset(&validation)], net)
 }
 
-fn train(folder: &Path, config: DenseNetConfig, trainable: Trainable) -> (Golden, Vec<EpochRecord>) {
-    let (golden, [train, validation], net) = load(folder, config);
-    let settings = TrainingConfig {
+/// The tiny network of the golden data, and what it looks like while it is trained.
+fn train(
+    trainable: Trainable,
+    settings: impl FnOnce(&Golden, TrainingConfig) -> TrainingConfig,
+) -> (Golden, Vec<EpochRecord>) {
+    let config = DenseNetConfig::densenet121(2)
+        .with_growth_rate(4)
+        .with_block_config(vec![2, 2])
+        .with_num_init_features(8)
+        .with_bn_size(2);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let (golden, [train, validation], net) = load(&folder, config);
+    let paper = TrainingConfig {
         epochs: golden.history.len(),
         // Every epoch is one step on all images, whatever their order.
         batch_size: golden.train,
@@ -71,35 +90,46 @@ fn train(folder: &Path, config: DenseNetConfig, trainable: Trainable) -> (Golden
         augmentation: None,
         ..TrainingConfig::paper()
     };
+    let settings = settings(&golden, paper);
     let model = Normalized::new(net, Normalization::IMAGENET).with_trainable(trainable);
     let trained = Trainer::new(settings).fit(model, &train, &validation).unwrap();
     (golden, trained.history.epochs)
 }
 
+fn assert_same(what: &str, history: &[EpochRecord], expected: &[Step]) {
+    assert_eq!((history.len(), expected.len()), (8, 8));
+    for (ours, theirs) in history.iter().zip(expected) {
+        let near = |a: f64, b: f64| (a - b).abs() <= 1e-4 * b;
+        let loss = theirs.train_loss;
+        assert!(near(ours.train_loss, loss), "{what}: {ours:?}, PyTorch {loss}");
+        let loss = theirs.validation_loss;
+        assert!(near(ours.validation_loss, loss), "{what}: {ours:?}, PyTorch {loss}");
+        assert_eq!(ours.train_accuracy, theirs.train_accuracy, "{what}: {ours:?}");
+        assert_eq!(ours.validation_accuracy, theirs.validation_accuracy, "{what}: {ours:?}");
+    }
+}
+
 #[test]
 fn losses_follow_pytorch_step_by_step() {
-    let config = DenseNetConfig::densenet121(2)
-        .with_growth_rate(4)
-        .with_block_config(vec![2, 2])
-        .with_num_init_features(8)
-        .with_bn_size(2);
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     for trainable in [Trainable::All, Trainable::LastBlocks(1), Trainable::HeadOnly] {
-        let (golden, history) = train(&folder, config.clone(), trainable);
+        let (golden, history) = train(trainable, |_, paper| paper);
         let expected = match trainable {
             Trainable::All => golden.history,
             Trainable::LastBlocks(_) => golden.last_block,
             Trainable::HeadOnly => golden.head,
         };
-        assert_eq!((history.len(), expected.len()), (8, 8));
-        for (ours, theirs) in history.iter().zip(&expected) {
-            let near = |a: f64, b: f64| (a - b).abs() <= 1e-4 * b;
-            let loss = theirs.train_loss;
-            assert!(near(ours.train_loss, loss), "{trainable:?}: {ours:?}, PyTorch {loss}");
-            let loss = theirs.validation_loss;
-            assert!(near(ours.validation_loss, loss), "{trainable:?}: {ours:?}, PyTorch {loss}");
-            assert_eq!(ours.train_accuracy, theirs.train_accuracy, "{trainable:?}: {ours:?}");
-            assert_eq!(ours.validation_accuracy, theirs.validation_accuracy, "{trainable:?}: {ours:?}");
-        }
+        assert_same(&format!("{trainable:?}"), &history, &expected);
+    }
+}
+
+#[test]
+fn other_optimizers_follow_pytorch_step_by_step() {
+    for number in 0..4 {
+        let (golden, history) = train(Trainable::All, |golden, paper| {
+            let Other { optimizer, learning_rate, .. } = golden.optimizers[number];
+            TrainingConfig { optimizer, learning_rate, ..paper }
+        });
+        let Other { optimizer, history: expected, .. } = &golden.optimizers[number];
+        assert_same(&format!("{optimizer:?}"), &history, expected);
     }
 }

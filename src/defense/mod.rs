@@ -5,6 +5,6 @@ mod objective;
 
 pub use error::DefenseError;
 pub use objective::{
-    Crafting, CrossEntropy, FgsmRs, GaussianNoise, Loss, Objective, PgdAt, Step, Trainee, Weight,
-    cross_entropy,
+    Awp, Crafting, CrossEntropy, EnsembleAt, FgsmRs, GaussianNoise, Loss, Objective, PgdAt, Step, Trades,
+    Trainee, Weight, cross_entropy,
 };

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::learnable::Shared;
-use super::{EpochRecord, History, TrainError};
+use super::{EpochRecord, History, Overfitting, TrainError};
 use crate::file::{PARTIAL, write_whole};
 
 const PARTS: [&str; 3] = ["model", "optimizer", "scheduler"];
@@ -214,7 +214,7 @@ impl CheckpointingStrategy for LastAndBest {
             return Vec::new();
         }
         if state.history.overfitting().is_some() {
-            self.shared.interrupter.stop(Some("catastrophic overfitting"));
+            self.shared.interrupter.stop(Some(Overfitting::REASON));
         }
         // The best of the epochs before stays one epoch longer: if this epoch is cut off, it is the best again.
         let before = state.history.best_until(epoch - 1).map(|record| record.epoch);

@@ -33,6 +33,9 @@ pub struct Overfitting {
 }
 
 impl Overfitting {
+    /// What burn-train is told where it ends a run.
+    pub(super) const REASON: &str = "catastrophic overfitting";
+
     pub(super) fn of(earlier: &[EpochRecord], record: &EpochRecord) -> Option<Self> {
         let attacked = record.attacked?;
         let best = |value: fn(&EpochRecord) -> Option<f64>| earlier.iter().filter_map(value).reduce(f64::max);

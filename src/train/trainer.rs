@@ -18,7 +18,7 @@ use super::no_log::NoLog;
 use super::progress::{PlainProgress, epoch_line};
 use super::validation::Adversary;
 use super::watched::Watched;
-use super::{History, Schedule, TrainError, TrainingConfig};
+use super::{History, Overfitting, Schedule, TrainError, TrainingConfig};
 use crate::attack::{Attack, Pgd};
 use crate::classifier::Classifier;
 use crate::data::{Batch, ImageCache, ImageLoader, ImageSet, LoaderConfig, Prepared, Split};
@@ -320,6 +320,10 @@ where
     }
     let best_epoch = history.best().expect("at least one epoch").epoch;
     if let Some(overfitting) = overfitting {
+        // The handle's owner did not stop it, and may use it for other runs.
+        if trainer.interrupter.get_message().as_deref() == Some(Overfitting::REASON) {
+            trainer.interrupter.reset();
+        }
         eprintln!("{}: {overfitting}; training ends and goes back to epoch {best_epoch}", trainer.label);
     }
     let record = folder.load_model(best_epoch)?;

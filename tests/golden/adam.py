@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Writes adam.safetensors and adam.json: a tiny DenseNet, images, and how PyTorch trains it with Adam in float64.
+"""Writes adam.safetensors and adam.json: a tiny DenseNet, images, and how PyTorch trains it in float64.
 
 pip install torch torchvision safetensors; python adam.py
 Versions when last run: torch 2.15, torchvision 0.29.
 
 Every epoch is one step on all training images, so that their order does not matter. `last_block` and `head` are
-the same with everything before the last block, and all but the classifier, frozen.
+the same with everything before the last block, and all but the classifier, frozen; `optimizers` are other settings of
+Adam, and of SGD.
 """
 import copy, json, os, sys
 import torch, torchvision
@@ -29,23 +30,23 @@ loss_of = lambda z, y: torch.nn.functional.cross_entropy(z, y)
 right = lambda z, y: (z.argmax(1) == y).double().mean().item()
 
 
-def train(frozen):
+def train(frozen, optimizer=lambda weights: torch.optim.Adam(weights, lr=1e-3)):
     """The losses while these parts keep their weights and use their running statistics."""
     trained = copy.deepcopy(net).double()
     frozen = [part for name, part in trained.named_modules() if name in frozen]
     for part in frozen:
         part.requires_grad_(False)
-    adam = torch.optim.Adam([p for p in trained.parameters() if p.requires_grad], lr=1e-3)
+    optimizer = optimizer([p for p in trained.parameters() if p.requires_grad])
     history = []
     for _ in range(EPOCHS):
         trained.train()
         for part in frozen:
             part.eval()
-        adam.zero_grad()
+        optimizer.zero_grad()
         logits = trained(x[:TRAIN])
         loss = loss_of(logits, labels[:TRAIN])
         loss.backward()
-        adam.step()
+        optimizer.step()
         trained.eval()
         with torch.no_grad():
             validation = trained(x[TRAIN:])
@@ -61,9 +62,24 @@ histories = dict(
     head=train(["features"]),
 )
 
+
+def sgd(rate, **settings):
+    """One SGD beside how this crate writes its settings."""
+    history = train([], lambda weights: torch.optim.SGD(weights, lr=rate, **settings))
+    return dict(optimizer=dict(name="sgd", **settings), learning_rate=rate, history=history)
+
+
+decayed = train([], lambda weights: torch.optim.Adam(weights, lr=1e-3, betas=(0.8, 0.99), weight_decay=0.1))
+optimizers = [
+    dict(optimizer=dict(name="adam", beta_1=0.8, beta_2=0.99, epsilon=1e-8, weight_decay=0.1), learning_rate=1e-3, history=decayed),
+    sgd(0.02, momentum=0.0, nesterov=False, weight_decay=0.0),
+    sgd(0.01, momentum=0.9, nesterov=False, weight_decay=0.05),
+    sgd(0.01, momentum=0.9, nesterov=True, weight_decay=0.05),
+]
+
 tensors = {f"net.{k}": v.float().contiguous() for k, v in weights.items()}
 tensors["images"] = images.to(torch.uint8).permute(0, 2, 3, 1).contiguous()
 save_file(tensors, os.path.join(HERE, "adam.safetensors"))
 with open(os.path.join(HERE, "adam.json"), "w") as file:
-    json.dump(dict(train=TRAIN, side=SIDE, learning_rate=1e-3) | histories, file, indent=1)
+    json.dump(dict(train=TRAIN, side=SIDE, learning_rate=1e-3) | histories | dict(optimizers=optimizers), file, indent=1)
     file.write("\n")

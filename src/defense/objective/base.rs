@@ -32,8 +32,8 @@ use crate::pixels::Budget;
 /// }
 ///
 /// impl Objective for FgsmTraining {
-///     fn name(&self) -> &'static str {
-///         "FGSM training"
+///     fn name(&self) -> String {
+///         "FGSM training".into()
 ///     }
 ///
 ///     fn parameters(&self) -> Vec<Parameter> {
@@ -56,7 +56,7 @@ use crate::pixels::Budget;
 /// ```
 pub trait Objective: Settings + Debug + Send + Sync {
     /// The objective's name in reports.
-    fn name(&self) -> &'static str;
+    fn name(&self) -> String;
 
     /// The parameters beside their documented ranges.
     fn parameters(&self) -> Vec<Parameter>;

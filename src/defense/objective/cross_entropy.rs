@@ -16,8 +16,8 @@ use crate::parameter::Parameter;
 pub struct CrossEntropy {}
 
 impl Objective for CrossEntropy {
-    fn name(&self) -> &'static str {
-        "cross-entropy"
+    fn name(&self) -> String {
+        "cross-entropy".into()
     }
 
     fn parameters(&self) -> Vec<Parameter> {

@@ -73,8 +73,8 @@ impl FgsmRs {
 }
 
 impl Objective for FgsmRs {
-    fn name(&self) -> &'static str {
-        "FGSM-RS"
+    fn name(&self) -> String {
+        "FGSM-RS".into()
     }
 
     fn parameters(&self) -> Vec<Parameter> {

@@ -88,8 +88,8 @@ fn fill(noise: &mut [f32], sigma: f64, rng: &mut impl Rng) {
 }
 
 impl Objective for GaussianNoise {
-    fn name(&self) -> &'static str {
-        "Gaussian noise"
+    fn name(&self) -> String {
+        "Gaussian noise".into()
     }
 
     fn parameters(&self) -> Vec<Parameter> {

@@ -83,8 +83,8 @@ impl PgdAt {
 }
 
 impl Objective for PgdAt {
-    fn name(&self) -> &'static str {
-        "PGD-AT"
+    fn name(&self) -> String {
+        "PGD-AT".into()
     }
 
     fn parameters(&self) -> Vec<Parameter> {
