@@ -36,8 +36,12 @@ impl IoError {
 /// How the names of files begin that are not whole yet; a kill can leave one.
 pub(crate) const PARTIAL: &str = ".partial-";
 
-/// Writes beside `path`, flushes to the disk and renames; missing folders are made.
-pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+/// Writes beside `path`, flushes to the disk and renames, so that the file is whole or as it was; missing folders are made.
+///
+/// # Errors
+///
+/// The system's, which leaves nothing behind.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder)?;
     let mut builder = tempfile::Builder::new();

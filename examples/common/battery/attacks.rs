@@ -6,9 +6,6 @@ use histoguard::attack::{
 };
 use histoguard::prelude::*;
 
-/// What runs if nothing else is asked for: minutes, where Square and HopSkipJump take thousands of queries an image.
-pub const DEFAULT: &[&str] = &["noise", "fgsm", "pgd", "apgd-ce", "apgd-margin", "fab"];
-
 /// Every name that [`attack_by_name`] knows, in the order of a full battery: cheap ones first.
 pub const NAMES: &[&str] = &[
     "noise",

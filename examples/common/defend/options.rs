@@ -1,0 +1,167 @@
+//! The command line of the comparison.
+
+use std::path::PathBuf;
+
+use clap::{Parser, ValueEnum};
+use histoguard::data::Augmentation;
+use histoguard::prelude::*;
+use histoguard::train::{Optimizer, Schedule, TrainingConfig};
+use serde::Serialize;
+
+use crate::common::battery::attacks::{NAMES, attack_by_name};
+use crate::common::failure::Failure;
+use crate::common::images::ImageOptions;
+
+/// Trains a DenseNet-121 for each defense and attacks it with attacks that know it: one comparison of what each keeps, and
+/// of what it costs.
+#[derive(Clone, Debug, Parser, Serialize)]
+pub struct Options {
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub images: ImageOptions,
+    /// The defenses, in this order; the undefended network is always the first.
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        default_value = "noise,fgsm-rs,pgd-at,trades,ensemble-at"
+    )]
+    pub defenses: Vec<Defense>,
+    /// Checkpoint to start every network from; a classifier of another width is replaced.
+    #[arg(long)]
+    pub init: Option<PathBuf>,
+    /// Passes over the training images.
+    #[arg(long, default_value_t = 12)]
+    pub epochs: usize,
+    /// Images a training step.
+    #[arg(long, default_value_t = 16)]
+    pub batch_size: usize,
+    /// The largest step size, of one cycle.
+    #[arg(long, default_value_t = 1e-3)]
+    pub learning_rate: f64,
+    /// SGD with momentum 0.9 and weight decay 5e-4 instead of Adam.
+    #[arg(long)]
+    pub sgd: bool,
+    /// The L-infinity budget to train against, in grey levels (of 255).
+    #[arg(long, default_value_t = 2.0)]
+    pub epsilon: f64,
+    /// Steps of PGD and TRADES while training.
+    #[arg(long, default_value_t = 7)]
+    pub steps: usize,
+    /// Standard deviation of training noise on the [0,1] scale.
+    #[arg(long, default_value_t = 0.1)]
+    pub sigma: f64,
+    /// The attacks, in this order, as `battery` names them.
+    #[arg(long, value_delimiter = ',', default_value = "fgsm,pgd,apgd-ce,apgd-margin")]
+    pub attacks: Vec<String>,
+    /// L-infinity budgets of the attacks in grey levels (of 255).
+    #[arg(long, value_delimiter = ',', default_value = "1,2,4")]
+    pub epsilons: Vec<f64>,
+    /// Attack only what the attacks before have left: the same worst case, sooner.
+    #[arg(long)]
+    pub only_survivors: bool,
+    /// Images on which the checks attack again; 0 for none.
+    #[arg(long, default_value_t = 16)]
+    pub check_images: usize,
+    /// Where the comparison, the figures, the checkpoints and what is finished go.
+    #[arg(long, default_value = "defend_out")]
+    #[serde(skip)]
+    pub out: PathBuf,
+    /// Go on with an unfinished run in --out.
+    #[arg(long)]
+    #[serde(skip)]
+    pub resume: bool,
+}
+
+/// A defense by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Defense {
+    /// The network as it is trained without any.
+    Undefended,
+    /// Gaussian noise on the training images, the paper's.
+    Noise,
+    /// Fast adversarial training: one step from a random start.
+    FgsmRs,
+    /// Adversarial training with PGD.
+    PgdAt,
+    /// PGD and adversarial weight perturbation.
+    PgdAwp,
+    /// TRADES.
+    Trades,
+    /// Ensemble adversarial training, with the undefended network as its source.
+    EnsembleAt,
+}
+
+impl Defense {
+    /// Its name on the command line and in files.
+    pub fn name(self) -> String {
+        self.to_possible_value().expect("no defense is hidden").get_name().to_string()
+    }
+}
+
+impl Options {
+    /// All defenses, the undefended network first.
+    pub fn all(&self) -> Vec<Defense> {
+        let mut all = vec![Defense::Undefended];
+        all.extend(self.defenses.iter().copied());
+        all.dedup();
+        all
+    }
+
+    /// The budget to train against.
+    pub fn budget(&self) -> Budget {
+        Budget::pixels(self.epsilon)
+    }
+
+    /// The budgets of the attacks.
+    pub fn budgets(&self) -> Vec<Budget> {
+        self.epsilons.iter().map(|&epsilon| Budget::pixels(epsilon)).collect()
+    }
+
+    /// The attacks by name.
+    pub fn chosen_attacks(&self) -> Result<Vec<Box<dyn Attack>>, Failure> {
+        let known = NAMES.join(", ");
+        let attack = |name: &String| {
+            attack_by_name(name, self.budget()).ok_or_else(|| {
+                Failure::wrong(format!("--attacks: expected attacks in L-infinity of {known}, found {name}"))
+            })
+        };
+        self.attacks.iter().map(attack).collect()
+    }
+
+    /// The settings of every training.
+    pub fn training(&self) -> TrainingConfig {
+        TrainingConfig {
+            epochs: self.epochs,
+            batch_size: self.batch_size,
+            learning_rate: self.learning_rate,
+            schedule: Schedule::OneCycle { peak: 0.3 },
+            optimizer: if self.sgd { Optimizer::SGD } else { Optimizer::ADAM },
+            image_size: self.images.image_size(),
+            augmentation: Some(Augmentation::paper()),
+            seed: self.images.seed,
+            ..TrainingConfig::paper()
+        }
+    }
+
+    /// Refuses what cannot work, before any image is read.
+    pub fn check(&self) -> Result<(), Failure> {
+        self.training().check()?;
+        let valid = |epsilon: &f64| *epsilon > 0.0 && epsilon.is_finite();
+        if let Some(bad) = self.epsilons.iter().chain([&self.epsilon, &self.sigma]).find(|e| !valid(e)) {
+            return Err(Failure::wrong(format!(
+                "--epsilon, --epsilons, --sigma: expected numbers above 0, found {bad}"
+            )));
+        }
+        if self.epsilons.is_empty() || self.attacks.is_empty() || self.defenses.is_empty() {
+            return Err(Failure::wrong("--epsilons, --attacks, --defenses: expected at least one each"));
+        }
+        let twice = |(at, defense): (usize, &Defense)| self.defenses[..at].contains(defense);
+        if self.defenses.iter().enumerate().any(twice) {
+            return Err(Failure::wrong("--defenses: expected each at most once"));
+        }
+        self.chosen_attacks()?;
+        self.images.check()
+    }
+}
