@@ -46,14 +46,22 @@ impl Averaged {
             Average::Logits | Average::Losses => {
                 passes.reduce(|sum, logits| sum + logits).expect("at least one pass") / count as f64
             }
-            Average::Probabilities => {
-                let all: Tensor<3> = Tensor::stack(passes.map(|logits| log_softmax(logits, 1)).collect(), 0);
-                let largest = all.clone().detach().max_dim(0);
-                let mean = (all - largest.clone()).exp().mean_dim(0).log() + largest;
-                mean.squeeze_dim(0)
-            }
+            Average::Probabilities => mean_probabilities(Tensor::stack(passes.collect(), 0)),
         }
     }
+}
+
+/// The logarithm of the mean probabilities of several passes, without underflow: the logits of the whole.
+///
+/// # Shapes
+///
+/// - `passes`: logits `[passes, batch, classes]`
+/// - output: `[batch, classes]`
+pub fn mean_probabilities(passes: Tensor<3>) -> Tensor<2> {
+    let all = log_softmax(passes, 2);
+    let largest = all.clone().detach().max_dim(0);
+    let mean = (all - largest.clone()).exp().mean_dim(0).log() + largest;
+    mean.squeeze_dim(0)
 }
 
 impl Classifier for Averaged {

@@ -135,6 +135,31 @@ impl Frozen {
         Self { network, passes, ..self }
     }
 
+    /// A classifier of the same classes that asks this one: `logits` gets it with the images, asks it at most `passes`
+    /// times, and answers in its place. Gradients go through both.
+    ///
+    /// A query counts as `passes` through this one, on the watch of the whole alone. A classifier that averages losses
+    /// counts by its logits.
+    ///
+    /// ```
+    /// use histoguard::prelude::*;
+    ///
+    /// let device = Device::default();
+    /// let base = Frozen::from_fn(2, &device, |x| x.mean_dims(&[2, 3]).reshape([-1, 2]));
+    /// // The same behind a defense that darkens every image.
+    /// let darkened = base.wrapped(1, |base, images| base.logits(images * 0.5));
+    /// let logits = darkened.logits(Tensor::ones([1, 2, 4, 4], &device));
+    /// assert_eq!(logits.into_data().try_into_vec::<f32>().unwrap(), [0.5, 0.5]);
+    /// ```
+    pub fn wrapped(
+        self,
+        passes: usize,
+        logits: impl Fn(&dyn Classifier, Tensor<4>) -> Tensor<2> + Send + 'static,
+    ) -> Self {
+        let (passes, wrapper) = (self.passes * passes, Wrapped { base: self.network, logits });
+        Self::of(Averaged::one(Box::new(wrapper)), passes, self.device)
+    }
+
     fn of(network: Averaged, passes: usize, device: Device) -> Self {
         let classes = network.num_classes();
         Self { network, passes, device, classes, watch: Watch::default() }
@@ -232,6 +257,21 @@ pub struct InputGradient {
     pub logits: Tensor<2>,
     /// Gradient of the summed loss `[batch, channels, height, width]`.
     pub gradient: Tensor<4>,
+}
+
+struct Wrapped<F> {
+    base: Averaged,
+    logits: F,
+}
+
+impl<F: Fn(&dyn Classifier, Tensor<4>) -> Tensor<2>> Classifier for Wrapped<F> {
+    fn logits(&self, images: Tensor<4>) -> Tensor<2> {
+        (self.logits)(&self.base, images)
+    }
+
+    fn num_classes(&self) -> usize {
+        self.base.num_classes()
+    }
 }
 
 struct Function<F> {

@@ -6,7 +6,7 @@ mod classes;
 mod frozen;
 mod watch;
 
-pub use average::Average;
+pub use average::{Average, mean_probabilities};
 pub(crate) use base::highest;
 pub use base::{Classifier, predictions};
 pub(crate) use classes::column;

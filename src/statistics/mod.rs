@@ -1,10 +1,12 @@
 //! Counts of images with what they are worth: proportions with
-//! intervals, intervals that resample slides, and the area under a curve.
+//! intervals, exact bounds and tests, intervals that resample slides, and the area under a curve.
 
 mod auroc;
+mod binomial;
 mod bootstrap;
 mod interval;
 
 pub use auroc::auroc;
+pub use binomial::{binomial_test, clopper_pearson, lower_bound, normal_quantile, upper_bound};
 pub use bootstrap::{Answer, Bootstrap, Resamples};
 pub use interval::{Estimate, Interval, Proportion, wilson};
