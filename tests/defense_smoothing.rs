@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use burn::tensor::TensorData;
+use histoguard::attack::Task;
 use histoguard::defense::smoothing::{Certificate, Radius, Smoothing, SmoothingError, Tally};
 use histoguard::defense::{GaussianNoise, SmoothAdv};
 use histoguard::prelude::*;
@@ -116,7 +117,7 @@ fn results_do_not_depend_on_the_batch_or_on_the_neighbours() {
 
 #[test]
 fn selection_and_estimate_draw_different_noise() {
-    // Class 1 for a quarter of all noise: equal streams would give equal counts for every image.
+    // Equal streams would give equal counts for every image.
     let base = Frozen::from_fn(2, &Device::default(), |x| {
         let score = x.mean_dims(&[1, 2, 3]).reshape([-1, 1]) - 0.55;
         Tensor::cat(vec![score.clone().neg(), score], 1)
@@ -214,7 +215,8 @@ fn hopeless_and_bad_settings_are_refused_before_any_work() {
     let hopeless = certify(smoothing.with_draws(9)).unwrap_err().to_string();
     assert_eq!(
         hopeless,
-        "draws: expected at least log2(1 / alpha) to certify, found 9 at alpha 0.001: every image would abstain"
+        "draws: expected at least log2(1 / alpha) to certify, found 9 at alpha 0.001: \
+         every image would abstain"
     );
     let hopeless = predict(smoothing.with_draws(10)).unwrap_err().to_string();
     assert!(hopeless.contains("at least 1 + log2(1 / alpha) to predict, found 10"), "{hopeless}");
@@ -290,7 +292,7 @@ fn documented_ranges_are_the_ones_that_are_checked() {
     assert_eq!(serde_json::from_value::<SmoothAdv>(text).unwrap(), attack);
 }
 
-/// Images of the trained network of two classes that are certified at this sigma, with certificates and indices.
+/// Images that are certified with the trained network of two classes, with certificates and indices.
 fn certified(base: &Frozen, smoothing: Smoothing, count: usize) -> Vec<(Tensor<4>, Certificate, u64)> {
     let found = smoothing.certify(base, images(2), &indices(32)).unwrap();
     let rows = found.into_iter().enumerate().filter(|(_, certificate)| certificate.radius.size() > 0.03);
@@ -400,9 +402,8 @@ fn the_smoothed_classifier_is_the_mean_over_its_copies() {
     }
     let queries = victim.watch().queries();
     assert_eq!(queries.gradients, 3 * 16);
-    assert!(
-        matches!(smoothing.classifier(linear.frozen(), 0), Err(SmoothingError::Parameter(e)) if e.parameter == "copies")
-    );
+    let none = smoothing.classifier(linear.frozen(), 0).unwrap_err().to_string();
+    assert_eq!(none, "copies: expected at least 1, found 0");
 }
 
 #[test]
@@ -435,8 +436,8 @@ fn smooth_adv_does_not_depend_on_the_batch_and_keeps_to_its_budget() {
 #[test]
 fn radii_say_what_they_are_worth() {
     let radius = Radius::new(0.5, 3 * 224 * 224);
-    assert_eq!(radius.to_string(), "L2 0.5 (all of Linf 0.328632/255)");
+    assert_eq!(radius.to_string(), "L2 0.5 (all of Linf 0.328626/255)");
     // Any perturbation of that budget is that long at most.
-    let corner = radius.linf.size() * ((3.0 * 224.0 * 224.0) as f64).sqrt();
+    let corner = radius.linf.size() * (3.0f64 * 224.0 * 224.0).sqrt();
     assert!((corner - radius.size()).abs() < 1e-9);
 }

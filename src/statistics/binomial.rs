@@ -7,9 +7,9 @@ use crate::pixels::round;
 
 /// The Clopper-Pearson interval at 95 %; `None` without trials.
 ///
-/// It covers the true share with at least that probability whatever it is, unlike [`wilson`](super::wilson), which is
-/// shorter and does so on the average (Clopper & Pearson, "The use of confidence or fiducial limits", Biometrika 26,
-/// 1934).
+/// It covers the true share with at least that probability whatever it is, unlike [`wilson`](super::wilson),
+/// which is shorter and does so on the average (Clopper & Pearson, "The use of confidence or fiducial
+/// limits", Biometrika 26, 1934).
 ///
 /// ```
 /// use histoguard::statistics::clopper_pearson;
@@ -26,8 +26,8 @@ pub fn clopper_pearson(hits: usize, total: usize) -> Option<Interval> {
     (total > 0).then(|| Interval { low: round(low), high: round(high) })
 }
 
-/// The least share that so many hits are compatible with: the true share is below it with a probability of at most
-/// `alpha` (the one-sided Clopper-Pearson bound). Exact to a relative 1e-9 up to a million trials.
+/// The least share that so many hits are compatible with: the true share is below it with a probability of at
+/// most `alpha` (the one-sided Clopper-Pearson bound). Exact to a relative 1e-9 up to a million trials.
 ///
 /// It is the `alpha` quantile of Beta(hits, misses + 1): 0 without hits, `alpha^(1 / total)` without misses.
 ///
@@ -50,8 +50,8 @@ pub fn lower_bound(hits: usize, total: usize, alpha: f64) -> f64 {
     }
 }
 
-/// The largest share that so many hits are compatible with: the true share is above it with a probability of at most
-/// `alpha`.
+/// The largest share that so many hits are compatible with: the true share is above it with a probability of
+/// at most `alpha`.
 ///
 /// # Panics
 ///
@@ -61,8 +61,8 @@ pub fn upper_bound(hits: usize, total: usize, alpha: f64) -> f64 {
     1.0 - lower_bound(total - hits, total, alpha)
 }
 
-/// The p-value of the two-sided binomial test that hits and misses are equally likely, the sign test: how often chance
-/// alone would be as far from a draw. 1 without trials.
+/// The p-value of the two-sided binomial test that hits and misses are equally likely, the sign test: how
+/// often chance alone would be as far from a draw. 1 without trials.
 ///
 /// ```
 /// use histoguard::statistics::binomial_test;
@@ -81,7 +81,8 @@ pub fn binomial_test(hits: usize, total: usize) -> f64 {
     }
 }
 
-/// The value that a standard normal variable stays below with this probability; infinite at 0 and 1, NaN outside.
+/// The value that a standard normal variable stays below with this probability; infinite at 0 and 1, NaN
+/// outside.
 pub fn normal_quantile(probability: f64) -> f64 {
     std::f64::consts::SQRT_2 * (2.0 * probability - 1.0).inv_error()
 }

@@ -10,7 +10,7 @@ intervals  proportion_confint(alpha=0.05, method="beta")
 normal     pairs of a probability and SciPy's norm.ppf
 certify    CERTIFY of Cohen et al. (2019): bound, and radius over sigma, None where it abstains
 predict    PREDICT: the p-value, and whether it answers
-accuracy   mean(right and R >= r), its bound with probability 1 - rho (appendix of the same paper) and the mean radius
+accuracy   mean(right and R >= r), its bound with probability 1 - rho (analyze.py of locuslab/smoothing), mean radius
 """
 import json, math, pathlib, random
 

@@ -21,8 +21,9 @@ pub struct Certified<'a> {
 
 /// Certified accuracy of a set of images, of all together, and of each class and each slide.
 ///
-/// Each certificate is wrong with a probability of at most [`alpha`](Smoothing::alpha), whatever the number of images: some
-/// certificates of a large table may be. [`CertifiedCurve::lower_bound`] holds for the table as a whole.
+/// Each certificate is wrong with a probability of at most [`alpha`](Smoothing::alpha), whatever the number
+/// of images: some certificates of a large table may be. [`CertifiedCurve::lower_bound`] holds for the table
+/// as a whole.
 ///
 /// ```
 /// use histoguard::defense::smoothing::{Certified, CertifiedAccuracy, Counts, Smoothing, Tally};
@@ -30,17 +31,18 @@ pub struct Certified<'a> {
 /// let smoothing = Smoothing::new(0.25).with_draws(1000);
 /// let counts = |right: usize, draws: usize| Counts { classes: vec![draws - right, right], undecided: 0 };
 /// let certificates = [1000, 990, 510, 20].map(|right| {
-///     let tally = Tally { values: 3 * 224 * 224, selection: counts(right / 10, 100), estimate: counts(right, 1000) };
-///     smoothing.certificate(&tally).expect("all draws")
+///     let (selection, estimate) = (counts(right / 10, 100), counts(right, 1000));
+///     smoothing.certificate(&Tally { values: 3 * 224 * 224, selection, estimate }).expect("all draws")
 /// });
-/// let images: Vec<Certified<'_>> =
-///     certificates.iter().map(|certificate| Certified { label: 1, group: "a slide", certificate }).collect();
-/// let accuracy = CertifiedAccuracy::new(smoothing, 3 * 224 * 224, &["benign".into(), "malignant".into()], &images);
+/// let image = |certificate| Certified { label: 1, group: "a slide", certificate };
+/// let images: Vec<Certified<'_>> = certificates.iter().map(image).collect();
+/// let classes = ["benign".into(), "malignant".into()];
+/// let accuracy = CertifiedAccuracy::new(smoothing, 3 * 224 * 224, &classes, &images);
 /// // The third image is an abstention, the fourth one is certified to be of the wrong class.
 /// assert_eq!((accuracy.all.at(0.0).hits, accuracy.all.at(0.5).hits), (2, 1));
-/// assert_eq!(accuracy.largest_radius.to_string(), "L2 0.6157 (all of Linf 0.404646/255)");
+/// assert_eq!(accuracy.largest_radius.to_string(), "L2 0.6158 (all of Linf 0.404746/255)");
 /// ```
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CertifiedAccuracy {
     /// What the images were certified with.
     pub settings: Smoothing,
@@ -66,12 +68,13 @@ pub struct NamedCurve {
 /// Accuracy over the radius: a staircase that falls behind each of its points.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CertifiedCurve {
-    /// Images whose [answer](Certificate::answer), by CERTIFY or PREDICT, is right; an abstention of both is an error.
+    /// Images whose [answer](Certificate::answer), by CERTIFY or PREDICT, is right; an abstention of both is
+    /// an error.
     pub smoothed: Proportion,
     /// Images on which CERTIFY abstains.
     pub abstained: Proportion,
-    /// Mean of the certified radii, in which an image that is not right counts as zero (Zhai et al., "MACER", ICLR 2020,
-    /// section 3); `None` without images.
+    /// Mean of the certified radii, in which an image that is not right counts as zero (Zhai et al., "MACER",
+    /// ICLR 2020); `None` without images.
     pub mean_radius: Option<Radius>,
     /// At radius zero and at every radius that was certified, from the smallest on.
     pub points: Vec<CertifiedAt>,
@@ -86,7 +89,7 @@ pub struct CertifiedAt {
     pub accuracy: Proportion,
 }
 
-/// For example `81.0 % [72.2, 87.5] (81/100) within L2 0.5 (all of Linf 0.328632/255)`.
+/// For example `81.0 % [72.2, 87.5] (81/100) within L2 0.5 (all of Linf 0.328626/255)`.
 impl std::fmt::Display for CertifiedAt {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} within {}", self.accuracy, self.radius)
@@ -98,7 +101,8 @@ impl CertifiedAccuracy {
     ///
     /// # Panics
     ///
-    /// Panics if a label is not below `classes.len()`, or if a certificate has another number of draws than the settings.
+    /// Panics if a label is not below `classes.len()`, or if a certificate has another number of draws than
+    /// the settings.
     pub fn new(settings: Smoothing, values: usize, classes: &[String], images: &[Certified<'_>]) -> Self {
         let draws = |image: &Certified<'_>| image.certificate.draws == settings.draws;
         assert!(images.iter().all(draws), "{} draws in every certificate", settings.draws);
@@ -146,7 +150,8 @@ impl CertifiedCurve {
         }
     }
 
-    /// Certified accuracy at an L2 radius on the \[0,1\] scale: images that are right and certified at least so far.
+    /// Certified accuracy at an L2 radius on the \[0,1\] scale: images that are right and certified at least
+    /// so far.
     ///
     /// # Panics
     ///
@@ -157,9 +162,9 @@ impl CertifiedCurve {
         point.map_or(Proportion::new(0, self.smoothed.total), |point| point.accuracy)
     }
 
-    /// What the share of images that truly are right within a radius is at least, with a probability of 1 - `rho`, if each
-    /// certificate is wrong with a probability of at most `alpha`; `None` without images (Cohen et al., appendix;
-    /// `HighProbAccuracy` of locuslab/smoothing, which does not stop at zero).
+    /// What the share of images that truly are right within a radius is at least, with a probability of 1 -
+    /// `rho`, if each certificate is wrong with a probability of at most `alpha`; `None` without images
+    /// (`HighProbAccuracy` of locuslab/smoothing, `analyze.py`, which does not stop at zero).
     ///
     /// It speaks of these images, not of others that they were drawn from.
     ///

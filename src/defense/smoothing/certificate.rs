@@ -6,15 +6,21 @@ use super::{Counts, Radius, Tally};
 use crate::pixels::round;
 use crate::statistics::{binomial_test, lower_bound, normal_quantile};
 
-/// The smoothed classifier's answer to one image: PREDICT of Cohen, Rosenfeld & Kolter, ICML 2019, section 3.2.1.
+/// Below it JSON does not give back 12 digits exactly.
+const SMALLEST: f64 = 1e-11;
+
+/// The smoothed classifier's answer to one image: PREDICT of Cohen, Rosenfeld & Kolter, ICML 2019, section
+/// 3.2.1.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Prediction {
-    /// The class of most draws; `None`, an abstention, if the p-value is above alpha, or if most draws had a logit that is
-    /// NaN. With a probability of at most alpha another class than the smoothed classifier's is given.
+    /// The class of most draws; `None`, an abstention, if the p-value is above alpha, or if most draws had a
+    /// logit that is NaN. With a probability of at most alpha another class than the smoothed classifier's is
+    /// given.
     pub class: Option<usize>,
     /// The draws.
     pub counts: Counts,
-    /// Of the two-sided binomial test that the first two classes are equally likely, to 12 significant digits.
+    /// Of the two-sided binomial test that the first two classes are equally likely, to 12 significant
+    /// digits; 0 below 1e-11.
     pub p_value: f64,
 }
 
@@ -24,23 +30,24 @@ impl Prediction {
         let [first, second] = counts.first_two();
         let p_value = binomial_test(first, first + second);
         let leader = counts.leader().filter(|&leader| counts.classes[leader] == first);
-        Self { class: leader.filter(|_| p_value <= alpha), counts, p_value: round(p_value) }
+        let class = leader.filter(|_| p_value <= alpha);
+        Self { class, counts, p_value: if p_value < SMALLEST { 0.0 } else { round(p_value) } }
     }
 }
 
-/// The class that the smoothed classifier gives one image and every image closer than a radius: CERTIFY of Cohen, Rosenfeld &
-/// Kolter, ICML 2019, section 3.2.2.
+/// The class that the smoothed classifier gives one image and every image closer than a radius: CERTIFY of
+/// Cohen, Rosenfeld & Kolter, ICML 2019, section 3.2.2.
 ///
-/// With a probability of at most alpha, for each image by itself, it is wrong: the smoothed classifier answers
-/// differently somewhere within the radius.
+/// With a probability of at most alpha, for each image by itself, it is wrong: the smoothed classifier
+/// answers differently somewhere within the radius.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Certificate {
     /// The certified class; `None`, an abstention, if its bound is below one half. It counts as an error.
     pub class: Option<usize>,
     /// Sigma times the normal quantile of the bound; zero on abstention.
     pub radius: Radius,
-    /// The one-sided Clopper-Pearson bound of the chosen class's probability, at confidence 1 - alpha, to 12 significant
-    /// digits.
+    /// The one-sided Clopper-Pearson bound of the chosen class's probability, at confidence 1 - alpha, to 12
+    /// significant digits.
     pub lower_bound: f64,
     /// The class that the selection draws chose; `None` if all of them had a logit that is NaN.
     pub chosen: Option<usize>,

@@ -11,14 +11,14 @@ use crate::random::Purpose;
 const COPIES: Purpose = Purpose::named("smoothing's classifier");
 
 impl Smoothing {
-    /// The smoothed classifier, for attacks and evaluations: its logits are the logarithms of the base's probabilities,
-    /// averaged over so many noisy copies of an image.
+    /// The smoothed classifier, for attacks and evaluations: its logits are the logarithms of the base's
+    /// probabilities, averaged over so many noisy copies of an image.
     ///
-    /// The noise is drawn from the seed and the copy's number alone, the same for every image: a victim is not told which
-    /// image it sees, and answers the same at every query. It is the soft version of the smoothed classifier, which has
-    /// gradients; certificates hold for the majority vote, which [`predict`](Self::predict) gives. [`draws`](Self::draws)
-    /// and alpha do not matter. A query costs as many passes through the base as there are copies, and an input gradient
-    /// holds all of them in memory.
+    /// The noise is drawn from the seed and the copy's number alone, the same for every image: a victim is
+    /// not told which image it sees, and answers the same at every query. It is the soft version of the
+    /// smoothed classifier, which has gradients; certificates hold for the majority vote, which
+    /// [`predict`](Self::predict) gives. [`draws`](Self::draws) and alpha do not matter. A query costs as
+    /// many passes through the base as there are copies, and an input gradient holds all of them in memory.
     ///
     /// ```
     /// use histoguard::defense::Smoothing;

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use crate::classifier::highest;
 use crate::rows::values;
 
-/// How often the base classifier called noisy copies of one image each class: counts of finished draws, the first ones
-/// of their stream, from which work goes on.
+/// How often the base classifier called noisy copies of one image each class: counts of finished draws, the
+/// first ones of their stream, from which work goes on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Draws that were called each class.

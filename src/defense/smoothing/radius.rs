@@ -4,15 +4,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::pixels::{Budget, Epsilon};
 
-/// How far an image can be changed without another answer: an L2 radius, beside the largest L-infinity budget that lies
-/// within it, which is smaller by the root of the number of values and small in images.
+/// How far an image can be changed without another answer: an L2 radius, beside the largest L-infinity budget
+/// that lies within it, which is smaller by the root of the number of values and small in images.
 ///
 /// ```
 /// use histoguard::defense::smoothing::Radius;
 ///
 /// // The largest radius of 100,000 draws at sigma 0.25, on 224 x 224 RGB.
 /// let radius = Radius::new(0.25 * 3.811457, 3 * 224 * 224);
-/// assert_eq!(radius.to_string(), "L2 0.9529 (all of Linf 0.626264/255)");
+/// assert_eq!(radius.to_string(), "L2 0.9529 (all of Linf 0.626271/255)");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Radius {
@@ -35,7 +35,7 @@ impl Radius {
     }
 }
 
-/// For example `L2 0.9529 (all of Linf 0.626264/255)`.
+/// For example `L2 0.9529 (all of Linf 0.626271/255)`.
 impl std::fmt::Display for Radius {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} (all of {})", self.l2, self.linf)

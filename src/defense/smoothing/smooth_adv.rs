@@ -6,12 +6,13 @@ use crate::classifier::mean_probabilities;
 
 const NOISE: Purpose = Purpose::named("SmoothAdv's noise");
 
-/// SmoothAdv: projected gradient steps against the smoothed classifier, through several noisy copies of each image.
+/// SmoothAdv: projected gradient steps against the smoothed classifier, through several noisy copies of each
+/// image.
 ///
-/// Ascends `-log(mean_i p_y(x + d + n_i))`, the logarithm of the mean of the base's probabilities, with the noise n_i the
-/// same in every step (Salman et al., "Provably Robust Deep Learning via Adversarially Trained Smoothed Classifiers",
-/// NeurIPS 2019, equation 6 and section 3.1; Hadisalman/smoothing-adversarial, `attacks.py`). From `d = 0` it takes steps of
-/// length 2 budgets / steps along the gradient; d is cut to \[0,1\] around the image, then to the budget.
+/// Ascends `-log(mean_i p_y(x + d + n_i))`, the logarithm of the mean of the base's probabilities, with the
+/// noise n_i the same in every step (Salman et al., "Provably Robust Deep Learning via Adversarially Trained
+/// Smoothed Classifiers", NeurIPS 2019; Hadisalman/smoothing-adversarial, `attacks.py`). From `d = 0` it takes steps of length 2 budgets / steps along the gradient; d is cut to
+/// \[0,1\] around the image, then to the budget.
 ///
 /// | parameter | default | range |
 /// | --- | --- | --- |
@@ -25,10 +26,10 @@ const NOISE: Purpose = Purpose::named("SmoothAdv's noise");
 ///
 /// The victim is the base classifier of [`Smoothing`](super::Smoothing), not
 /// [`Smoothing::classifier`](super::Smoothing::classifier), which has noise of its own and is attacked by
-/// [`Pgd`](crate::attack::Pgd) or any other attack. The paper trains with 2 to 10 steps and 1 to 8 draws, then minimises the
-/// cross-entropy on noisy copies of what it crafted; to attack, draw 32 or more. Sigma and clip are those of the smoothing.
-/// The noise of an image comes from the seed, its index and the draw's number. Where the gradient is zero the image stays;
-/// the authors' code steps at random there.
+/// [`Pgd`](crate::attack::Pgd) or any other attack. The paper trains with 2 to 10 steps and 1 to 8 draws,
+/// then minimises the cross-entropy on noisy copies of what it crafted; to attack, draw 32 or more. Sigma and
+/// clip are those of the smoothing. The noise of an image comes from the seed, its index and the draw's
+/// number. Where the gradient is zero the image stays; the authors' code steps at random there.
 ///
 /// ```
 /// use histoguard::defense::SmoothAdv;

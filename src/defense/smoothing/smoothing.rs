@@ -14,35 +14,36 @@ use crate::statistics::{lower_bound, normal_quantile};
 const SELECTION: Purpose = Purpose::named("smoothing's selection draws");
 const ESTIMATE: Purpose = Purpose::named("smoothing's estimate draws");
 
-/// Randomized smoothing: answers by majority under normal noise, and how far they are proven to hold (Cohen, Rosenfeld &
-/// Kolter, "Certified Adversarial Robustness via Randomized Smoothing", ICML 2019).
+/// Randomized smoothing: answers by majority under normal noise, and how far they are proven to hold (Cohen,
+/// Rosenfeld & Kolter, "Certified Adversarial Robustness via Randomized Smoothing", ICML 2019).
 ///
-/// The smoothed classifier answers `g(x) = argmax_c P(f(x + n) = c)` with n normal of standard deviation sigma on the
-/// \[0,1\] scale, before any normalisation. If f gives class A with a probability of at least p, above one half, then g
-/// answers A everywhere within the L2 radius `sigma * Phi^-1(p)` (theorem 1). [`predict`](Self::predict) and
-/// [`certify`](Self::certify) are the paper's procedures, and right with a probability of at least 1 - alpha, for each image
-/// by itself. An abstention counts as an error.
+/// The smoothed classifier answers `g(x) = argmax_c P(f(x + n) = c)` with n normal of standard deviation
+/// sigma on the \[0,1\] scale, before any normalisation. If f gives class A with a probability of at least p,
+/// above one half, then g answers A everywhere within the L2 radius `sigma * Phi^-1(p)` (theorem 1).
+/// [`predict`](Self::predict) and [`certify`](Self::certify) are the paper's procedures, and right with a
+/// probability of at least 1 - alpha, for each image by itself. An abstention counts as an error.
 ///
 /// | parameter | default | range |
 /// | --- | --- | --- |
 /// | sigma | required | a finite number above 0 |
 /// | alpha | 0.001 | above 0 and below 1 |
 /// | selection draws | 100 | at least 1 |
-/// | draws | 10,000 | at least log2(1 / alpha) to certify, at least 1 + log2(1 / alpha) to predict: fewer always abstain |
+/// | draws | 10,000 | at least log2(1 / alpha) to certify, at least 1 + log2(1 / alpha) to predict |
 /// | draws a batch | 100 | at least 1 |
 /// | clip | false | |
 /// | seed | 0 | any |
 ///
-/// Noise is drawn for each image from the seed, its index in the data set and the draw's number: neither the other images
-/// nor the draws a batch change a result.
+/// Noise is drawn for each image from the seed, its index in the data set and the draw's number: neither the
+/// other images nor the draws a batch change a result.
 ///
-/// **The base must know the noise.** Train it with [`GaussianNoise`](crate::defense::GaussianNoise) of the same sigma and
-/// `with_clip(false)`, or with [`SmoothAdv`](super::SmoothAdv): a network trained on clean images answers noise with chance
-/// and certifies next to nothing. With `clip` the noisy image is cut to \[0,1\], in every draw: that is part of the base
-/// classifier, which must be trained so too.
+/// **The base must know the noise.** Train it with [`GaussianNoise`](crate::defense::GaussianNoise) of the
+/// same sigma and `with_clip(false)`, or with [`SmoothAdv`](super::SmoothAdv): a network trained on clean
+/// images answers noise with chance and certifies next to nothing. With `clip` the noisy image is cut to
+/// \[0,1\], in every draw: that is part of the base classifier, which must be trained so too.
 ///
-/// **The radius is an L2 one.** An L-infinity budget of the usual size is far longer: [`Radius`] says beside each radius the
-/// L-infinity budget that it contains. Even if every draw agrees no radius is above [`largest_radius`](Self::largest_radius).
+/// **The radius is an L2 one.** An L-infinity budget of the usual size is far longer: [`Radius`] says beside
+/// each radius the L-infinity budget that it contains. Even if every draw agrees no radius is above
+/// [`largest_radius`](Self::largest_radius).
 ///
 /// ```
 /// use histoguard::defense::Smoothing;
@@ -53,7 +54,8 @@ const ESTIMATE: Purpose = Purpose::named("smoothing's estimate draws");
 ///     let bright = x.mean_dims(&[1, 2, 3]).reshape([-1, 1]) - 0.5;
 ///     Tensor::cat(vec![bright.clone().neg(), bright], 1)
 /// });
-/// let images = Tensor::cat(vec![Tensor::full([1, 1, 4, 4], 0.6, &device), Tensor::full([1, 1, 4, 4], 0.5, &device)], 0);
+/// let grey = |level: f32| Tensor::full([1, 1, 4, 4], level, &device);
+/// let images = Tensor::cat(vec![grey(0.6), grey(0.5)], 0);
 /// let smoothing = Smoothing::new(0.25).with_draws(1000);
 /// let certificates = smoothing.certify(&base, images, &[0, 1])?;
 /// // The boundary is 0.4 away from the first image, and goes through the second one.
@@ -121,7 +123,8 @@ impl Smoothing {
         Parameter::new("draws", range, fits && self.draws > 0, found)
     }
 
-    /// The radius if every draw agrees: no image of so many values is certified further, whatever the classifier.
+    /// The radius if every draw agrees: no image of so many values is certified further, whatever the
+    /// classifier.
     ///
     /// ```
     /// use histoguard::defense::Smoothing;
@@ -140,7 +143,8 @@ impl Smoothing {
 
     /// A certificate for each image.
     ///
-    /// To go on after a stop, or to keep what is finished, draw by [`certify_more`](Self::certify_more) instead.
+    /// To go on after a stop, or to keep what is finished, draw by [`certify_more`](Self::certify_more)
+    /// instead.
     ///
     /// # Shapes
     ///
@@ -150,8 +154,9 @@ impl Smoothing {
     ///
     /// # Errors
     ///
-    /// [`SmoothingError`] on a bad setting, image or number of indices, before any work; [`SmoothingError::Stopped`] if a
-    /// stop was asked for through the base's [`Frozen::watch`], which also reports each batch as a step.
+    /// [`SmoothingError`] on a bad setting, image or number of indices, before any work;
+    /// [`SmoothingError::Stopped`] if a stop was asked for through the base's [`Frozen::watch`], which also
+    /// reports each batch as a step.
     pub fn certify(
         &self,
         base: &Frozen,
@@ -193,7 +198,7 @@ impl Smoothing {
         let predict = |image: Noisy<'_>| {
             let mut counts = Counts::new(base.num_classes());
             while counts.draws() < self.draws {
-                self.step(base, counts.draws(), self.draws)?;
+                step(base, counts.draws(), self.draws)?;
                 self.draw(&image, ESTIMATE, self.draws, &mut counts);
             }
             Ok(Prediction::new(counts, self.alpha))
@@ -201,8 +206,8 @@ impl Smoothing {
         images.into_iter().map(predict).collect()
     }
 
-    /// One more batch of draws for the certificate of an image, or none if it is finished. What is drawn so far can be
-    /// written down at any time and gone on from, to the same certificate bit for bit.
+    /// One more batch of draws for the certificate of an image, or none if it is finished. What is drawn so
+    /// far can be written down at any time and gone on from, to the same certificate bit for bit.
     ///
     /// ```
     /// use histoguard::defense::smoothing::{Smoothing, Tally};
@@ -210,7 +215,7 @@ impl Smoothing {
     ///
     /// let device = Device::default();
     /// let base = Frozen::from_fn(2, &device, |x| x.mean_dims(&[2, 3]).reshape([-1, 2]));
-    /// let image = Tensor::<4>::cat(vec![Tensor::ones([1, 1, 4, 4], &device), Tensor::zeros([1, 1, 4, 4], &device)], 1);
+    /// let image = Tensor::<4>::full([1, 2, 4, 4], 0.5, &device);
     /// let smoothing = Smoothing::new(0.25).with_draws(250);
     /// let mut tally = Tally::new(2 * 4 * 4, base.num_classes());
     /// let certificate = loop {
@@ -231,8 +236,8 @@ impl Smoothing {
     ///
     /// # Errors
     ///
-    /// As [`certify`](Self::certify), and [`SmoothingError::Unfinished`] if the draws are not of such an image, such a
-    /// classifier or so few draws.
+    /// As [`certify`](Self::certify), and [`SmoothingError::Unfinished`] if the draws are not of such an
+    /// image, such a classifier or so few draws.
     pub fn certify_more(
         &self,
         base: &Frozen,
@@ -249,27 +254,22 @@ impl Smoothing {
         Ok(())
     }
 
-    /// The certificate, once all its draws are made.
+    /// The certificate, once all its draws are made; `None` before that.
     pub fn certificate(&self, tally: &Tally) -> Option<Certificate> {
         let finished =
-            tally.selection.draws() >= self.selection_draws && tally.estimate.draws() >= self.draws;
+            tally.selection.draws() == self.selection_draws && tally.estimate.draws() == self.draws;
         finished.then(|| Certificate::new(tally.clone(), self.sigma, self.alpha))
     }
 
     /// The next batch of draws of the phase that is not finished.
     fn draw_certificate(&self, image: &Noisy<'_>, tally: &mut Tally) -> Result<(), SmoothingError> {
-        self.step(image.base, tally.draws(), self.selection_draws + self.draws)?;
+        step(image.base, tally.draws(), self.selection_draws + self.draws)?;
         if tally.selection.draws() < self.selection_draws {
             self.draw(image, SELECTION, self.selection_draws, &mut tally.selection);
         } else {
             self.draw(image, ESTIMATE, self.draws, &mut tally.estimate);
         }
         Ok(())
-    }
-
-    fn step(&self, base: &Frozen, done: usize, total: usize) -> Result<(), SmoothingError> {
-        base.watch().report(Step { attack: "randomized smoothing".into(), done, total });
-        if base.watch().is_stopped() { Err(SmoothingError::Stopped) } else { Ok(()) }
     }
 
     /// The next batch of so many draws in all.
@@ -315,6 +315,12 @@ impl Smoothing {
         let expected = self.selection_draws.to_string();
         same("selection draws before the first estimate", expected, selection.draws().to_string(), whole)
     }
+}
+
+/// Before a batch of draws: reports it, and fails if a stop was asked for.
+fn step(base: &Frozen, done: usize, total: usize) -> Result<(), SmoothingError> {
+    base.watch().report(Step { attack: "randomized smoothing".into(), done, total });
+    if base.watch().is_stopped() { Err(SmoothingError::Stopped) } else { Ok(()) }
 }
 
 /// One image to draw noisy copies of.

@@ -6,8 +6,8 @@ use super::Counts;
 
 /// The draws of one image's certificate so far: what is kept when work stops, and gone on from.
 ///
-/// Selection and estimate are drawn from streams of their own, so that the bound is never computed from the draws
-/// that chose the class.
+/// Selection and estimate are drawn from streams of their own, so that the bound is never computed from the
+/// draws that chose the class.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
     /// Values of the image: channels times height times width.
