@@ -1,50 +1,22 @@
 //! Training: what it learns, what it leaves on disk, and that an interrupted run ends as one that was not.
 #![cfg(feature = "train")]
 
+mod squares;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
 use burn::module::Module;
 use burn::train::Interrupter;
-use histoguard::data::{Batch, FileImage, ImageSet, MemoryImage, Sample, Split};
+use histoguard::data::{Batch, FileImage, ImageSet};
 use histoguard::defense::{DefenseError, GaussianNoise, Loss, Step, Trainee};
 use histoguard::parameter::Parameter;
 use histoguard::prelude::*;
 use histoguard::train::{Schedule, TrainError, Trained, Trainer, TrainingConfig};
-use image::{Rgb, RgbImage};
+use image::RgbImage;
 use safetensors::SafeTensors;
-
-type Model = Normalized<DenseNet>;
-
-/// Squares in two shades, a little different from image to image.
-fn shades() -> ImageSet {
-    let samples = (0..40).map(|i| {
-        let (label, step) = (i % 2, (i / 2) as u8);
-        let shade = if label == 0 { 60 + step } else { 180 - step };
-        let image =
-            RgbImage::from_fn(40, 36, |x, y| Rgb([shade, shade, shade.wrapping_add((x * y % 7) as u8)]));
-        Sample::new(MemoryImage(Arc::new(image)), label, format!("square {i}"))
-    });
-    ImageSet::new("squares", vec!["dark".into(), "light".into()], samples.collect()).unwrap()
-}
-
-fn split() -> Split {
-    Split::by_image(&shades(), [0.6, 0.2, 0.2], 1).unwrap()
-}
-
-fn config(epochs: usize) -> TrainingConfig {
-    TrainingConfig { epochs, batch_size: 8, image_size: 32, learning_rate: 3e-3, ..TrainingConfig::paper() }
-}
-
-fn model() -> Model {
-    let net = DenseNetConfig::densenet121(2)
-        .with_growth_rate(4)
-        .with_block_config(vec![1, 1])
-        .with_num_init_features(8)
-        .with_bn_size(2);
-    Normalized::new(net.init_seeded(&Device::default(), 3), Normalization::IMAGENET)
-}
+use squares::{Model, bits, config, model, shades, split};
 
 fn fit(trainer: Trainer) -> Result<Trained<Model>, TrainError> {
     let split = split();
@@ -53,14 +25,6 @@ fn fit(trainer: Trainer) -> Result<Trained<Model>, TrainError> {
 
 fn trainer(epochs: usize, directory: &Path) -> Trainer {
     Trainer::new(config(epochs)).objective(GaussianNoise::new(0.05)).directory(directory)
-}
-
-/// Every weight and running statistic.
-fn bits(model: &Model) -> Vec<u8> {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("model.safetensors");
-    histoguard::weights::save_safetensors(&model.network, &path).unwrap();
-    std::fs::read(path).unwrap()
 }
 
 fn checkpoints(directory: &Path) -> Vec<String> {

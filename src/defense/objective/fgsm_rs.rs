@@ -78,8 +78,10 @@ impl Objective for FgsmRs {
     }
 
     fn parameters(&self) -> Vec<Parameter> {
-        let budget = vec![self.budget.parameter("budget")];
-        [budget, self.as_pgd().ascent().parameters(&[Norm::Linf])].concat()
+        let mut parameters = self.as_pgd().ascent().parameters(&[Norm::Linf]);
+        // There is one, always.
+        parameters.retain(|parameter| parameter.name() != "steps");
+        [vec![self.budget.parameter("budget")], parameters].concat()
     }
 
     fn craft(&self, step: &Step<'_>) -> Result<Tensor<4>, DefenseError> {
