@@ -127,7 +127,7 @@ fn resumed_runs_end_as_those_that_were_not_interrupted() {
 #[test]
 fn settings_tell_wrapped_objectives_apart() {
     let awp = |steps| Awp::new(PgdAt::new(BUDGET).with_steps(steps)).with_gamma(0.02);
-    let written = serde_json::to_value(&Box::<dyn Objective>::from(awp(3))).unwrap();
+    let written = serde_json::to_value(Box::<dyn Objective>::from(awp(3))).unwrap();
     assert_eq!(written["objective"], "PGD-AT-AWP");
     assert_eq!(written["settings"]["gamma"], 0.02);
     assert_eq!(written["settings"]["objective"]["objective"], "PGD-AT");
@@ -141,7 +141,7 @@ fn settings_tell_wrapped_objectives_apart() {
     assert!(matches!(&error, TrainError::OtherSettings { setting, .. } if setting == inner), "{error}");
 
     let models = |name: &str| EnsembleAt::new(BUDGET, [(name, other())]);
-    let written = serde_json::to_value(&Box::<dyn Objective>::from(models("a"))).unwrap();
+    let written = serde_json::to_value(Box::<dyn Objective>::from(models("a"))).unwrap();
     assert_eq!(written["settings"]["models"], serde_json::json!(["a"]));
 }
 

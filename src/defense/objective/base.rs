@@ -66,7 +66,7 @@ pub trait Objective: Settings + Debug + Send + Sync {
     ///
     /// # Shapes
     ///
-    /// - output: as the batch's images, values in \[0,1\] unless the objective says otherwise
+    /// - output: as the batch's images, values in \[0,1\] unless the objective says otherwise; outside autodiff or in it
     ///
     /// # Errors
     ///
