@@ -1,9 +1,12 @@
 //! A network in evaluation mode, by type: the only thing that attacks take.
 
+use std::sync::Arc;
+
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
 use super::average::{Average, Averaged};
+use super::wrappers::{Behind, Change, Function, Wrapped};
 use super::{Classifier, Watch, predictions};
 
 /// A classifier in evaluation mode: batch norm uses running statistics, dropout is off, and nothing in it
@@ -135,6 +138,32 @@ impl Frozen {
         Self { network, passes, ..self }
     }
 
+    /// The same classifier behind a change of its images, such as a defense that works on them; it may be
+    /// random, and may give images of another size. Gradients go through it as burn differentiates it.
+    ///
+    /// The change is called once for every pass through a network, so that each draw of an
+    /// [expectation](Self::expectation_over) and each member of an ensemble sees its own. Queries count as
+    /// before.
+    ///
+    /// ```
+    /// use histoguard::prelude::*;
+    ///
+    /// let device = Device::default();
+    /// let victim = Frozen::from_fn(2, &device, |x| {
+    ///     let bright = x.mean_dims(&[1, 2, 3]).reshape([-1, 1]) - 0.5;
+    ///     Tensor::cat(vec![bright.clone().neg(), bright], 1)
+    /// });
+    /// let inverted = victim.behind(|images| images.neg() + 1.0);
+    /// assert_eq!(inverted.predict(Tensor::full([1, 1, 2, 2], 0.75, &device)), [0]);
+    /// assert_eq!(inverted.watch().queries().forwards, 1);
+    /// ```
+    pub fn behind(self, change: impl Fn(Tensor<4>) -> Tensor<4> + Send + Sync + 'static) -> Self {
+        let change: Arc<Change> = Arc::new(change);
+        let behind = |network| Box::new(Behind { change: Arc::clone(&change), network }) as _;
+        let members = self.network.members.into_iter().map(behind).collect();
+        Self { network: Averaged { members, ..self.network }, ..self }
+    }
+
     /// A classifier of the same classes that asks this one: `logits` gets it with the images, asks it at most `passes`
     /// times, and answers in its place. Gradients go through both.
     ///
@@ -257,34 +286,4 @@ pub struct InputGradient {
     pub logits: Tensor<2>,
     /// Gradient of the summed loss `[batch, channels, height, width]`.
     pub gradient: Tensor<4>,
-}
-
-struct Wrapped<F> {
-    base: Averaged,
-    logits: F,
-}
-
-impl<F: Fn(&dyn Classifier, Tensor<4>) -> Tensor<2>> Classifier for Wrapped<F> {
-    fn logits(&self, images: Tensor<4>) -> Tensor<2> {
-        (self.logits)(&self.base, images)
-    }
-
-    fn num_classes(&self) -> usize {
-        self.base.num_classes()
-    }
-}
-
-struct Function<F> {
-    logits: F,
-    classes: usize,
-}
-
-impl<F: Fn(Tensor<4>) -> Tensor<2>> Classifier for Function<F> {
-    fn logits(&self, images: Tensor<4>) -> Tensor<2> {
-        (self.logits)(images)
-    }
-
-    fn num_classes(&self) -> usize {
-        self.classes
-    }
 }

@@ -5,6 +5,7 @@ mod base;
 mod classes;
 mod frozen;
 mod watch;
+mod wrappers;
 
 pub use average::{Average, mean_probabilities};
 pub(crate) use base::highest;

@@ -1,12 +1,17 @@
-//! Defenses: what a training step minimises, and randomized smoothing.
+//! Defenses: what a training step minimises, what changes images before the classifier, and randomized smoothing.
 
 mod error;
 mod objective;
+mod preprocess;
 pub mod smoothing;
 
 pub use error::DefenseError;
 pub use objective::{
     Awp, Crafting, CrossEntropy, EnsembleAt, FgsmRs, GaussianNoise, Loss, Objective, PgdAt, Step, Trades,
     Trainee, Weight, cross_entropy,
+};
+pub use preprocess::{
+    Backward, BitDepth, Chain, Custom, ImageDraws, ImageFunction, Interpolation, Jpeg, JpegBackward, Levels,
+    Median, MedianBackward, Preprocess, RandomResizePad, Subsampling, TotalVariation, attack_views,
 };
 pub use smoothing::{SmoothAdv, Smoothing};

@@ -20,5 +20,5 @@ pub use epsilon::Epsilon;
 pub use l1_box::project_l1_in_box;
 pub use norm::Norm;
 pub use normalization::Normalization;
-pub use separable::{Separable, gaussian_rows, resize_rows};
+pub use separable::{Separable, gaussian_rows, resize_into_rows, resize_rows};
 pub use similarity::{psnr, ssim};

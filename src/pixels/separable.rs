@@ -10,19 +10,21 @@ pub struct Separable {
 }
 
 impl Separable {
-    /// From square matrices, row by row, that act on columns and on rows of pixels.
+    /// From matrices, row by row, that act on columns and on rows of pixels: as wide as the images are high
+    /// and wide, all of one height each.
     pub fn new(sides: Vec<(Vec<f32>, Vec<f32>)>, images: &Tensor<4>) -> Self {
         let [.., height, width] = images.dims();
         let count = sides.len();
         let (vertical, horizontal): (Vec<_>, Vec<_>) = sides.into_iter().unzip();
         let matrices = |values: Vec<Vec<f32>>, side: usize| {
-            let data = TensorData::new(values.concat(), [count, 1, side, side]);
+            let rows = values.first().map_or(side, |first| first.len() / side.max(1));
+            let data = TensorData::new(values.concat(), [count, 1, rows, side]);
             Tensor::from_data(data, (&images.device(), images.dtype()))
         };
         Self { vertical: matrices(vertical, height), horizontal: matrices(horizontal, width) }
     }
 
-    /// The mapped images `[batch, channels, height, width]`.
+    /// The mapped images `[batch, channels, height, width]`, as large as the matrices are high.
     pub fn apply(&self, images: Tensor<4>) -> Tensor<4> {
         self.vertical.clone().matmul(images).matmul(self.horizontal.clone().transpose())
     }
@@ -36,7 +38,16 @@ impl Separable {
 /// Bilinear shrinking of `side` values to `size` that stand at `start`, zeros around them (PyTorch's
 /// `interpolate` with `align_corners=False`, then `pad`).
 pub fn resize_rows(side: usize, size: usize, start: usize) -> Vec<f32> {
-    let mut rows = vec![0.0; side * side];
+    resize_into_rows(side, size, start, side)
+}
+
+/// The same with `size` smaller or larger than `side`, among `whole` values.
+///
+/// # Panics
+///
+/// Panics if `size` values do not fit in from `start` on.
+pub fn resize_into_rows(side: usize, size: usize, start: usize, whole: usize) -> Vec<f32> {
+    let mut rows = vec![0.0; whole * side];
     for i in 0..size {
         let at = ((i as f64 + 0.5) * side as f64 / size as f64 - 0.5).max(0.0);
         let (low, share) = (at as usize, at.fract());
