@@ -1,4 +1,5 @@
-//! Adversarial training: resumed runs, crafting, moved weights, validation under attack, and the end of a run that overfits.
+//! Adversarial training: resumed runs, crafting, moved weights, validation under attack, and the end of a run
+//! that overfits.
 #![cfg(feature = "train")]
 
 mod squares;
@@ -317,7 +318,8 @@ impl Classifier for Wavy {
     }
 }
 
-/// Training on noise, in which waves average out; then whatever makes an image's scores differ most from its neighbors'.
+/// Training on noise, in which waves average out; then whatever makes an image's scores differ most from its
+/// neighbors'.
 #[derive(Debug, Serialize)]
 struct Breaks {
     after: usize,

@@ -43,8 +43,8 @@ impl Frozen {
 
     /// Wraps a closure from images `[batch, channels, height, width]` to logits `[batch, classes]`.
     ///
-    /// The closure must be a pure function in evaluation mode: this constructor cannot check it. The exception is
-    /// a randomised defense, which belongs into [`expectation_over`](Self::expectation_over).
+    /// The closure must be a pure function in evaluation mode: this constructor cannot check it. The
+    /// exception is a randomised defense, which belongs into [`expectation_over`](Self::expectation_over).
     ///
     /// ```
     /// use histoguard::prelude::*;
@@ -67,8 +67,8 @@ impl Frozen {
 
     /// Several classifiers as one: the mean of their logits, probabilities or losses.
     ///
-    /// A query counts as one pass through every member, on the watch of the whole alone. A member that averages
-    /// losses itself counts by its logits.
+    /// A query counts as one pass through every member, on the watch of the whole alone. A member that
+    /// averages losses itself counts by its logits.
     ///
     /// ```
     /// use histoguard::classifier::Average;
@@ -101,11 +101,11 @@ impl Frozen {
     }
 
     /// The expectation over `draws` calls of a randomised classifier, for every query: what an attack on a
-    /// randomised defense must climb (Athalye et al., "Obfuscated Gradients Give a False Sense of Security", ICML
-    /// 2018, section 5.3; "Synthesizing Robust Adversarial Examples", ICML 2018).
+    /// randomised defense must climb (Athalye et al., "Obfuscated Gradients Give a False Sense of Security",
+    /// ICML 2018, section 5.3; "Synthesizing Robust Adversarial Examples", ICML 2018).
     ///
-    /// A query counts as `draws` passes. What a randomised classifier answers depends on its earlier queries, so
-    /// that an image's result may depend on its neighbours.
+    /// A query counts as `draws` passes. What a randomised classifier answers depends on its earlier queries,
+    /// so that an image's result may depend on its neighbours.
     ///
     /// ```
     /// use std::sync::atomic::{AtomicU32, Ordering};
@@ -203,6 +203,24 @@ impl Frozen {
     pub fn logits(&self, images: Tensor<4>) -> Tensor<2> {
         self.watch.count_forward(images.dims()[0] * self.passes);
         self.network.logits(images.inner())
+    }
+
+    /// Class scores as a part of the caller's graph: of images within autodiff they can be differentiated,
+    /// which counts as a query with gradient. For what is built on a classifier: detectors, reformers.
+    ///
+    /// With [`Average::Losses`] these are the mean logits.
+    ///
+    /// # Shapes
+    ///
+    /// - `images`: `[batch, channels, height, width]`, values in \[0,1\]
+    /// - output: `[batch, classes]`
+    pub fn tracked_logits(&self, images: Tensor<4>) -> Tensor<2> {
+        let count = images.dims()[0] * self.passes;
+        match images.is_tracked() {
+            true => self.watch.count_gradient(count),
+            false => self.watch.count_forward(count),
+        }
+        self.network.logits(images)
     }
 
     /// The class with the highest score of each image; the lower class on a tie.

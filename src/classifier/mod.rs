@@ -3,6 +3,7 @@
 mod average;
 mod base;
 mod classes;
+mod features;
 mod frozen;
 mod watch;
 mod wrappers;
@@ -12,5 +13,6 @@ pub(crate) use base::highest;
 pub use base::{Classifier, predictions};
 pub(crate) use classes::column;
 pub use classes::{others, pick, ranked};
+pub use features::{Embed, FrozenFeatures};
 pub use frozen::{Frozen, InputGradient};
 pub use watch::{Queries, Step, Watch};

@@ -1,5 +1,7 @@
-//! Defenses: what a training step minimises, what changes images before the classifier, and randomized smoothing.
+//! Defenses: what a training step minimises, what changes images before the classifier, what rejects them, and randomized
+//! smoothing.
 
+pub mod detector;
 mod error;
 mod objective;
 mod preprocess;

@@ -15,7 +15,7 @@ use super::init::Init;
 use super::packed_cache::PackedCache;
 use super::parts::Part;
 use super::transition::Transition;
-use crate::classifier::Classifier;
+use crate::classifier::{Classifier, Embed};
 
 /// A member of the DenseNet family, as in `torchvision.models.densenet`.
 ///
@@ -188,7 +188,10 @@ impl DenseNet {
     ///
     /// Panics on another number of channels and on smaller images.
     pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
-        let pooled = self.embed(images);
+        self.classify(self.embed(images))
+    }
+
+    fn classify(&self, pooled: Tensor<2>) -> Tensor<2> {
         let fused = self.kernels.then(|| fused::classify(&self.classifier, &pooled)).flatten();
         fused.unwrap_or_else(|| self.classifier.forward(pooled))
     }
@@ -260,6 +263,17 @@ impl Classifier for DenseNet {
 
     fn num_classes(&self) -> usize {
         self.classifier.weight.lazy_shape()[1]
+    }
+}
+
+/// The pooled features, as [`DenseNet::embed`] gives them.
+impl Embed for DenseNet {
+    fn embed(&self, images: Tensor<4>) -> Tensor<2> {
+        self.embed(images)
+    }
+
+    fn head(&self, features: Tensor<2>) -> Tensor<2> {
+        self.classify(features)
     }
 }
 

@@ -3,7 +3,7 @@
 use burn::module::Module;
 use burn::tensor::{Tensor, TensorData};
 
-use crate::classifier::Classifier;
+use crate::classifier::{Classifier, Embed};
 use crate::pixels::Normalization;
 
 /// A network that takes images in \[0,1\]: each channel becomes `(x - mean) / std` first.
@@ -67,5 +67,15 @@ impl<C: Classifier + Module> Classifier for Normalized<C> {
 
     fn num_classes(&self) -> usize {
         self.network.num_classes()
+    }
+}
+
+impl<C: Embed + Module> Embed for Normalized<C> {
+    fn embed(&self, images: Tensor<4>) -> Tensor<2> {
+        self.network.embed(self.normalize(images))
+    }
+
+    fn head(&self, features: Tensor<2>) -> Tensor<2> {
+        self.network.head(features)
     }
 }

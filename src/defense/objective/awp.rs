@@ -11,11 +11,13 @@ use crate::defense::DefenseError;
 use crate::parameter::Parameter;
 use crate::pixels::Budget;
 
-/// Adversarial weight perturbation: another objective, with its gradient taken where the weights have been moved up its loss.
+/// Adversarial weight perturbation: another objective, with its gradient taken where the weights have been
+/// moved up its loss.
 ///
-/// Wu, Xia & Wang, "Adversarial Weight Perturbation Helps Robust Generalization", NeurIPS 2020, equations 8 to 10. The
-/// weights `w` of each layer are moved by `v = gamma * |w| / (|g| + 1e-20) * g`, where `g` is the gradient of the objective's loss in
-/// training mode at a copy whose running statistics are its own. It makes the loss flat around the weights, against robust overfitting.
+/// Wu, Xia & Wang, "Adversarial Weight Perturbation Helps Robust Generalization", NeurIPS 2020, equations 8
+/// to 10. The weights `w` of each layer are moved by `v = gamma * |w| / (|g| + 1e-20) * g`, where `g` is the
+/// gradient of the objective's loss in training mode at a copy whose running statistics are its own. It makes
+/// the loss flat around the weights, against robust overfitting.
 ///
 /// | parameter | default | range |
 /// | --- | --- | --- |
@@ -23,12 +25,13 @@ use crate::pixels::Budget;
 /// | gamma | 0.01; the paper has 0.005 around [`Trades`](super::Trades) | a finite number of at least 0 |
 /// | warm-up | 0; about 10 around [`Trades`](super::Trades) | epochs, any |
 ///
-/// As in the paper's code (AWP, `utils_awp.py`) weights of one dimension stay: biases and batch norm. Weights that are
-/// not trained stay too. The images are crafted at the weights as they are.
+/// As in the paper's code (AWP, `utils_awp.py`) weights of one dimension stay: biases and batch norm. Weights
+/// that are not trained stay too. The images are crafted at the weights as they are.
 ///
-/// The step starts from the weights as they were, bit for bit; the code adds `v` and subtracts it afterwards, so that weight decay
-/// acts on `w + v` there and on `w` here. `train_trades_cifar.py` counts epochs from 1 and perturbs from
-/// `--awp-warmup` 10 on: a warm-up of 9. Its passes come in another order than those of TRADES, which are kept here.
+/// The step starts from the weights as they were, bit for bit; the code adds `v` and subtracts it afterwards,
+/// so that weight decay acts on `w + v` there and on `w` here. `train_trades_cifar.py` counts epochs from 1
+/// and perturbs from `--awp-warmup` 10 on: a warm-up of 9. Its passes come in another order than those of
+/// TRADES, which are kept here.
 ///
 /// A step costs one forward and backward pass of the objective's loss more.
 ///

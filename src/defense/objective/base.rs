@@ -15,8 +15,9 @@ use crate::pixels::Budget;
 
 /// What a training step minimises: noise, adversarial training, and the like.
 ///
-/// A step crafts its images, asks for the loss, and follows its gradient. It has no state of its own: what it draws comes from
-/// its seed, the epoch and each image's index, so that a run that was resumed ends as one that was not interrupted.
+/// A step crafts its images, asks for the loss, and follows its gradient. It has no state of its own: what it
+/// draws comes from its seed, the epoch and each image's index, so that a run that was resumed ends as one
+/// that was not interrupted.
 ///
 /// ```
 /// use histoguard::attack::prelude::*;
@@ -61,12 +62,13 @@ pub trait Objective: Settings + Debug + Send + Sync {
     /// The parameters beside their documented ranges.
     fn parameters(&self) -> Vec<Parameter>;
 
-    /// The images to train on instead of the batch's. [`Step::victim`] is the network in evaluation mode: crafting on it moves
-    /// no running statistics.
+    /// The images to train on instead of the batch's. [`Step::victim`] is the network in evaluation mode:
+    /// crafting on it moves no running statistics.
     ///
     /// # Shapes
     ///
-    /// - output: as the batch's images, values in \[0,1\] unless the objective says otherwise; outside autodiff or in it
+    /// - output: as the batch's images, values in \[0,1\] unless the objective says otherwise;
+    ///   outside autodiff or in it
     ///
     /// # Errors
     ///
@@ -83,8 +85,8 @@ pub trait Objective: Settings + Debug + Send + Sync {
         None
     }
 
-    /// How far the images are changed by somebody who means it: training then chooses its epoch by the accuracy under an
-    /// attack with this budget. `None` if the objective is not adversarial.
+    /// How far the images are changed by somebody who means it: training then chooses its epoch by the
+    /// accuracy under an attack with this budget. `None` if the objective is not adversarial.
     fn budget(&self) -> Option<Budget> {
         None
     }

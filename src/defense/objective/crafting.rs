@@ -9,11 +9,11 @@ use crate::classifier::Frozen;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Crafting {
-    /// Batch norm by its running statistics, which crafting leaves alone: an image's result does not depend on its
-    /// neighbors, and the training pass alone moves the statistics.
+    /// Batch norm by its running statistics, which crafting leaves alone: an image's result does not depend
+    /// on its neighbors, and the training pass alone moves the statistics.
     Evaluation,
-    /// Batch norm by the batch's statistics, and every step of crafting moves the running ones, towards those of images on their way
-    /// to becoming adversarial. An image's result depends on its batch.
+    /// Batch norm by the batch's statistics, and every step of crafting moves the running ones, towards those
+    /// of images on their way to becoming adversarial. An image's result depends on its batch.
     Training,
 }
 

@@ -19,15 +19,18 @@ use crate::parameter::{self, Parameter};
 use crate::pixels::{Budget, Norm};
 use crate::random::{Purpose, generator};
 
-/// Ensemble adversarial training: half the cross-entropy of the images as they are, half that of one FGSM step at a network that
-/// is drawn for each batch, evenly among networks trained before and the one that is trained.
+/// Ensemble adversarial training: half the cross-entropy of the images as they are, half that of one FGSM
+/// step at a network that is drawn for each batch, evenly among networks trained before and the one that is
+/// trained.
 ///
 /// Tramèr et al., "Ensemble Adversarial Training: Attacks and Defenses", ICLR 2018, section 4.1, and its code
-/// (ensemble-adv-training, `train_adv.py`). The step leads away from what the source itself predicts, not from the label: from a
-/// step that knows the label the network learns to read the label (label leaking; Kurakin, Goodfellow & Bengio, ICLR 2017).
+/// (ensemble-adv-training, `train_adv.py`). The step leads away from what the source itself predicts, not
+/// from the label: from a step that knows the label the network learns to read the label (label leaking;
+/// Kurakin, Goodfellow & Bengio, ICLR 2017).
 ///
-/// **It does not resist PGD** on the network itself, nor any attack of several steps: it is made against examples that
-/// transfer from other networks, and single steps on the network itself find less than they seem to.
+/// **It does not resist PGD** on the network itself, nor any attack of several steps: it is made against
+/// examples that transfer from other networks, and single steps on the network itself find less than they
+/// seem to.
 ///
 /// | parameter | default | range |
 /// | --- | --- | --- |
@@ -37,9 +40,9 @@ use crate::random::{Purpose, generator};
 /// | classes | the models' | those of the network |
 /// | seed | 0 | any |
 ///
-/// Images as they are come first, then the crafted ones in a pass of their own: the running statistics of batch norm move twice a
-/// step. A source is in evaluation mode. Which one it is depends on the seed, the epoch and the index of the
-/// batch's first image. Accuracy in training is that of the crafted images.
+/// Images as they are come first, then the crafted ones in a pass of their own: the running statistics of
+/// batch norm move twice a step. A source is in evaluation mode. Which one it is depends on the seed, the
+/// epoch and the index of the batch's first image. Accuracy in training is that of the crafted images.
 ///
 /// A run is resumed if the models have the names that they had: names stand for the weights.
 ///

@@ -13,12 +13,12 @@ use crate::defense::DefenseError;
 use crate::parameter::{self, Parameter};
 use crate::pixels::{Budget, Epsilon, Norm};
 
-/// Fast adversarial training: the mean cross-entropy of what one sign step from a random start makes of the images, at twice the
-/// cost of plain training.
+/// Fast adversarial training: the mean cross-entropy of what one sign step from a random start makes of the
+/// images, at twice the cost of plain training.
 ///
-/// Wong, Rice & Kolter, "Fast is better than free: Revisiting adversarial training", ICLR 2020, algorithm 3: `d` uniform in
-/// \[-epsilon, epsilon\] in every value, then `d = clip(d + alpha * sign(grad CE(f(x + d), y)), -epsilon, epsilon)`, and `x + d` is cut to
-/// \[0,1\]. Starts are fresh in each epoch.
+/// Wong, Rice & Kolter, "Fast is better than free: Revisiting adversarial training", ICLR 2020, algorithm 3:
+/// `d` uniform in \[-epsilon, epsilon\] in every value, then `d = clip(d + alpha * sign(grad CE(f(x + d),
+/// y)), -epsilon, epsilon)`, and `x + d` is cut to \[0,1\]. Starts are fresh in each epoch.
 ///
 /// | parameter | default | range |
 /// | --- | --- | --- |
@@ -28,15 +28,16 @@ use crate::pixels::{Budget, Epsilon, Norm};
 /// | crafting | evaluation mode | |
 /// | seed | 0 | any |
 ///
-/// The paper's code, fast_adversarial, has variants. This is its `train_fgsm.py` for CIFAR-10, which cuts `x + d` to \[0,1\] before the
-/// gradient as well as after the step; its MNIST script does not cut before, and its ImageNet script cuts the image alone and not `d`. All
-/// of them craft in training mode, as [`Crafting::Training`] does: batch norm sees each batch twice, and the running statistics move
-/// twice a step.
+/// The paper's code, fast_adversarial, has variants. This is its `train_fgsm.py` for CIFAR-10, which cuts `x
+/// + d` to \[0,1\] before the gradient as well as after the step; its MNIST script does not cut before, and
+/// its ImageNet script cuts the image alone and not `d`. All of them craft in training mode, as
+/// [`Crafting::Training`] does: batch norm sees each batch twice, and the running statistics move twice a
+/// step.
 ///
-/// **Catastrophic overfitting** (section 5.4 of the paper): at larger budgets, larger steps or in long runs the network learns within an
-/// epoch to answer single steps, and loses everything against attacks of several, while its accuracy without attack often rises.
-/// Training watches for it by its validation attack, ends, and goes back to the epoch before; see
-/// `train::History::overfitting`.
+/// **Catastrophic overfitting** (section 5.4 of the paper): at larger budgets, larger steps or in long runs
+/// the network learns within an epoch to answer single steps, and loses everything against attacks of
+/// several, while its accuracy without attack often rises. Training watches for it by its validation attack,
+/// ends, and goes back to the epoch before; see `train::History::overfitting`.
 ///
 /// ```
 /// use histoguard::prelude::*;

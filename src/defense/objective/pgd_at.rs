@@ -15,10 +15,12 @@ use crate::defense::DefenseError;
 use crate::parameter::{self, Parameter};
 use crate::pixels::{Budget, Epsilon, Norm};
 
-/// Adversarial training: the mean cross-entropy of what projected gradient descent makes of the images, and of nothing else.
+/// Adversarial training: the mean cross-entropy of what projected gradient descent makes of the images, and
+/// of nothing else.
 ///
-/// Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks", ICLR 2018, equation 2.1; crafting as
-/// [`Pgd`] without its early stop, from a random point of the ball cut to \[0,1\], fresh in each epoch.
+/// Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks", ICLR 2018, equation 2.1;
+/// crafting as [`Pgd`] without its early stop, from a random point of the ball cut to \[0,1\], fresh in each
+/// epoch.
 ///
 /// | parameter | default | range |
 /// | --- | --- | --- |
@@ -29,20 +31,23 @@ use crate::pixels::{Budget, Epsilon, Norm};
 /// | crafting | evaluation mode | |
 /// | seed | 0 | any |
 ///
-/// Seven steps of 2/255 at 8/255 are the paper's CIFAR-10 (section 4); the `config.json` of its code, cifar10_challenge,
-/// ships ten. That code crafts in training mode; its authors saw "little difference" in evaluation mode
-/// (cifar10_challenge issue 22). Evaluation mode is the default here because batch norm's statistics are then those of the images that are
-/// trained on, and an image's result does not depend on its batch.
+/// Seven steps of 2/255 at 8/255 are the paper's CIFAR-10 (section 4); the `config.json` of its code,
+/// cifar10_challenge, ships ten. That code crafts in training mode; its authors saw "little difference" in
+/// evaluation mode (cifar10_challenge issue 22). Evaluation mode is the default here because batch norm's
+/// statistics are then those of the images that are trained on, and an image's result does not depend on its
+/// batch.
 ///
-/// A step costs `steps + 1` times a plain one. The last epoch is seldom the most robust one (Rice, Wong & Kolter, "Overfitting in
-/// adversarially robust deep learning", ICML 2020): training keeps the best under attack.
+/// A step costs `steps + 1` times a plain one. The last epoch is seldom the most robust one (Rice, Wong &
+/// Kolter, "Overfitting in adversarially robust deep learning", ICML 2020): training keeps the best under
+/// attack.
 ///
 /// ```
 /// use histoguard::prelude::*;
 /// # #[cfg(feature = "train")]
 /// # {
 ///
-/// let trainer = Trainer::new(TrainingConfig::paper()).objective(PgdAt::new(Budget::pixels(4.0)).with_steps(10));
+/// let objective = PgdAt::new(Budget::pixels(4.0)).with_steps(10);
+/// let trainer = Trainer::new(TrainingConfig::paper()).objective(objective);
 /// # }
 /// ```
 #[derive(Config, Copy, Debug, PartialEq)]

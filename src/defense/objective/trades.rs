@@ -26,9 +26,9 @@ const START: f64 = 0.001;
 
 /// TRADES: the cross-entropy of the images as they are, and how far nearby images are classified otherwise.
 ///
-/// `CE(f(x), y) + beta / n * sum KL(p(x) || p(x'))`, Zhang et al., "Theoretically Principled Trade-off between Robustness and
-/// Accuracy", ICML 2019, equation 5, as in the paper's code (TRADES, `trades.py`). `x'` climbs that divergence by sign
-/// steps from `x + 0.001 N(0, 1)`, in evaluation mode.
+/// `CE(f(x), y) + beta / n * sum KL(p(x) || p(x'))`, Zhang et al., "Theoretically Principled Trade-off
+/// between Robustness and Accuracy", ICML 2019, equation 5, as in the paper's code (TRADES, `trades.py`).
+/// `x'` climbs that divergence by sign steps from `x + 0.001 N(0, 1)`, in evaluation mode.
 ///
 /// | parameter | default | range |
 /// | --- | --- | --- |
@@ -39,10 +39,10 @@ const START: f64 = 0.001;
 /// | step size | 7/31 of the budget | a finite number above 0 |
 /// | seed | 0 | any |
 ///
-/// The defaults are those of `train_trades_cifar10.py`, whose step is 0.007 at 0.031. The divergence is summed over classes and
-/// averaged over images, and gradients flow through both of its sides. As in that code the network sees the images twice in
-/// training mode, before and after the crafted ones, so that batch norm's running statistics move three times a step. It costs
-/// `steps + 3` times a plain one.
+/// The defaults are those of `train_trades_cifar10.py`, whose step is 0.007 at 0.031. The divergence is
+/// summed over classes and averaged over images, and gradients flow through both of its sides. As in that
+/// code the network sees the images twice in training mode, before and after the crafted ones, so that batch
+/// norm's running statistics move three times a step. It costs `steps + 3` times a plain one.
 ///
 /// Accuracy in training is that of the crafted images.
 ///
@@ -51,7 +51,8 @@ const START: f64 = 0.001;
 /// # #[cfg(feature = "train")]
 /// # {
 ///
-/// let trainer = Trainer::new(TrainingConfig::paper()).objective(Trades::new(Budget::pixels(4.0)).with_beta(3.0));
+/// let objective = Trades::new(Budget::pixels(4.0)).with_beta(3.0);
+/// let trainer = Trainer::new(TrainingConfig::paper()).objective(objective);
 /// # }
 /// ```
 #[derive(Config, Copy, Debug, PartialEq)]

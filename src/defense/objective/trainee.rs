@@ -8,21 +8,21 @@ use crate::classifier::{Classifier, Frozen};
 
 /// A network while it is trained: every classifier that is a burn module is one.
 ///
-/// Its [`logits`](Classifier::logits) are those of training mode, where batch norm takes the batch's statistics and moves its running
-/// ones.
+/// Its [`logits`](Classifier::logits) are those of training mode, where batch norm takes the batch's
+/// statistics and moves its running ones.
 pub trait Trainee: Classifier {
     /// A copy in evaluation mode.
     fn frozen(&self) -> Frozen;
 
-    /// The network itself as a victim, in training mode: attacks on it move its running statistics, as they do in reference
-    /// code that crafts so.
+    /// The network itself as a victim, in training mode: attacks on it move its running statistics, as they
+    /// do in reference code that crafts so.
     fn in_training(&self) -> Frozen;
 
     /// A copy with running statistics of its own.
     fn apart(&self) -> Box<dyn Trainee>;
 
-    /// A copy with other weights and the same running statistics, which both move: `change` is asked for each weight with a
-    /// gradient. Gradients at the copy are gradients of the network's own parameters.
+    /// A copy with other weights and the same running statistics, which both move: `change` is asked for each
+    /// weight with a gradient. Gradients at the copy are gradients of the network's own parameters.
     fn moved(
         &self,
         gradients: &GradientsParams,

@@ -107,8 +107,8 @@ fn ranked(value: f32, position: usize) -> u64 {
     u64::from(ordered) << 32 | position as u64
 }
 
-/// The median of three sorted columns: that of the largest of the lows, the median of the middles and the least of
-/// the highs.
+/// The median of three sorted columns: that of the largest of the lows, the median of the middles and the
+/// least of the highs.
 fn middle_of_nine([a, b, c]: [&[u64]; 3]) -> u64 {
     let median = |a: u64, b: u64, c: u64| a.min(b).max(a.max(b).min(c));
     let (low, high) = (a[0].max(b[0]).max(c[0]), a[2].min(b[2]).min(c[2]));

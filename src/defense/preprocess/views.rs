@@ -6,8 +6,8 @@ use crate::classifier::Frozen;
 /// Three views of a defended classifier, for [`Evaluation::attacks`](crate::evaluate::Evaluation::attacks) of
 /// it:
 ///
-/// 1. the attack crafted on the undefended classifier and handed over ("... from the undefended network"), which
-///    does not know the defense;
+/// 1. the attack crafted on the undefended classifier and handed over ("... from the undefended network"),
+///    which does not know the defense;
 /// 2. the attack itself, whose gradients go through the defense as its preprocessings declare (BPDA);
 /// 3. [`Square`] with these queries, which needs no gradient.
 ///

@@ -1,0 +1,7 @@
+//! The attack that knows the detectors.
+
+mod attack;
+mod climb;
+
+pub use attack::Adaptive;
+pub use climb::AdaptiveConfig;
