@@ -6,7 +6,7 @@ use crate::defense::detector::image_map::ImageMap;
 /// The classifier of reformed images: `f(clip(AE(x)))`, which an attack goes through with the gradient of
 /// both.
 ///
-/// Meng & Chen, CCS 2017, section 4.3. Queries of the classifier inside are counted on both watches.
+/// Meng & Chen, CCS 2017, section 4.3.
 ///
 /// ```
 /// use histoguard::defense::detector::{ImageMap, reformed};
@@ -19,8 +19,5 @@ use crate::defense::detector::image_map::ImageMap;
 /// assert_eq!(logits.into_scalar::<f32>(), 0.5);
 /// ```
 pub fn reformed(classifier: Frozen, autoencoder: ImageMap) -> Frozen {
-    let (classes, device) = (classifier.num_classes(), classifier.device().clone());
-    Frozen::from_fn(classes, &device, move |images| {
-        classifier.tracked_logits(autoencoder.apply(images).clamp(0.0, 1.0))
-    })
+    classifier.behind(move |images| autoencoder.apply(images).clamp(0.0, 1.0))
 }
