@@ -7,8 +7,12 @@ mod common {
         pub mod attacks;
     }
     pub mod defend {
+        pub mod certification;
         pub mod comparison;
+        pub mod detection;
         pub mod options;
+        pub mod preprocessing;
+        pub mod row;
         pub mod training;
     }
     pub mod failure;
@@ -20,15 +24,19 @@ mod common {
 
 use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
+use std::time::Instant;
 
+use burn::train::Interrupter;
 use clap::Parser;
-use common::defend::comparison::{self, Compared};
-use common::defend::options::{Defense, Options};
+use common::defend::comparison::{self, Cost};
+use common::defend::options::{Defense, Kind, Options};
+use common::defend::row::Row;
 use common::defend::training::{self, Model};
+use common::defend::{certification, detection, preprocessing};
 use common::failure::{self, Failure};
 use common::progress::Told;
 use common::{images, interrupt};
-use histoguard::data::{Prepared, Split};
+use histoguard::data::{ImageSet, LabeledImages, Prepared, Split};
 use histoguard::evaluate::EvaluationError;
 use histoguard::file::write_whole;
 use histoguard::prelude::*;
@@ -40,64 +48,190 @@ fn main() -> ExitCode {
     failure::run(|| compare(&options))
 }
 
+/// What all defenses share.
+struct Setting<'a> {
+    options: &'a Options,
+    split: &'a Split,
+    train: Prepared,
+    validation: Prepared,
+    test: Prepared,
+    interrupter: Interrupter,
+    stop: &'static AtomicBool,
+}
+
+/// A network that was trained.
+struct Network {
+    model: Model,
+    history: History,
+    seconds: f64,
+}
+
+/// A defense that was attacked; some are no classifiers that an evaluation takes.
+struct Compared {
+    row: Row,
+    cost: Cost,
+    report: Option<ModelReport>,
+}
+
 fn compare(options: &Options) -> Result<(), Failure> {
     options.check()?;
     let (interrupter, stop) = interrupt::on_interrupt()?;
     let split = images::open(&options.images)?;
     // A checkpoint that does not fit is found now, not after the first training.
     training::start(options, split.train.classes().len())?;
-    let test = Prepared::new(split.test.clone(), options.images.image_size())?;
-    let mut undefended: Option<Model> = None;
-    let mut compared = Vec::new();
-    for defense in options.all() {
-        let trained = training::train(options, &split, defense, undefended.as_ref(), &interrupter)?;
-        let (history, training) = (History::of(&trained), trained.history.seconds.iter().sum());
-        if defense == Defense::Undefended {
-            undefended = Some(trained.model.clone());
-        }
-        let result = attack(options, &split, &test, defense, &Frozen::new(trained.model), stop)?;
-        let model = ModelReport { history: Some(history), ..ModelReport::new(defense.name(), result) };
-        compared.push(Compared { model, training });
+    let prepared = |set: &ImageSet| Prepared::new(set.clone(), options.images.image_size());
+    let [train, validation, test] = [&split.train, &split.validation, &split.test].map(prepared);
+    let (train, validation, test) = (train?, validation?, test?);
+    detection::check(options, &validation)?;
+    prepare_folder(options)?;
+    let setting = Setting { options, split: &split, train, validation, test, interrupter, stop };
+    let undefended = setting.trained(Defense::Undefended, None)?;
+    let mut compared = vec![setting.evaluated(Defense::Undefended, &undefended, None)?];
+    for &defense in options.defenses.iter().filter(|&&defense| defense != Defense::Undefended) {
+        compared.push(match defense.kind() {
+            Kind::Trained => {
+                let network = setting.trained(defense, Some(&undefended.model))?;
+                setting.evaluated(defense, &network, Some(&undefended.model))?
+            }
+            Kind::Preprocessing => setting.preprocessed(defense, &undefended)?,
+            Kind::Detector => setting.guarded(defense, &undefended)?,
+            Kind::Smoothing => setting.smoothed(defense, &undefended)?,
+        });
     }
-    write(options, &split, &compared)?;
+    write(&setting, &compared)?;
     for folder in ["unfinished", "training"] {
         std::fs::remove_dir_all(options.out.join(folder))?;
     }
     Ok(())
 }
 
-/// One defense under all attacks.
-fn attack(
-    options: &Options,
-    split: &Split,
-    test: &Prepared,
-    defense: Defense,
-    victim: &Frozen,
-    stop: &'static AtomicBool,
-) -> Result<EvaluationResult, Failure> {
-    let name = defense.name();
-    let told = Told::new(format!("{name}: attacking"));
-    Evaluation::new(victim)
-        .attacks(options.chosen_attacks()?)
-        .budgets(options.budgets())
-        .only_survivors(options.only_survivors)
-        .check_images(options.check_images)
-        .seed(options.images.seed)
-        .training_groups(split.train.samples().iter().map(|sample| sample.group.clone()))
-        .batch_size(options.batch_size)
-        .resume_from(options.out.join("unfinished").join(&name))
-        .on_progress(|progress| told.tell(progress))
-        .cancel_with(stop)
-        .run(test)
-        .map_err(|error| match error {
-            EvaluationError::Cancelled { .. } => {
-                interrupt::interrupted("stopped; go on with --resume and the same options")
-            }
-            error => error.into(),
-        })
+/// An unfinished run is gone on with or left alone.
+fn prepare_folder(options: &Options) -> Result<(), Failure> {
+    match !options.resume && options.out.join("training").exists() {
+        true => Err(Failure::wrong(format!(
+            "{}: expected no unfinished run, found one: go on with --resume, or choose another --out",
+            options.out.display()
+        ))),
+        false => Ok(()),
+    }
 }
 
-fn write(options: &Options, split: &Split, compared: &[Compared]) -> Result<(), Failure> {
+impl Setting<'_> {
+    fn trained(&self, defense: Defense, undefended: Option<&Model>) -> Result<Network, Failure> {
+        let trained = training::train(self.options, self.split, defense, undefended, &self.interrupter)?;
+        let (history, seconds) = (History::of(&trained), trained.history.seconds.iter().sum());
+        Ok(Network { model: trained.model, history, seconds })
+    }
+
+    /// Seconds that an answer takes, on the first test images.
+    fn answer(&self, answers: impl Fn(Tensor<4>)) -> Result<f64, Failure> {
+        let count = self.options.batch_size.min(self.test.len());
+        let batch = self.test.batch(&(0..count).collect::<Vec<_>>(), &Device::default())?;
+        answers(batch.images.clone());
+        let started = Instant::now();
+        answers(batch.images);
+        Ok(started.elapsed().as_secs_f64() / count as f64)
+    }
+
+    /// PGD made for the undefended network, which knows nothing of a defense.
+    fn oblivious(&self, undefended: &Model) -> Box<dyn Attack> {
+        let pgd = Pgd::new(self.options.budget()).with_steps(20).with_early_stop(false);
+        let pgd = pgd.with_seed(self.options.images.seed);
+        Box::new(Transfer::new(pgd, "the undefended network", Frozen::new(undefended.clone())))
+    }
+
+    /// A network under all attacks, after the one that was made for the undefended network.
+    fn evaluated(
+        &self,
+        defense: Defense,
+        network: &Network,
+        undefended: Option<&Model>,
+    ) -> Result<Compared, Failure> {
+        let mut attacks: Vec<Box<dyn Attack>> =
+            undefended.map(|model| self.oblivious(model)).into_iter().collect();
+        attacks.extend(self.options.chosen_attacks()?);
+        let victim = Frozen::new(network.model.clone());
+        let history = Some(network.history.clone());
+        self.attacked(defense, &victim, attacks, (history, network.seconds))
+    }
+
+    /// The undefended network behind a preprocessing: attacks made for it alone, attacks that go through, and Square.
+    fn preprocessed(&self, defense: Defense, undefended: &Network) -> Result<Compared, Failure> {
+        let network = Frozen::new(undefended.model.clone());
+        let victim = preprocessing::defended(defense, network, self.options.images.seed)?;
+        let mut attacks = vec![self.oblivious(&undefended.model)];
+        attacks.extend(self.options.chosen_attacks()?);
+        attacks.push(Box::new(Square::new(self.options.budget()).with_queries(self.options.squares)));
+        self.attacked(defense, &victim, attacks, (None, undefended.seconds))
+    }
+
+    fn guarded(&self, defense: Defense, undefended: &Network) -> Result<Compared, Failure> {
+        let (options, model) = (self.options, &undefended.model);
+        let started = Instant::now();
+        let guard = detection::guard(options, defense, model, &self.train, &self.validation)?;
+        let training = undefended.seconds + started.elapsed().as_secs_f64();
+        let row = detection::row(options, defense, &guard, model, &self.test)?;
+        let answer = self.answer(|images| drop(guard.answers(images)))?;
+        Ok(Compared { row, cost: Cost { training, answer }, report: None })
+    }
+
+    /// A network trained on unclipped noise and smoothed over it: attacked through a few copies, and certified.
+    fn smoothed(&self, defense: Defense, undefended: &Network) -> Result<Compared, Failure> {
+        let network = self.trained(defense, None)?;
+        let (options, smoothing) = (self.options, self.options.smoothing());
+        let base = Frozen::new(network.model.clone());
+        let certificates = certification::certify(options, &base, &self.test, self.stop)?;
+        let accuracy = certification::accuracy(options, &self.test, &certificates);
+        let victim = smoothing.classifier(base, options.copies)?;
+        let pgd = Pgd::new(options.budget()).with_seed(options.images.seed);
+        let attacks = vec![self.oblivious(&undefended.model), Box::new(pgd) as _];
+        let mut compared =
+            self.attacked(defense, &victim, attacks, (Some(network.history), network.seconds))?;
+        certification::add(&mut compared.row, options, &accuracy);
+        Ok(compared)
+    }
+
+    fn attacked(
+        &self,
+        defense: Defense,
+        victim: &Frozen,
+        attacks: Vec<Box<dyn Attack>>,
+        (history, training): (Option<History>, f64),
+    ) -> Result<Compared, Failure> {
+        let (name, options) = (defense.name(), self.options);
+        let told = Told::new(format!("{name}: attacking"));
+        let mut evaluation = Evaluation::new(victim);
+        if defense == Defense::Resize {
+            // Random answers tell no classifier from another.
+            evaluation = evaluation.fingerprint(&name);
+        }
+        let result = evaluation
+            .attacks(attacks)
+            .budgets(options.budgets())
+            .only_survivors(options.only_survivors)
+            .check_images(options.check_images)
+            .seed(options.images.seed)
+            .training_groups(self.split.train.samples().iter().map(|sample| sample.group.clone()))
+            .batch_size(options.batch_size)
+            .resume_from(options.out.join("unfinished").join(&name))
+            .on_progress(|progress| told.tell(progress))
+            .cancel_with(self.stop)
+            .run(&self.test)
+            .map_err(|error| match error {
+                EvaluationError::Cancelled { .. } => {
+                    interrupt::interrupted("stopped; go on with --resume and the same options")
+                }
+                error => error.into(),
+            })?;
+        let row = Row::of(name.clone(), &result, &options.budgets());
+        let answer = self.answer(|images| drop(victim.predict(images)))?;
+        let report = ModelReport { history, ..ModelReport::new(name, result) };
+        Ok(Compared { row, cost: Cost { training, answer }, report: Some(report) })
+    }
+}
+
+fn write(setting: &Setting<'_>, compared: &[Compared]) -> Result<(), Failure> {
+    let (options, split) = (setting.options, setting.split);
     let data = DataSummary {
         description: format!("{}, {} test images", options.images.describe(), split.test.len()),
         notes: split.test.notes().to_vec(),
@@ -109,18 +243,27 @@ fn write(options: &Options, split: &Split, compared: &[Compared]) -> Result<(), 
             test: split.test.class_counts(),
         }),
     };
-    let timing: Vec<_> = compared.iter().map(|one| (&one.model.name, one.training)).collect();
+    let rows: Vec<&Row> = compared.iter().map(|one| &one.row).collect();
+    let timing = compared.iter().map(|one| {
+        let Cost { training, answer } = one.cost;
+        serde_json::json!({ "defense": one.row.defense, "training_seconds": training, "answer_seconds": answer })
+    });
     let report = Report {
-        configuration: serde_json::json!({ "options": options, "training": options.training(), "split": split.record() }),
-        models: compared.iter().map(|one| one.model.clone()).collect(),
-        timing: serde_json::json!({ "training_seconds": timing }),
+        configuration: serde_json::json!({
+            "options": options, "training": options.training(), "split": split.record(), "comparison": rows,
+        }),
+        models: compared.iter().filter_map(|one| one.report.clone()).collect(),
+        timing: timing.collect(),
         ..Report::new("Defenses under attacks that know them", data)
     };
     let [_, markdown] = report.write(&options.out)?;
     let models = report.models.iter().map(|model| (model.name.clone(), &model.result));
     AttackCurves::new(Norm::Linf, models).save(&options.out.join("figure_attacks_Linf.png"))?;
-    let table = comparison::table(compared, &options.budgets());
-    write_whole(&options.out.join("comparison.md"), table.as_bytes())?;
+    let rows: Vec<(Row, Cost)> = compared.iter().map(|one| (one.row.clone(), one.cost)).collect();
+    let table = comparison::table(&rows);
+    let path = options.out.join("comparison.md");
+    write_whole(&path, table.as_bytes())
+        .map_err(|error| Failure::wrong(format!("{}: expected a file: {error}", path.display())))?;
     println!("{table}");
     for warning in report.warnings() {
         println!("note: {warning}");

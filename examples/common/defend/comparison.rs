@@ -1,42 +1,49 @@
 //! One table of all defenses.
 
-use histoguard::evaluate::Slide;
-use histoguard::prelude::*;
-use histoguard::report::ModelReport;
+use histoguard::statistics::Proportion;
 
-/// A defense beside the others.
-pub struct Compared {
-    pub model: ModelReport,
+use crate::common::defend::row::Row;
+
+/// What a defense costs.
+#[derive(Clone, Copy, Debug)]
+pub struct Cost {
     /// Seconds of the training.
     pub training: f64,
+    /// Seconds that the answer to an image takes.
+    pub answer: f64,
 }
 
-/// Right answers of every defense without attack and in the worst case of all attacks, and what it costs, as Markdown.
-pub fn table(compared: &[Compared], budgets: &[Budget]) -> String {
+/// Right answers of every defense, and what it costs, as Markdown; the first row is what others are compared with.
+pub fn table(rows: &[(Row, Cost)]) -> String {
+    let Some((first, reference)) = rows.first() else { return String::new() };
+    let certified = rows.iter().flat_map(|(row, _)| &row.budgets).any(|under| under.certified.is_some());
     let mut head = vec!["defense".to_string(), "no attack".to_string()];
-    for budget in budgets {
-        head.push(format!("worst case at {}", budget.shown()));
-    }
-    head.extend(["weakest slide".into(), "training".into(), "times the undefended".into()]);
-    let reference = compared.first().map_or(f64::NAN, |first| first.training);
-    let rows = compared.iter().map(|Compared { model, training }| {
-        let result = &model.result;
-        let worst = result.worst_case(Norm::Linf);
-        let mut row = vec![model.name.clone(), result.clean.metrics.accuracy.to_string()];
-        for &budget in budgets {
-            let under = worst.and_then(|worst| worst.sweep.iter().find(|under| under.budget == budget));
-            row.push(under.map_or("-".into(), |under| under.metrics.accuracy.to_string()));
+    for under in &first.budgets {
+        let budget = under.budget.shown();
+        head.push(format!("made for the undefended network, {budget}"));
+        head.push(format!("worst case, {budget}"));
+        if certified {
+            head.push(format!("proven, {budget}"));
         }
-        let last = worst.and_then(|worst| worst.sweep.first());
-        let slides = last.map_or(&result.clean.detail.slides, |under| &under.detail.slides);
-        let share = |slide: &Slide| slide.score.value.unwrap_or(1.0);
-        let weakest = slides.iter().min_by(|a, b| share(a).total_cmp(&share(b)));
-        row.push(weakest.map_or("-".into(), |slide| format!("{}: {}", slide.name, slide.score)));
-        row.push(format!("{training:.0} s"));
-        row.push(format!("{:.1}", training / reference));
-        row
+    }
+    head.extend(["weakest slide", "training", "an answer"].map(String::from));
+    let shown = |share: Option<Proportion>| share.map_or("-".into(), |share| share.to_string());
+    let body = rows.iter().map(|(row, cost)| {
+        let mut cells = vec![row.defense.clone(), row.clean.to_string()];
+        for under in &row.budgets {
+            cells.extend([shown(under.oblivious), shown(under.worst)]);
+            if certified {
+                cells.push(shown(under.certified));
+            }
+        }
+        cells.push(
+            row.weakest.as_ref().map_or("-".into(), |slide| format!("{}: {}", slide.name, slide.score)),
+        );
+        cells.push(format!("{:.1} x", cost.training / reference.training));
+        cells.push(format!("{:.1} x", cost.answer / reference.answer));
+        cells
     });
     let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
     let rule = line(vec!["---".to_string(); head.len()]);
-    std::iter::once(line(head)).chain([rule]).chain(rows.map(line)).collect()
+    std::iter::once(line(head)).chain([rule]).chain(body.map(line)).collect()
 }

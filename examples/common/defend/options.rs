@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 use histoguard::data::Augmentation;
+use histoguard::defense::Smoothing;
+use histoguard::parameter;
 use histoguard::prelude::*;
 use histoguard::train::{Optimizer, Schedule, TrainingConfig};
 use serde::Serialize;
@@ -51,6 +53,24 @@ pub struct Options {
     /// Standard deviation of training noise on the [0,1] scale.
     #[arg(long, default_value_t = 0.1)]
     pub sigma: f64,
+    /// Standard deviation of the noise that is smoothed over, on the [0,1] scale.
+    #[arg(long, default_value_t = 0.25)]
+    pub smoothing_sigma: f64,
+    /// Noisy copies that bound a certificate.
+    #[arg(long, default_value_t = 1000)]
+    pub draws: usize,
+    /// The share of benign images that each detector may reject.
+    #[arg(long, default_value_t = 0.1)]
+    pub false_alarms: f64,
+    /// Passes over the training images for MagNet's autoencoder.
+    #[arg(long, default_value_t = 40)]
+    pub autoencoder_epochs: usize,
+    /// Noisy copies that the smoothed network is attacked through.
+    #[arg(long, default_value_t = 8)]
+    pub copies: usize,
+    /// Squares that the black-box attack on a preprocessing tries.
+    #[arg(long, default_value_t = 200)]
+    pub squares: usize,
     /// The attacks, in this order, as `battery` names them.
     #[arg(long, value_delimiter = ',', default_value = "fgsm,pgd,apgd-ce,apgd-margin")]
     pub attacks: Vec<String>,
@@ -91,9 +111,50 @@ pub enum Defense {
     Trades,
     /// Ensemble adversarial training, with the undefended network as its source.
     EnsembleAt,
+    /// Fewer bits a channel, before the undefended network.
+    BitDepth,
+    /// A median filter before the undefended network.
+    Median,
+    /// JPEG before the undefended network.
+    Jpeg,
+    /// Total variation minimisation before the undefended network.
+    TotalVariation,
+    /// Random resizing and padding before the undefended network.
+    Resize,
+    /// Feature squeezing beside the undefended network.
+    Squeezing,
+    /// MagNet's detectors and reformer around the undefended network.
+    Magnet,
+    /// Randomized smoothing of a network trained on noise.
+    Smoothing,
+}
+
+/// How a defense comes about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// By training.
+    Trained,
+    /// By changing images before the undefended network.
+    Preprocessing,
+    /// By rejecting images.
+    Detector,
+    /// By answering noisy copies.
+    Smoothing,
 }
 
 impl Defense {
+    pub fn kind(self) -> Kind {
+        match self {
+            Self::Undefended | Self::Noise | Self::FgsmRs | Self::PgdAt => Kind::Trained,
+            Self::PgdAwp | Self::Trades | Self::EnsembleAt => Kind::Trained,
+            Self::BitDepth | Self::Median | Self::Jpeg | Self::TotalVariation | Self::Resize => {
+                Kind::Preprocessing
+            }
+            Self::Squeezing | Self::Magnet => Kind::Detector,
+            Self::Smoothing => Kind::Smoothing,
+        }
+    }
+
     /// Its name on the command line and in files.
     pub fn name(self) -> String {
         self.to_possible_value().expect("no defense is hidden").get_name().to_string()
@@ -101,14 +162,6 @@ impl Defense {
 }
 
 impl Options {
-    /// All defenses, the undefended network first.
-    pub fn all(&self) -> Vec<Defense> {
-        let mut all = vec![Defense::Undefended];
-        all.extend(self.defenses.iter().copied());
-        all.dedup();
-        all
-    }
-
     /// The budget to train against.
     pub fn budget(&self) -> Budget {
         Budget::pixels(self.epsilon)
@@ -145,6 +198,11 @@ impl Options {
         }
     }
 
+    /// The settings of randomized smoothing.
+    pub fn smoothing(&self) -> Smoothing {
+        Smoothing::new(self.smoothing_sigma).with_draws(self.draws).with_seed(self.images.seed)
+    }
+
     /// Refuses what cannot work, before any image is read.
     pub fn check(&self) -> Result<(), Failure> {
         self.training().check()?;
@@ -162,6 +220,7 @@ impl Options {
             return Err(Failure::wrong("--defenses: expected each at most once"));
         }
         self.chosen_attacks()?;
+        parameter::check(self.smoothing().parameters())?;
         self.images.check()
     }
 }

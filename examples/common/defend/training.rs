@@ -34,10 +34,14 @@ fn objective(options: &Options, defense: Defense, undefended: Option<&Model>) ->
         Defense::PgdAt => pgd.into(),
         Defense::PgdAwp => Awp::new(pgd).into(),
         Defense::Trades => Trades::new(budget).with_steps(steps).with_seed(seed).into(),
+        Defense::Smoothing => {
+            GaussianNoise::new(options.smoothing_sigma).with_clip(false).with_seed(seed).into()
+        }
         Defense::EnsembleAt => {
             let source = undefended.expect("the undefended network is the first").clone();
             EnsembleAt::new(budget, [("undefended", Frozen::new(source))]).with_seed(seed).into()
         }
+        other => unreachable!("{} trains no network", other.name()),
     }
 }
 
