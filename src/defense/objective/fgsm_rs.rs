@@ -28,8 +28,8 @@ use crate::pixels::{Budget, Epsilon, Norm};
 /// | crafting | evaluation mode | |
 /// | seed | 0 | any |
 ///
-/// The paper's code, fast_adversarial, has variants. This is its `train_fgsm.py` for CIFAR-10, which cuts `x
-/// + d` to \[0,1\] before the gradient as well as after the step; its MNIST script does not cut before, and
+/// The paper's code, fast_adversarial, has variants. This is its `train_fgsm.py` for CIFAR-10, which cuts the
+/// image with `d` to \[0,1\] before the gradient as well as after the step; its MNIST script does not cut before, and
 /// its ImageNet script cuts the image alone and not `d`. All of them craft in training mode, as
 /// [`Crafting::Training`] does: batch norm sees each batch twice, and the running statistics move twice a
 /// step.
