@@ -28,7 +28,7 @@ use histoguard::data::{LabeledImages, Prepared, Split};
 use histoguard::evaluate::EvaluationError;
 use histoguard::prelude::*;
 use histoguard::report::figures::{AttackCurves, Figure};
-use histoguard::report::{DataSummary, ModelReport, Report, SplitSummary};
+use histoguard::report::{ModelReport, Report};
 use histoguard::weights;
 
 fn main() -> ExitCode {
@@ -52,17 +52,8 @@ fn battery(options: &Options) -> Result<(), Failure> {
         models.push(ModelReport::new(name.clone(), attack(options, &split, &test, name, victim, stop)?));
     }
     let transfer = transfer(options, &test, &victims, &models, stop)?;
-    let data = DataSummary {
-        description: format!("{}, {} test images", options.images.describe(), test.len()),
-        notes: test.images().notes().to_vec(),
-        split: Some(SplitSummary {
-            method: split.record().method.to_string(),
-            seed: options.images.seed,
-            train: split.train.class_counts(),
-            validation: split.validation.class_counts(),
-            test: split.test.class_counts(),
-        }),
-    };
+    let tested = format!("{}, {} test images", options.images.describe(), test.len());
+    let data = images::summary(&options.images, &split, tested);
     let report = Report {
         configuration: serde_json::json!({ "options": options, "split": split.record() }),
         models,

@@ -18,6 +18,7 @@ mod common {
     pub mod failure;
     pub mod images;
     pub mod interrupt;
+    pub mod network;
     pub mod progress;
     pub mod verify;
 }
@@ -31,9 +32,9 @@ use clap::Parser;
 use common::defend::comparison::{self, Cost};
 use common::defend::options::{Defense, Kind, Options};
 use common::defend::row::Row;
-use common::defend::training::{self, Model};
-use common::defend::{certification, detection, preprocessing};
+use common::defend::{certification, detection, preprocessing, training};
 use common::failure::{self, Failure};
+use common::network::Model;
 use common::progress::Told;
 use common::{images, interrupt};
 use histoguard::data::{ImageSet, LabeledImages, Prepared, Split};
@@ -41,7 +42,7 @@ use histoguard::evaluate::EvaluationError;
 use histoguard::file::write_whole;
 use histoguard::prelude::*;
 use histoguard::report::figures::{AttackCurves, Figure};
-use histoguard::report::{DataSummary, History, ModelReport, Report, SplitSummary};
+use histoguard::report::{History, ModelReport, Report};
 
 fn main() -> ExitCode {
     let options = Options::parse();
@@ -78,7 +79,7 @@ fn compare(options: &Options) -> Result<(), Failure> {
     let (interrupter, stop) = interrupt::on_interrupt()?;
     let split = images::open(&options.images)?;
     // A checkpoint that does not fit is found now, not after the first training.
-    training::start(options, split.train.classes().len())?;
+    options.networks().start(split.train.classes().len())?;
     let prepared = |set: &ImageSet| Prepared::new(set.clone(), options.images.image_size());
     let [train, validation, test] = [&split.train, &split.validation, &split.test].map(prepared);
     let (train, validation, test) = (train?, validation?, test?);
@@ -100,7 +101,10 @@ fn compare(options: &Options) -> Result<(), Failure> {
     }
     write(&setting, &compared)?;
     for folder in ["unfinished", "training"] {
-        std::fs::remove_dir_all(options.out.join(folder))?;
+        let folder = options.out.join(folder);
+        std::fs::remove_dir_all(&folder).map_err(|error| {
+            Failure::wrong(format!("{}: expected a folder that can be removed: {error}", folder.display()))
+        })?;
     }
     Ok(())
 }
@@ -118,7 +122,10 @@ fn prepare_folder(options: &Options) -> Result<(), Failure> {
 
 impl Setting<'_> {
     fn trained(&self, defense: Defense, undefended: Option<&Model>) -> Result<Network, Failure> {
-        let trained = training::train(self.options, self.split, defense, undefended, &self.interrupter)?;
+        let trainer = Trainer::new(self.options.training());
+        let trainer = trainer.objective(training::objective(self.options, defense, undefended));
+        let networks = self.options.networks();
+        let trained = networks.train(&defense.name(), trainer, self.split, &self.interrupter)?;
         let (history, seconds) = (History::of(&trained), trained.history.seconds.iter().sum());
         Ok(Network { model: trained.model, history, seconds })
     }
@@ -232,17 +239,8 @@ impl Setting<'_> {
 
 fn write(setting: &Setting<'_>, compared: &[Compared]) -> Result<(), Failure> {
     let (options, split) = (setting.options, setting.split);
-    let data = DataSummary {
-        description: format!("{}, {} test images", options.images.describe(), split.test.len()),
-        notes: split.test.notes().to_vec(),
-        split: Some(SplitSummary {
-            method: split.record().method.to_string(),
-            seed: options.images.seed,
-            train: split.train.class_counts(),
-            validation: split.validation.class_counts(),
-            test: split.test.class_counts(),
-        }),
-    };
+    let tested = format!("{}, {} test images", options.images.describe(), split.test.len());
+    let data = images::summary(&options.images, split, tested);
     let rows: Vec<&Row> = compared.iter().map(|one| &one.row).collect();
     let timing = compared.iter().map(|one| {
         let Cost { training, answer } = one.cost;

@@ -6,9 +6,9 @@ mod common {
     pub mod failure;
     pub mod images;
     pub mod interrupt;
+    pub mod network;
     pub mod progress;
     pub mod reproduce_paper {
-        pub mod models;
         pub mod options;
         pub mod report;
     }
@@ -22,6 +22,7 @@ use std::time::Instant;
 use burn::train::Interrupter;
 use clap::Parser;
 use histoguard::data::{Prepared, Split};
+use histoguard::defense::GaussianNoise;
 use histoguard::evaluate::EvaluationError;
 use histoguard::prelude::*;
 use histoguard::report::History;
@@ -29,8 +30,8 @@ use histoguard::report::History;
 use common::failure::{self, Failure};
 use common::progress::Told;
 use common::reproduce_paper::options::Options;
+use common::reproduce_paper::report;
 use common::reproduce_paper::report::Measured;
-use common::reproduce_paper::{models, report};
 use common::{images, interrupt};
 
 /// What Ctrl-C sets: a handle for training and a flag for the evaluation.
@@ -51,7 +52,7 @@ fn experiment(options: &Options) -> Result<(), Failure> {
     let started = Instant::now();
     let split = images::open(&options.images)?;
     // A checkpoint that does not fit is found now, not after the first training.
-    models::start(options, split.train.classes().len())?;
+    options.networks().start(split.train.classes().len())?;
     prepare_folder(options)?;
     std::fs::create_dir_all(&options.out)
         .map_err(|error| Failure::wrong(format!("{}: expected a folder: {error}", options.out.display())))?;
@@ -97,7 +98,7 @@ fn prepare_folder(options: &Options) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Trains one model and attacks it on the test images.
+/// Trains one model, with noise of this sigma for the defense, and attacks it on the test images.
 fn run(
     options: &Options,
     split: &Split,
@@ -106,7 +107,11 @@ fn run(
     sigma: Option<f64>,
     stop: &Stop,
 ) -> Result<Measured, Failure> {
-    let trained = models::train(options, split, name, sigma, &stop.interrupter)?;
+    let mut trainer = Trainer::new(options.training());
+    if let Some(sigma) = sigma {
+        trainer = trainer.objective(GaussianNoise::new(sigma).with_seed(options.images.seed));
+    }
+    let trained = options.networks().train(name, trainer, split, &stop.interrupter)?;
     let (history, epoch_seconds) = (History::of(&trained), trained.history.seconds.clone());
     let victim = Frozen::new(trained.model);
     let told = Told::new(format!("{name}: attacking"));

@@ -2,7 +2,8 @@
 #![cfg(all(feature = "train", feature = "figures"))]
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use histoguard::data::png;
 use histoguard::report::Report;
@@ -167,6 +168,60 @@ fn train_makes_a_checkpoint_to_start_from() {
     succeed(experiment(&out).arg("--init").arg(&checkpoint));
 }
 
+/// The comparison at the smallest size, with a defense of every kind.
+fn comparison(out: &Path) -> Command {
+    let mut command = example("defend");
+    command.args(["--images", "40", "--image-size", "32", "--epochs", "1", "--batch-size", "8"]);
+    command.args(["--defenses", "fgsm-rs,ensemble-at,jpeg,magnet,smoothing", "--attacks", "fgsm"]);
+    command.args(["--epsilons", "2", "--draws", "150", "--false-alarms", "0.4", "--autoencoder-epochs", "2"]);
+    command.args(["--squares", "5", "--copies", "2", "--check-images", "2", "--out"]).arg(out);
+    command
+}
+
+/// Kills the command, as the system does where memory is short, once this path is there.
+fn kill_at(command: &mut Command, path: &Path) {
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    while !path.exists() {
+        assert!(child.try_wait().unwrap().is_none(), "ended before {}", path.display());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_comparison_that_was_killed_in_each_stage_ends_as_one_that_was_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let [whole, cut] = ["whole", "cut"].map(|name| folder.path().join(name));
+    let said = succeed(&mut comparison(&whole));
+    for wanted in
+        ["| undefended |", "| fgsm-rs |", "| ensemble-at |", "| jpeg |", "| magnet |", "| smoothing |"]
+    {
+        assert!(said.contains(wanted), "{wanted} in\n{said}");
+    }
+    // While the first network trains, another one, an evaluation runs, draws are made, and after all of it.
+    kill_at(&mut comparison(&cut), &cut.join("training/undefended/training.json"));
+    fail(&mut comparison(&cut), "--resume");
+    let stages =
+        ["training/fgsm-rs/training.json", "unfinished/jpeg", "unfinished/smoothing.json", "report.json"];
+    for stage in stages {
+        kill_at(comparison(&cut).arg("--resume"), &cut.join(stage));
+    }
+    if cut.join("training").exists() {
+        succeed(comparison(&cut).arg("--resume"));
+    }
+    let read = |out: &Path| -> Value {
+        let mut report: Value =
+            serde_json::from_slice(&std::fs::read(out.join("report.json")).unwrap()).unwrap();
+        report.as_object_mut().unwrap().remove("timing").unwrap();
+        for model in report["models"].as_array_mut().unwrap() {
+            model["result"].as_object_mut().unwrap().remove("timing").unwrap();
+        }
+        report
+    };
+    assert_eq!(read(&whole), read(&cut));
+}
+
 #[test]
 fn own_model_runs() {
     let said = succeed(&mut example("own_model"));
@@ -211,5 +266,10 @@ fn wrong_options_and_paths_end_in_one_line() {
         example("attack_image").arg(&text).args(["--checkpoint", "x", "--image-size", "28"]),
         "--image-size",
     );
+    for wrong in ["--steps=0", "--copies=0", "--squares=0", "--autoencoder-epochs=0"] {
+        fail(example("defend").arg(wrong).arg("--out").arg(&out), &wrong[..wrong.len() - 2]);
+    }
+    let few = ["--images", "20", "--defenses", "magnet", "--false-alarms", "0.01"];
+    fail(example("defend").args(few).arg("--out").arg(&out), "--false-alarms");
     assert!(!out.exists(), "nothing is left behind");
 }

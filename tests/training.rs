@@ -8,10 +8,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use burn::module::Module;
-use burn::train::Interrupter;
-use histoguard::data::{Batch, FileImage, ImageSet};
-use histoguard::defense::{DefenseError, GaussianNoise, Loss, Step, Trainee};
-use histoguard::parameter::Parameter;
+use histoguard::data::{FileImage, ImageSet};
+use histoguard::defense::GaussianNoise;
 use histoguard::prelude::*;
 use histoguard::train::{Schedule, TrainError, Trained, Trainer, TrainingConfig};
 use image::RgbImage;
@@ -34,47 +32,9 @@ fn checkpoints(directory: &Path) -> Vec<String> {
     names
 }
 
-/// Gaussian noise that stops the run at one batch of one epoch, as Ctrl-C would.
-#[derive(serde::Serialize)]
-struct StopAt {
-    noise: GaussianNoise,
-    #[serde(skip)]
-    epoch: usize,
-    #[serde(skip)]
-    interrupter: Interrupter,
-}
-
-impl std::fmt::Debug for StopAt {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:?}, stopped in epoch {}", self.noise, self.epoch)
-    }
-}
-
-impl Objective for StopAt {
-    fn name(&self) -> String {
-        "stop".into()
-    }
-
-    fn parameters(&self) -> Vec<Parameter> {
-        self.noise.parameters()
-    }
-
-    fn craft(&self, step: &Step<'_>) -> Result<Tensor<4>, DefenseError> {
-        if step.batch().epoch == self.epoch {
-            self.interrupter.stop(None);
-        }
-        self.noise.craft(step)
-    }
-
-    fn loss(&self, network: &dyn Trainee, batch: &Batch, crafted: Tensor<4>) -> Loss {
-        self.noise.loss(network, batch, crafted)
-    }
-}
-
+/// Stopped at the first batch of an epoch.
 fn stopping(trainer: Trainer, epoch: usize) -> Trainer {
-    let interrupter = Interrupter::new();
-    let stop = StopAt { noise: GaussianNoise::new(0.05), epoch, interrupter: interrupter.clone() };
-    trainer.objective(stop).interrupter(interrupter)
+    squares::stopping(trainer, GaussianNoise::new(0.05), epoch)
 }
 
 #[test]
@@ -190,7 +150,7 @@ fn an_unfinished_run_is_never_overwritten() {
         fit(Trainer::new(config(5)).objective(GaussianNoise::new(0.2)).directory(folder.path()).resume(true));
     let error = error.unwrap_err();
     let named =
-        matches!(&error, TrainError::OtherSettings { setting, .. } if setting == "objective.objective");
+        matches!(&error, TrainError::OtherSettings { setting, .. } if setting == "objective.settings.sigma");
     assert!(named, "{error}");
     assert_eq!(before, checkpoints(folder.path()));
 }

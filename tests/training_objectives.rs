@@ -17,7 +17,7 @@ use histoguard::rows::values;
 use histoguard::train::{Optimizer, TrainError, Trained};
 use safetensors::SafeTensors;
 use serde::Serialize;
-use squares::{Model, bits, config, model, split};
+use squares::{Model, bits, config, model, split, stopping};
 
 const BUDGET: Budget = Budget::pixels(8.0);
 
@@ -56,62 +56,13 @@ fn objectives() -> Vec<(Box<dyn Objective>, &'static str)> {
     ]
 }
 
-/// Another objective, that stops the run at one batch of one epoch, as Ctrl-C would.
-#[derive(Serialize)]
-struct StopAt {
-    objective: Box<dyn Objective>,
-    #[serde(skip)]
-    epoch: usize,
-    #[serde(skip)]
-    interrupter: Interrupter,
-}
-
-impl std::fmt::Debug for StopAt {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:?}, stopped in epoch {}", self.objective, self.epoch)
-    }
-}
-
-impl Objective for StopAt {
-    fn name(&self) -> String {
-        self.objective.name()
-    }
-
-    fn parameters(&self) -> Vec<Parameter> {
-        self.objective.parameters()
-    }
-
-    fn craft(&self, step: &Step<'_>) -> Result<Tensor<4>, DefenseError> {
-        if step.batch().epoch == self.epoch {
-            self.interrupter.stop(None);
-        }
-        self.objective.craft(step)
-    }
-
-    fn loss(&self, network: &dyn Trainee, batch: &Batch, crafted: Tensor<4>) -> Loss {
-        self.objective.loss(network, batch, crafted)
-    }
-
-    fn place(&self, network: &dyn Trainee, batch: &Batch, crafted: &Tensor<4>) -> Option<Box<dyn Trainee>> {
-        self.objective.place(network, batch, crafted)
-    }
-
-    fn budget(&self) -> Option<Budget> {
-        self.objective.budget()
-    }
-}
-
 #[test]
 fn resumed_runs_end_as_those_that_were_not_interrupted() {
     for number in 0..objectives().len() {
         let run = |folder: &Path, epoch, resume| {
             let (objective, _) = objectives().remove(number);
-            let interrupter = Interrupter::new();
-            let stop = StopAt { objective, epoch, interrupter: interrupter.clone() };
-            let attack = Pgd::new(BUDGET).with_steps(2);
-            let trainer =
-                Trainer::new(config(3)).objective(stop).validation_attack(attack).interrupter(interrupter);
-            fit(trainer.directory(folder).resume(resume))
+            let trainer = Trainer::new(config(3)).validation_attack(Pgd::new(BUDGET).with_steps(2));
+            fit(stopping(trainer, objective, epoch).directory(folder).resume(resume))
         };
         let shown = objectives().remove(number).0;
         let [whole, cut] = [0, 1].map(|_| tempfile::tempdir().unwrap());

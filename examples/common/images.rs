@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use histoguard::data::breakhis::BreakHis;
 use histoguard::data::{ImageSet, Split, SyntheticTissue};
+use histoguard::report::{DataSummary, SplitSummary};
 use histoguard::train::TrainingConfig;
 use serde::Serialize;
 
@@ -125,6 +126,21 @@ pub fn open(options: &ImageOptions) -> Result<Split, Failure> {
         split.leakage()
     );
     Ok(split)
+}
+
+/// What a report says of the images; `tested` describes the test images.
+pub fn summary(options: &ImageOptions, split: &Split, tested: String) -> DataSummary {
+    DataSummary {
+        description: tested,
+        notes: split.test.notes().to_vec(),
+        split: Some(SplitSummary {
+            method: split.record().method.to_string(),
+            seed: options.seed,
+            train: split.train.class_counts(),
+            validation: split.validation.class_counts(),
+            test: split.test.class_counts(),
+        }),
+    }
 }
 
 fn breakhis(options: &ImageOptions) -> Result<ImageSet, Failure> {

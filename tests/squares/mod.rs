@@ -1,12 +1,16 @@
 //! Squares in two shades, and a network small enough to be trained on them in a test.
 #![allow(dead_code)]
 
+mod stop;
+
 use std::sync::Arc;
 
 use histoguard::data::{ImageSet, MemoryImage, Sample, Split};
 use histoguard::prelude::*;
 use histoguard::train::TrainingConfig;
 use image::{Rgb, RgbImage};
+
+pub use stop::stopping;
 
 pub type Model = Normalized<DenseNet>;
 

@@ -14,8 +14,8 @@ use histoguard::prelude::*;
 
 use crate::common::defend::options::{Defense, Kind, Options};
 use crate::common::defend::row::{Row, Under};
-use crate::common::defend::training::Model;
 use crate::common::failure::Failure;
+use crate::common::network::Model;
 
 /// Noise of MagNet's autoencoder, and the temperatures of its detectors: the paper's for color images.
 const MAGNET_SIGMA: f64 = 0.025;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, ValueEnum};
 use histoguard::data::Augmentation;
 use histoguard::defense::Smoothing;
-use histoguard::parameter;
+use histoguard::parameter::{self, Parameter};
 use histoguard::prelude::*;
 use histoguard::train::{Optimizer, Schedule, TrainingConfig};
 use serde::Serialize;
@@ -13,6 +13,7 @@ use serde::Serialize;
 use crate::common::battery::attacks::{NAMES, attack_by_name};
 use crate::common::failure::Failure;
 use crate::common::images::ImageOptions;
+use crate::common::network::Networks;
 
 /// Trains a DenseNet-121 for each defense and attacks it with attacks that know it: one comparison of what each keeps, and
 /// of what it costs.
@@ -26,7 +27,7 @@ pub struct Options {
         long,
         value_enum,
         value_delimiter = ',',
-        default_value = "noise,fgsm-rs,pgd-at,trades,ensemble-at"
+        default_value = "noise,fgsm-rs,pgd-at,trades,ensemble-at,jpeg,magnet,smoothing"
     )]
     pub defenses: Vec<Defense>,
     /// Checkpoint to start every network from; a classifier of another width is replaced.
@@ -203,6 +204,12 @@ impl Options {
         Smoothing::new(self.smoothing_sigma).with_draws(self.draws).with_seed(self.images.seed)
     }
 
+    /// Where every network starts, and where it goes.
+    pub fn networks(&self) -> Networks<'_> {
+        let Self { images, init, out, resume, .. } = self;
+        Networks { images, init: init.as_deref(), out, resume: *resume }
+    }
+
     /// Refuses what cannot work, before any image is read.
     pub fn check(&self) -> Result<(), Failure> {
         self.training().check()?;
@@ -221,6 +228,12 @@ impl Options {
         }
         self.chosen_attacks()?;
         parameter::check(self.smoothing().parameters())?;
+        parameter::check([
+            Parameter::at_least("--steps", self.steps, 1),
+            Parameter::at_least("--copies", self.copies, 1),
+            Parameter::at_least("--squares", self.squares, 1),
+            Parameter::at_least("--autoencoder-epochs", self.autoencoder_epochs, 1),
+        ])?;
         self.images.check()
     }
 }

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::common::failure::Failure;
 use crate::common::images::ImageOptions;
+use crate::common::network::Networks;
 
 /// Li & Liu, Bioengineering 2023, 10, 973: trains DenseNet-121 with and without Gaussian noise, attacks both
 /// with FGSM, and writes the paper's tables and figures for it.
@@ -68,6 +69,12 @@ impl Options {
             seed: self.images.seed,
             ..TrainingConfig::paper()
         }
+    }
+
+    /// Where the two networks start, and where they go.
+    pub fn networks(&self) -> Networks<'_> {
+        let Self { images, init, out, resume, .. } = self;
+        Networks { images, init: init.as_deref(), out, resume: *resume }
     }
 
     /// Refuses what cannot work, before any image is read.

@@ -10,10 +10,11 @@ use histoguard::prelude::*;
 use histoguard::report::figures::{
     AccuracyCurves, AccuracyOverEpsilon, AdversarialExample, AdversarialPanel, Figure, NoisePanel,
 };
-use histoguard::report::{DataSummary, History, ModelReport, PaperView, Report, SplitSummary};
+use histoguard::report::{History, ModelReport, PaperView, Report};
 use serde_json::json;
 
 use crate::common::failure::Failure;
+use crate::common::images::summary;
 use crate::common::reproduce_paper::options::Options;
 
 /// Grey levels of the panel of adversarial images, if the sweep has them; else the nearest that it has.
@@ -61,7 +62,10 @@ pub fn write(
             "seconds": started.elapsed().as_secs_f64(),
             "epoch_seconds": { "original": original.epoch_seconds, "defense": defense.epoch_seconds },
         }),
-        ..Report::new("Attack and defense in breast-histology classification", data(options, split))
+        ..Report::new(
+            "Attack and defense in breast-histology classification",
+            summary(&options.images, split, options.images.describe().to_string()),
+        )
     };
     PaperView::new(&report).write(folder)?;
 
@@ -86,20 +90,6 @@ pub fn print(report: &Report, folder: &Path) {
         println!("note: {warning}");
     }
     println!("tables in {}, figures beside it", folder.join("report.md").display());
-}
-
-fn data(options: &Options, split: &Split) -> DataSummary {
-    DataSummary {
-        description: options.images.describe().to_string(),
-        notes: split.test.notes().to_vec(),
-        split: Some(SplitSummary {
-            method: split.record().method.to_string(),
-            seed: options.images.seed,
-            train: split.train.class_counts(),
-            validation: split.validation.class_counts(),
-            test: split.test.class_counts(),
-        }),
-    }
 }
 
 /// The first malignant training image without and with the defense's noise.
