@@ -44,8 +44,14 @@ use histoguard::prelude::*;
 use histoguard::report::figures::{AttackCurves, Figure};
 use histoguard::report::{History, ModelReport, Report};
 
+/// Side of drawn images in pixels: a dozen trainings and their attacks are to take minutes.
+const DRAWN_SIZE: usize = 64;
+
 fn main() -> ExitCode {
-    let options = Options::parse();
+    let mut options = Options::parse();
+    if options.images.data.is_none() {
+        options.images.image_size.get_or_insert(DRAWN_SIZE);
+    }
     failure::run(|| compare(&options))
 }
 
