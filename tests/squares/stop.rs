@@ -53,7 +53,8 @@ impl Objective for StopAt {
 /// As the other one: the stop is no setting.
 impl Serialize for StopAt {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        self.objective.settings().serialize(to)
+        // Of the objective itself: a box has settings of its own, with the name.
+        (*self.objective).settings().serialize(to)
     }
 }
 
