@@ -1,7 +1,6 @@
 //! An objective that stops its run.
 
 use burn::train::Interrupter;
-use histoguard::attack::Settings;
 use histoguard::data::Batch;
 use histoguard::defense::{DefenseError, Loss, Step, Trainee};
 use histoguard::parameter::Parameter;
