@@ -75,7 +75,7 @@ fn history(epochs: usize, best: f64) -> History {
             }
         })
         .collect();
-    History { epochs, best_epoch: None }
+    History { epochs, ..Default::default() }
 }
 
 /// Moves every image towards the other class by its budget.

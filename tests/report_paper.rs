@@ -77,9 +77,10 @@ fn model(name: &str, result: EvaluationResult) -> ModelReport {
             train_accuracy: Some(0.875),
             validation_loss: Some(0.25),
             validation_accuracy: Some(0.75),
+            attacked_accuracy: (name == "defense").then_some(0.625),
         })
         .collect();
-    let history = Some(History { epochs, best_epoch: Some(2) });
+    let history = Some(History { epochs, best_epoch: Some(2), overfitting: None });
     ModelReport { history, ..ModelReport::new(name, result.without_timing()) }
 }
 
@@ -150,7 +151,7 @@ fn tables_stand_beside_the_papers() {
     // Benign: 64 right images at 0.4 i / 65; up to i = 5 fall. Attacked: 154, of which 12 fall.
     assert!(sweep[3].contains("(83/91)") && sweep[4].contains("(59/65)"), "{sweep:?}");
     assert!(sweep[1].contains("(142/156)") && sweep[8].contains("(12/154)"), "{sweep:?}");
-    assert_eq!(row(&markdown, "## Training", "defense")[1..], ["3", "87.5 %", "75.0 %", "2"]);
+    assert_eq!(row(&markdown, "## Training", "defense")[1..], ["3", "87.5 %", "75.0 %", "62.5 %", "2"]);
     assert_eq!(row(&markdown, "## Perturbations", "original | FGSM | 8/255")[4], "0.0314 (0.0314)");
     for told in [
         "The paper is Li & Liu, Bioengineering 2023, 10, 973; it trained for 400 epochs.",
@@ -221,6 +222,7 @@ fn warnings_say_what_the_numbers_hide() {
     let mut checks = report.models[1].result.checks.iter_mut();
     let rising = checks.find(|check| check.name == "accuracy rises with epsilon").unwrap();
     (rising.verdict, rising.seen) = (Verdict::Suspicious, "FGSM: 3 images are right".into());
+    report.models[1].history.as_mut().unwrap().overfitting = Some("catastrophic overfitting in epoch 3".into());
     let (warnings, text) = (PaperView::new(&report).warnings(), markdown(&report));
     let expect = |part: &str| {
         assert!(warnings.iter().any(|w| w.contains(part)), "{part:?} not in {warnings:#?}");
@@ -231,6 +233,7 @@ fn warnings_say_what_the_numbers_hide() {
     expect(
         "original, shared slides: 9 of 12 test slides, with 21 of 30 test images, have training images too.",
     );
+    expect("defense: catastrophic overfitting in epoch 3; an earlier epoch was kept.");
     expect("The test set is small: 30 images, so that one image is 3.3 points");
     expect("Defense may be guessing: its balanced accuracy without attack is 56.7 %");
     expect("original, vanishing gradients: the cross-entropy's gradient is zero at 20");

@@ -15,6 +15,9 @@ pub struct EpochMetrics {
     pub validation_loss: Option<f64>,
     /// Accuracy over the validation images.
     pub validation_accuracy: Option<f64>,
+    /// Accuracy over the same images under the attack that the epoch is chosen by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attacked_accuracy: Option<f64>,
 }
 
 /// The epochs of one training.
@@ -24,6 +27,9 @@ pub struct History {
     pub epochs: Vec<EpochMetrics>,
     /// The epoch whose weights were kept, if not the last.
     pub best_epoch: Option<usize>,
+    /// What was seen, in words, if training overfitted to its own attack.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overfitting: Option<String>,
 }
 
 #[cfg(feature = "train")]
@@ -36,8 +42,10 @@ impl History {
             train_accuracy: Some(record.train_accuracy),
             validation_loss: Some(record.validation_loss),
             validation_accuracy: Some(record.validation_accuracy),
+            attacked_accuracy: record.attacked.map(|attacked| attacked.accuracy),
         };
         let epochs = trained.history.epochs.iter().map(epoch).collect();
-        Self { epochs, best_epoch: Some(trained.best_epoch) }
+        let overfitting = trained.history.overfitting().map(|overfitting| overfitting.to_string());
+        Self { epochs, best_epoch: Some(trained.best_epoch), overfitting }
     }
 }

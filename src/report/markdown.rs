@@ -178,11 +178,12 @@ impl Report {
             let mut cells = vec![name.clone(), history.epochs.len().to_string()];
             cells.push(rate(last.and_then(|e| e.train_accuracy)));
             cells.push(rate(last.and_then(|e| e.validation_accuracy)));
+            cells.push(rate(last.and_then(|e| e.attacked_accuracy)));
             cells.push(or_dash(kept));
             rows.push(cells);
         }
-        let head =
-            "model | epochs | last training accuracy | last validation accuracy | weights kept from epoch";
+        let head = "model | epochs | last training accuracy | last validation accuracy | under attack | \
+                    weights kept from epoch";
         doc.table("Training", "", columns(head), rows);
     }
 

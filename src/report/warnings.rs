@@ -25,7 +25,9 @@ impl Report {
             let found = [one_sided(model), guessing(model), not_finite(model), broken_contract(model)];
             warnings.extend(found.into_iter().flatten().map(|said| capital(&model.name) + &said));
         }
-        for ModelReport { name, result, .. } in &self.models {
+        for ModelReport { name, history, result, .. } in &self.models {
+            let overfitting = history.as_ref().and_then(|history| history.overfitting.as_ref());
+            warnings.extend(overfitting.map(|seen| format!("{name}: {seen}; an earlier epoch was kept.")));
             let suspicious = result.checks.iter().filter(|check| check.verdict == Verdict::Suspicious);
             warnings.extend(suspicious.map(|check| format!("{name}, {}: {}.", check.name, check.seen)));
         }

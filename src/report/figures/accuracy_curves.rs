@@ -9,10 +9,12 @@ const PLOT: (i32, i32) = (620, 520);
 /// Colours and markers other than those of models in other figures.
 const VALIDATION: usize = 2;
 const TRAINING: usize = 4;
+const ATTACKED: usize = 1;
 /// Markers on every epoch up to here.
 const MARKED: usize = 30;
 
-/// The paper's Fig. 5: training and validation accuracy over epochs, one panel a model.
+/// The paper's Fig. 5: training and validation accuracy over epochs, one panel a model; and validation accuracy under
+/// attack where the epoch was chosen by it.
 #[derive(Clone, Debug)]
 pub struct AccuracyCurves {
     models: Vec<(String, History)>,
@@ -54,14 +56,22 @@ impl Paint for AccuracyCurves {
             lines: vec![
                 line(history, TRAINING, |e| e.train_accuracy),
                 line(history, VALIDATION, |e| e.validation_accuracy),
+                line(history, ATTACKED, |e| e.attacked_accuracy),
             ],
         });
+        let mut entries = vec![("validation".into(), VALIDATION), ("training".into(), TRAINING)];
+        let attacked = |(_, history): &(String, History)| {
+            history.epochs.iter().any(|epoch| epoch.attacked_accuracy.is_some())
+        };
+        if self.models.iter().any(attacked) {
+            entries.push(("validation under attack".into(), ATTACKED));
+        }
         Panels {
             title: "Accuracy (%) over epochs".into(),
             note: None,
             synthetic: self.synthetic,
             marked,
-            entries: vec![("validation".into(), VALIDATION), ("training".into(), TRAINING)],
+            entries,
             size: PLOT,
             plots: plots.collect(),
         }
@@ -97,7 +107,7 @@ mod tests {
                 ..Default::default()
             })
             .collect();
-        History { epochs, best_epoch: None }
+        History { epochs, ..Default::default() }
     }
 
     #[test]
