@@ -73,8 +73,12 @@ pub mod prelude {
     pub use crate::data::{
         Batch, BreakHis, FolderSet, ImageSet, LabeledImages, Prepared, Split, SyntheticTissue, TensorSet,
     };
+    pub use crate::defense::smoothing::{SmoothAdv, Smoothing};
     pub use crate::defense::{Awp, Crafting, EnsembleAt, FgsmRs, GaussianNoise, Objective, PgdAt, Trades};
-    pub use crate::evaluate::{Evaluation, EvaluationResult, Run, TransferMatrix, Transferability, Verdict};
+    pub use crate::evaluate::{
+        Certification, CertificationResult, Evaluation, EvaluationResult, Run, TransferMatrix,
+        Transferability, Verdict,
+    };
     pub use crate::model::{DenseNet, DenseNetConfig, FineTune as _, Normalized, Trainable};
     pub use crate::pixels::{Budget, Epsilon, Norm, Normalization};
     #[cfg(feature = "train")]

@@ -222,7 +222,8 @@ fn warnings_say_what_the_numbers_hide() {
     let mut checks = report.models[1].result.checks.iter_mut();
     let rising = checks.find(|check| check.name == "accuracy rises with epsilon").unwrap();
     (rising.verdict, rising.seen) = (Verdict::Suspicious, "FGSM: 3 images are right".into());
-    report.models[1].history.as_mut().unwrap().overfitting = Some("catastrophic overfitting in epoch 3".into());
+    report.models[1].history.as_mut().unwrap().overfitting =
+        Some("catastrophic overfitting in epoch 3".into());
     let (warnings, text) = (PaperView::new(&report).warnings(), markdown(&report));
     let expect = |part: &str| {
         assert!(warnings.iter().any(|w| w.contains(part)), "{part:?} not in {warnings:#?}");

@@ -6,6 +6,7 @@ use thiserror::Error;
 
 use crate::attack::AttackError;
 use crate::data::DataError;
+use crate::defense::smoothing::SmoothingError;
 use crate::parameter::ParameterError;
 
 /// Why an evaluation stopped; it names what was expected and what was found.
@@ -68,6 +69,14 @@ pub enum EvaluationError {
         attack: String,
         /// Why.
         source: AttackError,
+    },
+    /// An image could not be smoothed.
+    #[error("{image}: {source}")]
+    Smoothing {
+        /// The image's name.
+        image: String,
+        /// Why.
+        source: SmoothingError,
     },
     /// The cancel flag was set.
     #[error("evaluation cancelled after {done} of {total} image passes")]

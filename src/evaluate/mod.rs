@@ -3,8 +3,10 @@
 //! [`Evaluation`] classifies every image, attacks those that were classified correctly and holds the attacks to their
 //! budgets. Its [`EvaluationResult`] has each attack, the worst case of all, slides, bootstrap intervals, costs, and the
 //! [`Check`]s that say whether to believe it. [`pooled`] joins several runs; [`Transferability`] says which model's
-//! adversarial images break which other model. Both are a [`Run`]: in batches, resumable, with progress.
+//! adversarial images break which other model; [`Certification`] says how far randomized smoothing is proven to hold. All
+//! three are a [`Run`]: in batches, resumable, with progress.
 
+mod certification;
 mod checks;
 mod error;
 mod evaluation;
@@ -12,12 +14,14 @@ mod result;
 mod run;
 mod transfer;
 
+pub use certification::Certification;
 pub use error::EvaluationError;
 pub use evaluation::Evaluation;
 pub use result::{
-    AttackRecord, AttackResult, AttackTiming, AttackedImage, Check, ClassMetrics, CleanResult, Confusion,
-    Detail, EvaluationResult, Flip, GradientState, ImageRecord, Judged, Metrics, MinimalPerturbation,
-    Outcome, Perturbation, Slide, Summary, Timing, UnderAttack, Verdict, Violations, WorstCase, pooled,
+    AttackRecord, AttackResult, AttackTiming, AttackedImage, CertificationResult, CertifiedImage, Check,
+    ClassMetrics, CleanResult, Confusion, Detail, EvaluationResult, Flip, GradientState, ImageRecord, Judged,
+    Metrics, MinimalPerturbation, Outcome, Perturbation, Slide, Summary, Timing, UnderAttack, Verdict,
+    Violations, WorstCase, pooled,
 };
 pub use run::{Conduct, Progress, Run};
 pub use transfer::{TransferMatrix, Transferability, Transferred};

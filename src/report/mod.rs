@@ -4,6 +4,7 @@
 //! written as `report.json` and `report.md`. [`PaperView`] is the same as the paper's experiment. With the
 //! feature `figures`, [`figures`] draws the paper's figures and more.
 
+mod certification;
 mod document;
 mod error;
 #[cfg(feature = "figures")]

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::error::ReportError;
 use super::history::History;
-use crate::evaluate::{EvaluationResult, TransferMatrix};
+use crate::evaluate::{CertificationResult, EvaluationResult, TransferMatrix};
 use crate::file::write_whole;
 
 /// One or more models under attack on the same images, with what they were trained and tested on.
@@ -115,12 +115,15 @@ pub struct ModelReport {
     pub history: Option<History>,
     /// How it does without and under attack.
     pub result: EvaluationResult,
+    /// How far its answers are proven to hold, if it is smoothed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certification: Option<CertificationResult>,
 }
 
 impl ModelReport {
     /// A model of this name, trained elsewhere.
     pub fn new(name: impl Into<String>, result: EvaluationResult) -> Self {
-        Self { name: name.into(), history: None, result }
+        Self { name: name.into(), history: None, result, certification: None }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What came out of an evaluation: rates with intervals, attack by attack, image by image.
 
 mod attack_result;
+mod certification_result;
 mod check;
 mod evaluation_result;
 mod metrics;
@@ -13,6 +14,7 @@ mod worst_case;
 
 pub use attack_result::AttackResult;
 pub(super) use attack_result::{Cost, Ran, readable};
+pub use certification_result::{CertificationResult, CertifiedImage};
 pub(super) use check::About;
 pub use check::{Check, Verdict};
 pub(super) use evaluation_result::Setting;

@@ -21,7 +21,8 @@ use crate::parameter::Parameter;
 const POLL: Duration = Duration::from_millis(20);
 
 /// Progress of a run, in image passes: one for every image without attack, and one for every image with every budget
-/// of every attack, attacked or not; an attack that looks for the smallest perturbation without a limit passes once.
+/// of every attack, attacked or not; an attack that looks for the smallest perturbation without a limit passes once. Of a
+/// certification every draw is a pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
     /// Passes done.

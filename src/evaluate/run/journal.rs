@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::defense::smoothing::Tally;
 use crate::evaluate::EvaluationError;
 use crate::evaluate::result::{AttackRecord, Cost, GradientState, Outcome};
 use crate::file::write_whole;
@@ -29,7 +30,7 @@ impl Clean {
     }
 }
 
-/// A finished step: some images without attack, or under one attack at some of its budgets.
+/// A finished step: some images without attack, or under one attack at some of its budgets; or more draws of a certificate.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Chunk {
     pub(crate) run: String,
@@ -38,6 +39,9 @@ pub(crate) struct Chunk {
     /// Position of the budget, position of the image, what became of it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) records: Vec<(usize, usize, AttackRecord)>,
+    /// All draws so far of some images.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) tallies: Vec<(usize, Tally)>,
     pub(crate) cost: Cost,
 }
 
@@ -48,6 +52,7 @@ pub(crate) struct Journal {
     /// The number of the next file.
     next: usize,
     clean: BTreeMap<usize, Clean>,
+    tallies: BTreeMap<usize, Tally>,
     runs: BTreeMap<String, Run>,
 }
 
@@ -120,6 +125,7 @@ impl Journal {
 
     fn take_in(&mut self, chunk: Chunk) {
         self.clean.extend(chunk.clean);
+        self.tallies.extend(chunk.tallies);
         let run = self.runs.entry(chunk.run).or_default();
         run.cost += chunk.cost;
         let records = chunk.records.into_iter();
@@ -128,6 +134,10 @@ impl Journal {
 
     pub(crate) fn clean(&self, image: usize) -> Option<&Clean> {
         self.clean.get(&image)
+    }
+
+    pub(crate) fn tally(&self, image: usize) -> Option<&Tally> {
+        self.tallies.get(&image)
     }
 
     pub(crate) fn record(&self, run: &str, budget: usize, image: usize) -> Option<&AttackRecord> {

@@ -1,7 +1,8 @@
 //! The paper's figures as PNG files.
 //!
 //! Every figure is plain data that implements [`Figure`]: [`NoisePanel`] (the paper's Fig. 4),
-//! [`AccuracyCurves`] (Fig. 5), [`AdversarialPanel`] (Fig. 6), [`AccuracyOverEpsilon`] and [`AttackCurves`].
+//! [`AccuracyCurves`] (Fig. 5), [`AdversarialPanel`] (Fig. 6), [`AccuracyOverEpsilon`], [`AttackCurves`] and
+//! [`CertifiedCurves`].
 //! The text is set in DejaVu Sans, which is built in with its licence beside it.
 
 mod accuracy_curves;
@@ -10,6 +11,7 @@ mod adversarial_panel;
 mod attack_curves;
 mod axis;
 mod canvas;
+mod certified_curves;
 mod chart;
 mod figure;
 mod noise_panel;
@@ -19,5 +21,6 @@ pub use accuracy_curves::AccuracyCurves;
 pub use accuracy_over_epsilon::AccuracyOverEpsilon;
 pub use adversarial_panel::{AdversarialExample, AdversarialPanel};
 pub use attack_curves::AttackCurves;
+pub use certified_curves::CertifiedCurves;
 pub use figure::Figure;
 pub use noise_panel::NoisePanel;

@@ -1,0 +1,145 @@
+//! Certifying a data set by randomized smoothing.
+
+use std::time::Instant;
+
+use serde_json::json;
+
+use super::error::EvaluationError;
+use super::result::{CertificationResult, readable};
+use super::run::{Chunk, Conduct, Journal, Passes, Run, check_data, images_identity};
+use crate::attack::{AttackError, Settings};
+use crate::classifier::Frozen;
+use crate::data::LabeledImages;
+use crate::defense::smoothing::{Smoothing, SmoothingError, Tally};
+use crate::parameter;
+
+/// Draws after which those of an image are kept on disk: a kill loses at most so many.
+const KEPT_AFTER: usize = 500;
+
+/// Certifies every image of a data set by [`Smoothing`] over a base classifier (CERTIFY and PREDICT of Cohen, Rosenfeld &
+/// Kolter, ICML 2019).
+///
+/// How it goes about the work (progress, resuming, cancelling) is set by [`Run`]; a resumed certification goes on in the
+/// middle of an image, to the same certificates bit for bit. Its [`Progress`](super::Progress) counts draws. The batch size is
+/// that of reading images; [`Smoothing::draws_a_batch`] is that of the classifier. Neither changes a result.
+///
+/// ```
+/// use histoguard::data::TensorSet;
+/// use histoguard::prelude::*;
+///
+/// let device = Device::default();
+/// let base = Frozen::from_fn(2, &device, |x| {
+///     let bright = x.mean_dims(&[1, 2, 3]).reshape([-1, 1]) - 0.5;
+///     Tensor::cat(vec![bright.clone().neg(), bright], 1)
+/// });
+/// let images = Tensor::<1>::from_floats([0.1, 0.45, 0.6, 0.95], &device).reshape([4, 1, 1, 1]);
+/// let data = TensorSet::new(images, vec![0, 0, 1, 1], vec!["dark".into(), "bright".into()])?;
+/// let result = Certification::new(&base, Smoothing::new(0.25).with_draws(1000)).run(&data)?;
+/// // 0.1 and 0.95 are further than 0.3 from the boundary, 0.6 is further than 0.05.
+/// let curve = &result.accuracy.all;
+/// assert_eq!([0.0, 0.05, 0.3].map(|radius| curve.at(radius).hits), [4, 3, 2]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Certification<'a> {
+    base: &'a Frozen,
+    smoothing: Smoothing,
+    conduct: Conduct<'a>,
+}
+
+impl<'a> Run<'a> for Certification<'a> {
+    fn conduct(&mut self) -> &mut Conduct<'a> {
+        &mut self.conduct
+    }
+}
+
+impl<'a> Certification<'a> {
+    /// Of this base classifier, which has to know the noise: see [`Smoothing`].
+    pub fn new(base: &'a Frozen, smoothing: Smoothing) -> Self {
+        Self { base, smoothing, conduct: Conduct::default() }
+    }
+
+    /// Certifies these images.
+    ///
+    /// # Errors
+    ///
+    /// [`EvaluationError`]: a setting out of its range or hopeless, no image, a classifier with another number of classes,
+    /// an image that cannot be read or has values outside \[0,1\], a state folder that does not fit, or the cancel flag.
+    pub fn run(&self, data: &dyn LabeledImages) -> Result<CertificationResult, EvaluationError> {
+        let started = Instant::now();
+        parameter::check(self.smoothing.parameters().into_iter().chain([self.conduct.parameter()]))?;
+        check_data(data, [self.base])?;
+        let mut journal = self.journal(data)?;
+        let each = self.smoothing.selection_draws + self.smoothing.draws;
+        let passes = Passes::new(&self.conduct, data.len() * each);
+        let everyone: Vec<usize> = (0..data.len()).collect();
+        self.conduct.watched([self.base], || {
+            passes.batches(&everyone).try_for_each(|batch| self.draw(data, batch, &mut journal, &passes))
+        })?;
+        let drawn = everyone.into_iter().map(|p| {
+            let tally = journal.tally(p).expect("drawn above").clone();
+            (data.name(p), data.group(p), data.label(p), tally)
+        });
+        let about = (data.classes(), data.is_synthetic());
+        let result = CertificationResult::new(self.smoothing, about, drawn);
+        Ok(CertificationResult { seconds: started.elapsed().as_secs_f64(), ..result })
+    }
+
+    fn journal(&self, data: &dyn LabeledImages) -> Result<Journal, EvaluationError> {
+        self.conduct.journal(|| {
+            // However many copies go through the classifier at once, the certificates are the same.
+            let smoothing = Smoothing { draws_a_batch: 1, ..self.smoothing };
+            Ok(vec![
+                ("smoothing", readable(smoothing.settings())),
+                ("classes", json!(data.classes())),
+                ("images", images_identity(data).into()),
+                ("classifier", self.conduct.identity(self.base, data)?.into()),
+            ])
+        })
+    }
+
+    /// All draws of these images that are missing.
+    fn draw(
+        &self,
+        data: &dyn LabeledImages,
+        positions: &[usize],
+        journal: &mut Journal,
+        passes: &Passes<'_, '_>,
+    ) -> Result<(), EvaluationError> {
+        let finished = |tally: &Tally| self.smoothing.certificate(tally).is_some();
+        let drawn: usize = positions.iter().filter_map(|&p| journal.tally(p)).map(Tally::draws).sum();
+        passes.add(drawn);
+        let pending: Vec<usize> =
+            positions.iter().copied().filter(|&p| !journal.tally(p).is_some_and(finished)).collect();
+        if pending.is_empty() {
+            return Ok(());
+        }
+        let batch = data.batch(&pending, self.base.device())?;
+        for (row, &position) in pending.iter().enumerate() {
+            let image = batch.images.clone().narrow(0, row, 1);
+            let fresh = || Tally::new(image.shape().num_elements(), self.base.num_classes());
+            let mut tally = journal.tally(position).cloned().unwrap_or_else(fresh);
+            let mut kept = tally.draws();
+            while !finished(&tally) {
+                passes.go_on()?;
+                let before = tally.draws();
+                self.smoothing
+                    .certify_more(self.base, &image, batch.indices[row], &mut tally)
+                    .map_err(|error| ended(error, || data.name(position), passes))?;
+                if finished(&tally) || tally.draws() - kept >= KEPT_AFTER {
+                    kept = tally.draws();
+                    journal.add(Chunk { tallies: vec![(position, tally.clone())], ..Chunk::of("draws") })?;
+                }
+                passes.add(tally.draws() - before);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn ended(error: SmoothingError, image: impl FnOnce() -> String, passes: &Passes<'_, '_>) -> EvaluationError {
+    match error {
+        SmoothingError::Stopped => passes.ended("randomized smoothing", AttackError::Stopped),
+        source => EvaluationError::Smoothing { image: image(), source },
+    }
+}
