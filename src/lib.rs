@@ -73,7 +73,10 @@ pub mod prelude {
     pub use crate::data::{
         Batch, BreakHis, FolderSet, ImageSet, LabeledImages, Prepared, Split, SyntheticTissue, TensorSet,
     };
-    pub use crate::defense::{Awp, Crafting, EnsembleAt, FgsmRs, GaussianNoise, Objective, PgdAt, Trades};
+    pub use crate::defense::{
+        Awp, BitDepth, Chain, Crafting, EnsembleAt, FgsmRs, GaussianNoise, Jpeg, Median, Objective, PgdAt,
+        Preprocess, RandomResizePad, TotalVariation, Trades, attack_views,
+    };
     pub use crate::evaluate::{Evaluation, EvaluationResult, Run, TransferMatrix, Transferability, Verdict};
     pub use crate::model::{DenseNet, DenseNetConfig, FineTune as _, Normalized, Trainable};
     pub use crate::pixels::{Budget, Epsilon, Norm, Normalization};

@@ -15,7 +15,7 @@ mod transfer;
 pub use error::EvaluationError;
 pub use evaluation::Evaluation;
 pub use result::{
-    AttackRecord, AttackResult, AttackTiming, AttackedImage, Check, ClassMetrics, CleanResult, Confusion,
+    AttackRecord, AttackResult, AttackTiming, AttackView, AttackViews, AttackedImage, Check, ClassMetrics, CleanResult, Confusion,
     Detail, EvaluationResult, Flip, GradientState, ImageRecord, Judged, Metrics, MinimalPerturbation,
     Outcome, Perturbation, Slide, Summary, Timing, UnderAttack, Verdict, Violations, WorstCase, pooled,
 };
