@@ -146,36 +146,48 @@ impl Setting<'_> {
         Ok(started.elapsed().as_secs_f64() / count as f64)
     }
 
-    /// PGD made for the undefended network, which knows nothing of a defense.
-    fn oblivious(&self, undefended: &Model) -> Box<dyn Attack> {
+    /// The same PGD for every classifier. Without early stop: what barely fools one network fools no other.
+    fn pgd(&self) -> Pgd {
         let pgd = Pgd::new(self.options.budget()).with_steps(20).with_early_stop(false);
-        let pgd = pgd.with_seed(self.options.images.seed);
-        Box::new(Transfer::new(pgd, "the undefended network", Frozen::new(undefended.clone())))
+        pgd.with_seed(self.options.images.seed)
     }
 
-    /// A network under all attacks, after the one that was made for the undefended network.
+    /// It made for the undefended network, which knows nothing of a defense.
+    fn oblivious(&self, undefended: &Model) -> Box<dyn Attack> {
+        Box::new(Transfer::new(self.pgd(), "the undefended network", Frozen::new(undefended.clone())))
+    }
+
+    /// It made for the undefended network, it through the defense, Square, and the chosen attacks.
+    fn views(&self, undefended: &Model) -> Result<Vec<Box<dyn Attack>>, Failure> {
+        let mut attacks = attack_views(self.pgd(), Frozen::new(undefended.clone()), self.options.squares);
+        attacks.extend(self.options.chosen_attacks()?);
+        Ok(attacks)
+    }
+
+    /// A network under all attacks, with those that compare it with the undefended one if it is another.
     fn evaluated(
         &self,
         defense: Defense,
         network: &Network,
         undefended: Option<&Model>,
     ) -> Result<Compared, Failure> {
-        let mut attacks: Vec<Box<dyn Attack>> =
-            undefended.map(|model| self.oblivious(model)).into_iter().collect();
-        attacks.extend(self.options.chosen_attacks()?);
+        let attacks = match undefended {
+            Some(undefended) => self.views(undefended)?,
+            None => {
+                let pgd: Box<dyn Attack> = Box::new(self.pgd());
+                std::iter::once(pgd).chain(self.options.chosen_attacks()?).collect()
+            }
+        };
         let victim = Frozen::new(network.model.clone());
         let history = Some(network.history.clone());
         self.attacked(defense, &victim, attacks, (history, network.seconds))
     }
 
-    /// The undefended network behind a preprocessing: attacks made for it alone, attacks that go through, and Square.
+    /// The undefended network behind a preprocessing.
     fn preprocessed(&self, defense: Defense, undefended: &Network) -> Result<Compared, Failure> {
         let network = Frozen::new(undefended.model.clone());
         let victim = preprocessing::defended(defense, network, self.options.images.seed)?;
-        let mut attacks = vec![self.oblivious(&undefended.model)];
-        attacks.extend(self.options.chosen_attacks()?);
-        attacks.push(Box::new(Square::new(self.options.budget()).with_queries(self.options.squares)));
-        self.attacked(defense, &victim, attacks, (None, undefended.seconds))
+        self.attacked(defense, &victim, self.views(&undefended.model)?, (None, undefended.seconds))
     }
 
     fn guarded(&self, defense: Defense, undefended: &Network) -> Result<Compared, Failure> {

@@ -15,9 +15,10 @@ mod transfer;
 pub use error::EvaluationError;
 pub use evaluation::Evaluation;
 pub use result::{
-    AttackRecord, AttackResult, AttackTiming, AttackView, AttackViews, AttackedImage, Check, ClassMetrics, CleanResult, Confusion,
-    Detail, EvaluationResult, Flip, GradientState, ImageRecord, Judged, Metrics, MinimalPerturbation,
-    Outcome, Perturbation, Slide, Summary, Timing, UnderAttack, Verdict, Violations, WorstCase, pooled,
+    AttackRecord, AttackResult, AttackTiming, AttackView, AttackViews, AttackedImage, Check, ClassMetrics,
+    CleanResult, Confusion, Detail, EvaluationResult, Flip, GradientState, ImageRecord, Judged, Metrics,
+    MinimalPerturbation, Outcome, Perturbation, Slide, Summary, Timing, UnderAttack, Verdict, Violations,
+    WorstCase, pooled,
 };
 pub use run::{Conduct, Progress, Run};
 pub use transfer::{TransferMatrix, Transferability, Transferred};

@@ -54,7 +54,9 @@ fn conclusion(views: &[AttackViews]) -> String {
     let widest = views.iter().max_by(|a, b| gap(a).total_cmp(&gap(b))).expect("a chunk is not empty");
     let (made, at) = (widest.oblivious.attacks.join(", "), widest.budget.shown());
     let said = match widest.gap {
-        None => return format!("no attack follows its gradients: what it keeps under {made} is no robustness."),
+        None => {
+            return format!("no attack follows its gradients: what it keeps under {made} is no robustness.");
+        }
         Some(gap) if gap > 0.0 => format!(
             "{:.1} points of its accuracy under {made} at epsilon {at} are lost once the attack goes through the \
              model itself; they rest on the attacker not knowing it (obfuscated gradients), not on robustness",
@@ -65,7 +67,9 @@ fn conclusion(views: &[AttackViews]) -> String {
              under them is no robustness",
             -100.0 * gap
         ),
-        Some(_) => format!("its own gradients find no more than {made}: nothing rests on the attacker not knowing it"),
+        Some(_) => format!(
+            "its own gradients find no more than {made}: nothing rests on the attacker not knowing it"
+        ),
     };
     let beaten = |views: &&AttackViews| {
         let hits = |view: &Option<AttackView>| view.as_ref().map(|view| view.accuracy.hits);

@@ -62,7 +62,8 @@ impl AttackViews {
             let chosen = attacks.iter().enumerate().filter(|(_, attack)| chosen(attack));
             chosen.filter_map(|(a, attack)| Some((a, attack.budgets().position(|b| b == budget)?))).collect()
         };
-        let mut through = places(&|attack| attack.profile.access.is_white_box() && is_inside(transfer, attack));
+        let mut through =
+            places(&|attack| attack.profile.access.is_white_box() && is_inside(transfer, attack));
         if through.is_empty() {
             through = places(&|attack| attack.profile.access.is_white_box());
         }
@@ -90,7 +91,13 @@ impl AttackViews {
         };
         let (oblivious, adaptive) = (view(0).expect("the transfer has this budget"), view(1));
         let lost = |adaptive: &AttackView| Some(oblivious.accuracy.value? - adaptive.accuracy.value?);
-        Self { budget, gap: adaptive.as_ref().and_then(lost).map(round), oblivious, adaptive, black_box: view(2) }
+        Self {
+            budget,
+            gap: adaptive.as_ref().and_then(lost).map(round),
+            oblivious,
+            adaptive,
+            black_box: view(2),
+        }
     }
 }
 
