@@ -59,6 +59,22 @@ fn adaptive(budget: Budget) -> Case {
 }
 
 fn cases() -> Vec<Case> {
+    of_attacks().into_iter().chain(of_defenses()).collect()
+}
+
+/// The attacks that stand outside `attack`.
+fn of_defenses() -> Vec<Case> {
+    vec![
+        case(
+            SmoothAdv::new(Budget::l2(0.3), 0.1).with_steps(3).with_draws(2),
+            include_str!("../src/defense/smoothing/smooth_adv.rs"),
+        ),
+        adaptive(Budget::pixels(6.0)),
+        adaptive(Budget::l2(0.3)),
+    ]
+}
+
+fn of_attacks() -> Vec<Case> {
     let budget = Budget::pixels(6.0);
     let hop = HopSkipJump::new().with_steps(3).with_initial_evaluations(10).with_max_evaluations(15);
     let (mi, apgd) = (MiFgsm::new(budget).with_steps(3), Apgd::new(budget).with_steps(5));
@@ -104,12 +120,6 @@ fn cases() -> Vec<Case> {
         case(Square::new(budget).with_queries(20).with_restarts(2), source!("black_box/square/attack")),
         case(hop.clone(), source!("black_box/hopskipjump/attack")),
         case(hop.with_queries(Some(200)).with_norm(Norm::Linf), source!("black_box/hopskipjump/attack")),
-        case(
-            SmoothAdv::new(Budget::l2(0.3), 0.1).with_steps(3).with_draws(2),
-            include_str!("../src/defense/smoothing/smooth_adv.rs"),
-        ),
-        adaptive(budget),
-        adaptive(Budget::l2(0.3)),
     ]
 }
 
@@ -211,23 +221,13 @@ fn another_budget_is_the_profiles() {
     }
 }
 
-/// The attacks that stand outside `attack`.
-fn of_defenses() -> Vec<Box<dyn Attack>> {
-    let outside = |case: &Case| {
-        case.source.contains("/// The settings of [`Adaptive`]") || case.source.contains("struct SmoothAdv")
-    };
-    cases().into_iter().filter(outside).map(|case| case.attack).collect()
-}
-
 #[test]
 fn attacks_of_defenses_keep_to_their_budget_whatever_the_batch() {
     let (victim, labels) = (victim::victim(4), &labels(4)[..IMAGES]);
     let goal = |rows: std::ops::Range<usize>| {
         Goal::untargeted(&labels[rows.clone()]).with_indices(rows.map(|row| 7 + row as u64).collect())
     };
-    let attacks = of_defenses();
-    assert_eq!(attacks.len(), 3);
-    for attack in attacks {
+    for Case { attack, .. } in of_defenses() {
         let budget = attack.profile().budget().unwrap();
         let together = attack.perturb(&victim, images(), &goal(0..IMAGES)).unwrap();
         assert!(

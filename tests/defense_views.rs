@@ -28,8 +28,8 @@ fn images(classes: usize) -> TensorSet {
     TensorSet::new(victim::images(classes), victim::labels(classes), names).unwrap()
 }
 
-/// Images left right under the attack that does not know the defense and under the one that does, and last under the
-/// same attack by the undefended network.
+/// Images left right under the attack that does not know the defense and under the one that does, and last
+/// under the same attack by the undefended network.
 fn left(defended: &Frozen, classes: usize, size: f64) -> [usize; 3] {
     let data = images(classes);
     let attacks = attack_views(pgd(size), victim::victim(classes), 10);
@@ -114,8 +114,8 @@ fn markdown(result: &EvaluationResult) -> (String, Vec<String>) {
 
 #[test]
 fn views_are_counted_by_hand() {
-    // 0.1, 0.3 and 0.45 are right, and 0.6, 0.65 and 0.9: from 0.525 they are 0.425, 0.225, 0.075 and 0.075, 0.125,
-    // 0.375 away.
+    // 0.1, 0.3 and 0.45 are right, and 0.6, 0.65 and 0.9: from 0.525 they are 0.425, 0.225, 0.075 and 0.075,
+    // 0.125, 0.375 away.
     let through = found(&hidden(Backward::Identity), attack_views(pgd(0.07), bright(), 30));
     let hits = |result: &EvaluationResult, at: usize| {
         let AttackViews { oblivious, adaptive, black_box, .. } = &result.views[at];
@@ -183,8 +183,9 @@ fn what_rests_on_obscurity_is_told_as_such() {
     assert!(none.views.is_empty() && !markdown(&none).0.contains("What attacks find that know"));
 }
 
-/// On both networks the exact gradient of the median is the stronger attack: when last run it left 16 and 36 images of 96,
-/// the identity's 30 and 49, more than the attack that does not know the median at all with a window of 2.
+/// On both networks the exact gradient of the median is the stronger attack: when last run it left 16 and 36
+/// images of 96, the identity's 30 and 49, more than the attack that does not know the median at all with a
+/// window of 2.
 #[test]
 fn the_medians_own_gradient_is_its_default() {
     let under = |median: Median, classes: usize, size: f64| {

@@ -29,12 +29,12 @@ impl Report {
         if rows.is_empty() {
             return;
         }
-        let head = "model | made for another network | epsilon | images | right under it | adaptive | black box \
-                    | gap | fall to one alone";
-        let intro = "Right answers under an attack that was made for another network, under the same one (or all \
-                     white boxes) with gradients through the model itself, and under attacks that see its answers. \
-                     The gap is what rests on the attacker not knowing the model; \"fall to one alone\" counts \
-                     images that one of the three breaks and the others do not, in this order.";
+        let head = "model | made for another network | epsilon | images | right under it | adaptive | black \
+                    box | gap | fall to one alone";
+        let intro = "Right answers under an attack that was made for another network, under the same one (or \
+                     all white boxes) with gradients through the model itself, and under attacks that see its \
+                     answers. The gap is what rests on the attacker not knowing the model; \"fall to one alone\" \
+                     counts images that one of the three breaks and the others do not, in this order.";
         doc.table("What attacks find that know the model", intro, columns(head), rows);
         doc.items(self.models.iter().flat_map(|model| conclusions(model)));
     }
@@ -58,17 +58,19 @@ fn conclusion(views: &[AttackViews]) -> String {
             return format!("no attack follows its gradients: what it keeps under {made} is no robustness.");
         }
         Some(gap) if gap > 0.0 => format!(
-            "{:.1} points of its accuracy under {made} at epsilon {at} are lost once the attack goes through the \
-             model itself; they rest on the attacker not knowing it (obfuscated gradients), not on robustness",
+            "{:.1} points of its accuracy under {made} at epsilon {at} are lost once the attack follows its \
+             own gradients: they were hidden from an attacker who does not know it (obscurity, or obfuscated \
+             gradients), and are no robustness",
             100.0 * gap
         ),
         Some(gap) if gap < 0.0 => format!(
-            "its own gradients find less than {made} does, by {:.1} points or more: they mislead, and its accuracy \
-             under them is no robustness",
+            "its own gradients find less than {made} does, by {:.1} points or more: they mislead, and its \
+             accuracy under them is no robustness",
             -100.0 * gap
         ),
         Some(_) => format!(
-            "its own gradients find no more than {made}: nothing rests on the attacker not knowing it"
+            "its own gradients find no more than {made}: as far as these attacks tell, nothing rests on \
+             the attacker not knowing it"
         ),
     };
     let beaten = |views: &&AttackViews| {
@@ -77,8 +79,8 @@ fn conclusion(views: &[AttackViews]) -> String {
     };
     let missed = views.iter().find(beaten).map_or(String::new(), |views| {
         format!(
-            "; yet at epsilon {} the black box leaves fewer right than its gradients: its backward pass misses \
-             something, and the adaptive figure is too high",
+            "; yet at epsilon {} the black box leaves fewer right than its gradients: its backward pass \
+             misses something, and the adaptive figure is too high",
             views.budget.shown()
         )
     });

@@ -129,8 +129,8 @@ fn unknown_to_its_attacks(model: &ModelReport) -> Option<String> {
     };
     attacks().find(alone).map(|made| {
         format!(
-            ": in {} no attack knows it; {} was made for another network, so that its accuracy is no robustness. \
-             Attack it with its own gradients.",
+            ": in {} no attack knows it; {} was made for another network, so that its accuracy is no \
+             robustness. Attack it with its own gradients.",
             made.profile.norm(),
             made.label
         )

@@ -78,7 +78,7 @@ pub struct Options {
     /// L-infinity budgets of the attacks in grey levels (of 255).
     #[arg(long, value_delimiter = ',', default_value = "1,2,4")]
     pub epsilons: Vec<f64>,
-    /// Attack only what the attacks before have left: the same worst case, sooner, without the others beside it.
+    /// Attack only what the attacks before have left: the same worst case, sooner, and no attack beside it.
     #[arg(long)]
     pub only_survivors: bool,
     /// Images on which the checks attack again; 0 for none.

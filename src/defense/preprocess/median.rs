@@ -13,7 +13,8 @@ use crate::rows::values;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MedianBackward {
-    /// The exact one, to the value that was selected: the stronger attack on both networks of this crate's tests.
+    /// The exact one, to the value that was selected: the stronger attack on two small networks, with windows
+    /// of 2 and 3.
     Selected,
     /// That of the identity, which reaches every value.
     Identity,

@@ -33,8 +33,8 @@ pub struct EvaluationResult {
     pub attacks: Vec<AttackResult>,
     /// The worst case of all attacks of each norm.
     pub worst_cases: Vec<WorstCase>,
-    /// Every attack that was made for another network beside those that know this one; none with survivors alone, where
-    /// attacks see different images.
+    /// Every attack that was made for another network beside those that know this one; none with survivors
+    /// alone, where attacks see different images.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub views: Vec<AttackViews>,
     /// What the evaluation thinks of itself.

@@ -11,10 +11,10 @@ use crate::attack::Access;
 use crate::pixels::{Budget, round};
 use crate::statistics::Proportion;
 
-/// A defended classifier with one budget under an attack that was made for another network, under attacks whose gradients
-/// go through it, and under attacks that see its answers: what
-/// [`attack_views`](crate::defense::attack_views) lines up (Athalye, Carlini & Wagner, "Obfuscated Gradients Give a False
-/// Sense of Security", ICML 2018).
+/// A defended classifier with one budget under an attack that was made for another network, under attacks
+/// whose gradients go through it, and under attacks that see its answers: what
+/// [`attack_views`](crate::defense::attack_views) lines up (Athalye, Carlini & Wagner, "Obfuscated Gradients
+/// Give a False Sense of Security", ICML 2018).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AttackViews {
     /// How far the attacks may go.
@@ -25,8 +25,8 @@ pub struct AttackViews {
     pub adaptive: Option<AttackView>,
     /// The attacks that ask for scores or classes.
     pub black_box: Option<AttackView>,
-    /// The oblivious view's accuracy minus the adaptive view's, to 12 significant digits: what rests on the attacker not
-    /// knowing the classifier.
+    /// The oblivious view's accuracy minus the adaptive view's, to 12 significant digits: what rests on the
+    /// attacker not knowing the classifier.
     pub gap: Option<f64>,
 }
 
