@@ -7,7 +7,6 @@ mod common {
         pub mod attacks;
     }
     pub mod defend {
-        pub mod certification;
         pub mod comparison;
         pub mod detection;
         pub mod options;
@@ -32,7 +31,7 @@ use clap::Parser;
 use common::defend::comparison::{self, Cost};
 use common::defend::options::{Defense, Kind, Options};
 use common::defend::row::Row;
-use common::defend::{certification, detection, preprocessing, training};
+use common::defend::{detection, preprocessing, training};
 use common::failure::{self, Failure};
 use common::network::Model;
 use common::progress::Told;
@@ -41,7 +40,7 @@ use histoguard::data::{ImageSet, LabeledImages, Prepared, Split};
 use histoguard::evaluate::EvaluationError;
 use histoguard::file::write_whole;
 use histoguard::prelude::*;
-use histoguard::report::figures::{AttackCurves, Figure};
+use histoguard::report::figures::{AttackCurves, CertifiedCurves, Figure};
 use histoguard::report::{History, ModelReport, Report};
 
 /// Side of drawn images in pixels: a dozen trainings and their attacks are to take minutes.
@@ -146,36 +145,48 @@ impl Setting<'_> {
         Ok(started.elapsed().as_secs_f64() / count as f64)
     }
 
-    /// PGD made for the undefended network, which knows nothing of a defense.
-    fn oblivious(&self, undefended: &Model) -> Box<dyn Attack> {
+    /// The same PGD for every classifier. Without early stop: what barely fools one network fools no other.
+    fn pgd(&self) -> Pgd {
         let pgd = Pgd::new(self.options.budget()).with_steps(20).with_early_stop(false);
-        let pgd = pgd.with_seed(self.options.images.seed);
-        Box::new(Transfer::new(pgd, "the undefended network", Frozen::new(undefended.clone())))
+        pgd.with_seed(self.options.images.seed)
     }
 
-    /// A network under all attacks, after the one that was made for the undefended network.
+    /// It made for the undefended network, which knows nothing of a defense.
+    fn oblivious(&self, undefended: &Model) -> Box<dyn Attack> {
+        Box::new(Transfer::new(self.pgd(), "the undefended network", Frozen::new(undefended.clone())))
+    }
+
+    /// It made for the undefended network, it through the defense, Square, and the chosen attacks.
+    fn views(&self, undefended: &Model) -> Result<Vec<Box<dyn Attack>>, Failure> {
+        let mut attacks = attack_views(self.pgd(), Frozen::new(undefended.clone()), self.options.squares);
+        attacks.extend(self.options.chosen_attacks()?);
+        Ok(attacks)
+    }
+
+    /// A network under all attacks, with those that compare it with the undefended one if it is another.
     fn evaluated(
         &self,
         defense: Defense,
         network: &Network,
         undefended: Option<&Model>,
     ) -> Result<Compared, Failure> {
-        let mut attacks: Vec<Box<dyn Attack>> =
-            undefended.map(|model| self.oblivious(model)).into_iter().collect();
-        attacks.extend(self.options.chosen_attacks()?);
+        let attacks = match undefended {
+            Some(undefended) => self.views(undefended)?,
+            None => {
+                let pgd: Box<dyn Attack> = Box::new(self.pgd());
+                std::iter::once(pgd).chain(self.options.chosen_attacks()?).collect()
+            }
+        };
         let victim = Frozen::new(network.model.clone());
         let history = Some(network.history.clone());
         self.attacked(defense, &victim, attacks, (history, network.seconds))
     }
 
-    /// The undefended network behind a preprocessing: attacks made for it alone, attacks that go through, and Square.
+    /// The undefended network behind a preprocessing.
     fn preprocessed(&self, defense: Defense, undefended: &Network) -> Result<Compared, Failure> {
         let network = Frozen::new(undefended.model.clone());
         let victim = preprocessing::defended(defense, network, self.options.images.seed)?;
-        let mut attacks = vec![self.oblivious(&undefended.model)];
-        attacks.extend(self.options.chosen_attacks()?);
-        attacks.push(Box::new(Square::new(self.options.budget()).with_queries(self.options.squares)));
-        self.attacked(defense, &victim, attacks, (None, undefended.seconds))
+        self.attacked(defense, &victim, self.views(&undefended.model)?, (None, undefended.seconds))
     }
 
     fn guarded(&self, defense: Defense, undefended: &Network) -> Result<Compared, Failure> {
@@ -193,15 +204,23 @@ impl Setting<'_> {
         let network = self.trained(defense, None)?;
         let (options, smoothing) = (self.options, self.options.smoothing());
         let base = Frozen::new(network.model.clone());
-        let certificates = certification::certify(options, &base, &self.test, self.stop)?;
-        let accuracy = certification::accuracy(options, &self.test, &certificates);
+        let told = Told::new(format!("{}: certifying", defense.name()));
+        let certification = Certification::new(&base, smoothing)
+            .batch_size(options.batch_size)
+            .resume_from(options.out.join("unfinished").join("certificates"))
+            .on_progress(|progress| told.tell(progress))
+            .cancel_with(self.stop)
+            .run(&self.test)
+            .map_err(stopped)?;
         let victim = smoothing.classifier(base, options.copies)?;
         let pgd = Pgd::new(options.budget()).with_seed(options.images.seed);
         let attacks = vec![self.oblivious(&undefended.model), Box::new(pgd) as _];
         let mut compared =
             self.attacked(defense, &victim, attacks, (Some(network.history), network.seconds))?;
-        certification::add(&mut compared.row, options, &accuracy);
-        Ok(compared)
+        compared.row.prove(&certification.accuracy.all, certification.values);
+        let report =
+            compared.report.map(|report| ModelReport { certification: Some(certification), ..report });
+        Ok(Compared { report, ..compared })
     }
 
     fn attacked(
@@ -230,16 +249,21 @@ impl Setting<'_> {
             .on_progress(|progress| told.tell(progress))
             .cancel_with(self.stop)
             .run(&self.test)
-            .map_err(|error| match error {
-                EvaluationError::Cancelled { .. } => {
-                    interrupt::interrupted("stopped; go on with --resume and the same options")
-                }
-                error => error.into(),
-            })?;
+            .map_err(stopped)?;
         let row = Row::of(name.clone(), &result, &options.budgets());
         let answer = self.answer(|images| drop(victim.predict(images)))?;
         let report = ModelReport { history, ..ModelReport::new(name, result) };
         Ok(Compared { row, cost: Cost { training, answer }, report: Some(report) })
+    }
+}
+
+/// Of a run that somebody stopped, how to go on.
+fn stopped(error: EvaluationError) -> Failure {
+    match error {
+        EvaluationError::Cancelled { .. } => {
+            interrupt::interrupted("stopped; go on with --resume and the same options")
+        }
+        error => error.into(),
     }
 }
 
@@ -263,6 +287,14 @@ fn write(setting: &Setting<'_>, compared: &[Compared]) -> Result<(), Failure> {
     let [_, markdown] = report.write(&options.out)?;
     let models = report.models.iter().map(|model| (model.name.clone(), &model.result));
     AttackCurves::new(Norm::Linf, models).save(&options.out.join("figure_attacks_Linf.png"))?;
+    let certified: Vec<_> = report
+        .models
+        .iter()
+        .filter_map(|model| Some((model.name.clone(), model.certification.as_ref()?)))
+        .collect();
+    if !certified.is_empty() {
+        CertifiedCurves::new(certified).save(&options.out.join("figure_certified.png"))?;
+    }
     let rows: Vec<(Row, Cost)> = compared.iter().map(|one| (one.row.clone(), one.cost)).collect();
     let table = comparison::table(&rows);
     let path = options.out.join("comparison.md");

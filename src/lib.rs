@@ -73,8 +73,10 @@ pub mod prelude {
     pub use crate::data::{
         Batch, BreakHis, FolderSet, ImageSet, LabeledImages, Prepared, Split, SyntheticTissue, TensorSet,
     };
-    pub use crate::defense::smoothing::{SmoothAdv, Smoothing};
-    pub use crate::defense::{Awp, Crafting, EnsembleAt, FgsmRs, GaussianNoise, Objective, PgdAt, Trades};
+    pub use crate::defense::{
+        Awp, BitDepth, Chain, Crafting, EnsembleAt, FgsmRs, GaussianNoise, Jpeg, Median, Objective, PgdAt,
+        Preprocess, RandomResizePad, SmoothAdv, Smoothing, TotalVariation, Trades, attack_views,
+    };
     pub use crate::evaluate::{
         Certification, CertificationResult, Evaluation, EvaluationResult, Run, TransferMatrix,
         Transferability, Verdict,

@@ -7,6 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use histoguard::attack::{Aim, Goals, Task};
+use histoguard::defense::SmoothAdv;
+use histoguard::defense::detector::{
+    Adaptive, AdaptiveConfig, Alarm, ImageMap, ReconstructionError, Threshold,
+};
 use histoguard::prelude::*;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -41,7 +45,36 @@ macro_rules! source {
     };
 }
 
+/// An alarm for images far from grey.
+fn alarm() -> Alarm {
+    let grey = ImageMap::new("grey", |x| x * 0.0 + 0.5);
+    let threshold = Threshold { value: 0.2, rate: 0.05, median: 0.1, images: 19, slides: 19 };
+    Alarm { detector: Arc::new(ReconstructionError::new(grey, 1).unwrap()), threshold }
+}
+
+fn adaptive(budget: Budget) -> Case {
+    let config = AdaptiveConfig::new(budget).with_steps(3).with_search_steps(2);
+    let source = include_str!("../src/defense/detector/adaptive/climb.rs");
+    Case { source, ..combined(Adaptive::new(config, vec![alarm()])) }
+}
+
 fn cases() -> Vec<Case> {
+    of_attacks().into_iter().chain(of_defenses()).collect()
+}
+
+/// The attacks that stand outside `attack`.
+fn of_defenses() -> Vec<Case> {
+    vec![
+        case(
+            SmoothAdv::new(Budget::l2(0.3), 0.1).with_steps(3).with_draws(2),
+            include_str!("../src/defense/smoothing/smooth_adv.rs"),
+        ),
+        adaptive(Budget::pixels(6.0)),
+        adaptive(Budget::l2(0.3)),
+    ]
+}
+
+fn of_attacks() -> Vec<Case> {
     let budget = Budget::pixels(6.0);
     let hop = HopSkipJump::new().with_steps(3).with_initial_evaluations(10).with_max_evaluations(15);
     let (mi, apgd) = (MiFgsm::new(budget).with_steps(3), Apgd::new(budget).with_steps(5));
@@ -186,4 +219,54 @@ fn another_budget_is_the_profiles() {
         assert_eq!((&other.name, other.budget()), (&profile.name, Some(budget)));
         assert_eq!((other.goals, other.access), (profile.goals, profile.access));
     }
+}
+
+#[test]
+fn attacks_of_defenses_keep_to_their_budget_whatever_the_batch() {
+    let (victim, labels) = (victim::victim(4), &labels(4)[..IMAGES]);
+    let goal = |rows: std::ops::Range<usize>| {
+        Goal::untargeted(&labels[rows.clone()]).with_indices(rows.map(|row| 7 + row as u64).collect())
+    };
+    for Case { attack, .. } in of_defenses() {
+        let budget = attack.profile().budget().unwrap();
+        let together = attack.perturb(&victim, images(), &goal(0..IMAGES)).unwrap();
+        assert!(
+            victim::values(together.clone()).iter().all(|value| (0.0..=1.0).contains(value)),
+            "{attack:?}"
+        );
+        for size in victim::values(budget.norm().measure(together.clone() - images())) {
+            assert!(size > 0.0 && budget.holds(f64::from(size)), "{attack:?}: {size}");
+        }
+        for row in 0..IMAGES {
+            let alone = attack.perturb(&victim, images().narrow(0, row, 1), &goal(row..row + 1)).unwrap();
+            let same = victim::values(alone) == victim::values(together.clone().narrow(0, row, 1));
+            assert!(same, "{attack:?}: image {row} differs");
+        }
+    }
+}
+
+#[test]
+fn attacks_of_defenses_draw_from_their_seed_and_refuse_other_norms() {
+    let (victim, goal) = (victim::victim(4), Goal::untargeted(&labels(4)[..IMAGES]));
+    let linf = Budget::pixels(6.0);
+    let [smooth, knows]: [fn(u64) -> Box<dyn Attack>; 2] = [
+        |seed| Box::new(SmoothAdv::new(Budget::l2(0.3), 0.1).with_steps(2).with_draws(2).with_seed(seed)),
+        |seed| {
+            let config = AdaptiveConfig::new(Budget::l2(0.3)).with_steps(2).with_search_steps(1);
+            Box::new(Adaptive::new(config.with_seed(seed), vec![alarm()]))
+        },
+    ];
+    for (attack, norms) in [(smooth, "L2"), (knows, "Linf or L2")] {
+        let found = |seed| victim::values(attack(seed).perturb(&victim, images(), &goal).unwrap());
+        assert_eq!(found(1), found(1));
+        assert_ne!(found(1), found(2));
+        let error = attack(0).at(Budget::l1(1.0)).perturb(&victim, images(), &goal).unwrap_err().to_string();
+        assert_eq!(error, format!("norm: expected {norms}, found L1"));
+    }
+    let refused = |attack: SmoothAdv| attack.perturb(&victim, images(), &goal).unwrap_err().to_string();
+    let smooth = SmoothAdv::new(Budget::l2(0.3), 0.1);
+    assert_eq!(refused(SmoothAdv::new(linf, 0.1)), "norm: expected L2, found Linf");
+    assert!(refused(SmoothAdv::new(Budget::l2(0.3), f64::NAN)).starts_with("sigma: expected"));
+    assert!(refused(smooth.with_steps(0)).starts_with("steps: expected"));
+    assert!(refused(smooth.with_draws(0)).starts_with("draws: expected"));
 }

@@ -269,7 +269,7 @@ fn cases() -> Vec<Case> {
     vec![
         case(BitDepth::new(3), source!("bit_depth")),
         case(BitDepth::new(4).with_levels(Levels::Truncated), source!("bit_depth")),
-        case(Median::new().with_backward(MedianBackward::Selected), source!("median")),
+        case(Median::new().with_backward(MedianBackward::Identity), source!("median")),
         case(Jpeg::new(50).with_subsampling(Subsampling::Full), source!("jpeg/jpeg")),
         case(TotalVariation::new(), source!("total_variation")),
         case(RandomResizePad::new().with_interpolation(Interpolation::Nearest), source!("resize_pad")),

@@ -104,8 +104,11 @@ impl Frozen {
     /// randomised defense must climb (Athalye et al., "Obfuscated Gradients Give a False Sense of Security",
     /// ICML 2018, section 5.3; "Synthesizing Robust Adversarial Examples", ICML 2018).
     ///
-    /// A query counts as `draws` passes. What a randomised classifier answers depends on its earlier queries,
-    /// so that an image's result may depend on its neighbours.
+    /// A query counts as `draws` passes of the whole batch. Whether the images of a batch share a draw is the
+    /// classifier's own affair. One that draws once a call, as below, gives all of them the same draw, and
+    /// another one at every call: an image's result then depends on its place among the batches. A random
+    /// [`Preprocess`](crate::defense::Preprocess) draws for every image from its values and from how often
+    /// that image was asked about before: neighbours change nothing, other queries of the same image do.
     ///
     /// ```
     /// use std::sync::atomic::{AtomicU32, Ordering};

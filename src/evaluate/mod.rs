@@ -18,10 +18,10 @@ pub use certification::Certification;
 pub use error::EvaluationError;
 pub use evaluation::Evaluation;
 pub use result::{
-    AttackRecord, AttackResult, AttackTiming, AttackedImage, CertificationResult, CertifiedImage, Check,
-    ClassMetrics, CleanResult, Confusion, Detail, EvaluationResult, Flip, GradientState, ImageRecord, Judged,
-    Metrics, MinimalPerturbation, Outcome, Perturbation, Slide, Summary, Timing, UnderAttack, Verdict,
-    Violations, WorstCase, pooled,
+    AttackRecord, AttackResult, AttackTiming, AttackView, AttackViews, AttackedImage, CertificationResult,
+    CertifiedImage, Check, ClassMetrics, CleanResult, Confusion, Detail, EvaluationResult, Flip,
+    GradientState, ImageRecord, Judged, Metrics, MinimalPerturbation, Outcome, Perturbation, Slide, Summary,
+    Timing, UnderAttack, Verdict, Violations, WorstCase, pooled,
 };
 pub use run::{Conduct, Progress, Run};
 pub use transfer::{TransferMatrix, Transferability, Transferred};

@@ -68,6 +68,7 @@ impl Report {
             }
         }
         self.models.iter().for_each(|model| worst_cases(&mut doc, model));
+        self.views(&mut doc);
         self.certifications(&mut doc);
         self.perturbations(&mut doc);
         self.costs(&mut doc);

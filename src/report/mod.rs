@@ -14,6 +14,7 @@ mod markdown;
 mod paper;
 #[expect(clippy::module_inception)]
 mod report;
+mod views;
 mod warnings;
 
 pub use error::ReportError;

@@ -1,7 +1,8 @@
 //! What a reader must know before believing a report, in plain language.
 
 use super::report::{ModelReport, Report};
-use crate::evaluate::{CleanResult, UnderAttack, Verdict};
+use crate::attack::Access;
+use crate::evaluate::{AttackResult, CleanResult, UnderAttack, Verdict};
 
 /// From this share on, a classifier "calls nearly everything" one class...
 const NEARLY_ALL: f64 = 0.85;
@@ -22,7 +23,13 @@ impl Report {
         }
         warnings.extend(self.small_test_set());
         for model in &self.models {
-            let found = [one_sided(model), guessing(model), not_finite(model), broken_contract(model)];
+            let found = [
+                one_sided(model),
+                guessing(model),
+                not_finite(model),
+                broken_contract(model),
+                unknown_to_its_attacks(model),
+            ];
             warnings.extend(found.into_iter().flatten().map(|said| capital(&model.name) + &said));
         }
         for ModelReport { name, history, result, .. } in &self.models {
@@ -110,6 +117,24 @@ fn broken_contract(model: &ModelReport) -> Option<String> {
         format!(
             ": the attack broke its contract: {over} results over the budget, {outside} outside [0,1], \
              {bad} with NaN or infinite pixels. All were corrected before they were judged."
+        )
+    })
+}
+
+/// Attacks of a norm that were all made for another network.
+fn unknown_to_its_attacks(model: &ModelReport) -> Option<String> {
+    let attacks = || model.result.attacks.iter();
+    let alone = |made: &&AttackResult| {
+        let mut same_norm = attacks().filter(|other| other.profile.norm() == made.profile.norm());
+        made.profile.access == Access::Substitute
+            && same_norm.all(|other| other.profile.access >= Access::Substitute)
+    };
+    attacks().find(alone).map(|made| {
+        format!(
+            ": in {} no attack knows it; {} was made for another network, so that its accuracy is no \
+             robustness. Attack it with its own gradients.",
+            made.profile.norm(),
+            made.label
         )
     })
 }

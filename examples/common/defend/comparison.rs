@@ -20,8 +20,8 @@ pub fn table(rows: &[(Row, Cost)]) -> String {
     let mut head = vec!["defense".to_string(), "no attack".to_string()];
     for under in &first.budgets {
         let budget = under.budget.shown();
-        head.push(format!("made for the undefended network, {budget}"));
-        head.push(format!("worst case, {budget}"));
+        let views = ["made for the undefended network", "adaptive", "black box", "worst case"];
+        head.extend(views.map(|view| format!("{view}, {budget}")));
         if certified {
             head.push(format!("proven, {budget}"));
         }
@@ -31,7 +31,7 @@ pub fn table(rows: &[(Row, Cost)]) -> String {
     let body = rows.iter().map(|(row, cost)| {
         let mut cells = vec![row.defense.clone(), row.clean.to_string()];
         for under in &row.budgets {
-            cells.extend([shown(under.oblivious), shown(under.worst)]);
+            cells.extend([under.oblivious, under.adaptive, under.black_box, under.worst].map(shown));
             if certified {
                 cells.push(shown(under.certified));
             }

@@ -98,6 +98,8 @@ pub fn row(
         Under {
             budget,
             oblivious: Some(oblivious.worst_case),
+            adaptive: Some(knows.worst_case),
+            black_box: None,
             worst: worst.into_iter().min_by_key(|share| share.hits),
             certified: None,
         }

@@ -69,16 +69,16 @@ pub struct Options {
     /// Noisy copies that the smoothed network is attacked through.
     #[arg(long, default_value_t = 8)]
     pub copies: usize,
-    /// Squares that the black-box attack on a preprocessing tries.
+    /// Squares that the black-box attack on a defense tries.
     #[arg(long, default_value_t = 200)]
     pub squares: usize,
-    /// The attacks, in this order, as `battery` names them.
-    #[arg(long, value_delimiter = ',', default_value = "fgsm,pgd,apgd-ce,apgd-margin")]
+    /// The attacks beside PGD, in this order, as `battery` names them.
+    #[arg(long, value_delimiter = ',', default_value = "fgsm,apgd-ce,apgd-margin")]
     pub attacks: Vec<String>,
     /// L-infinity budgets of the attacks in grey levels (of 255).
     #[arg(long, value_delimiter = ',', default_value = "1,2,4")]
     pub epsilons: Vec<f64>,
-    /// Attack only what the attacks before have left: the same worst case, sooner.
+    /// Attack only what the attacks before have left: the same worst case, sooner, and no attack beside it.
     #[arg(long)]
     pub only_survivors: bool,
     /// Images on which the checks attack again; 0 for none.

@@ -1,6 +1,7 @@
 //! What became of one defense.
 
-use histoguard::evaluate::{EvaluationResult, Slide, UnderAttack};
+use histoguard::defense::smoothing::CertifiedCurve;
+use histoguard::evaluate::{AttackView, EvaluationResult, Slide, UnderAttack};
 use histoguard::prelude::*;
 use histoguard::statistics::Proportion;
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,10 @@ pub struct Under {
     pub budget: Budget,
     /// Under the attack that was made for the undefended network.
     pub oblivious: Option<Proportion>,
+    /// Under the attack that goes through the defense.
+    pub adaptive: Option<Proportion>,
+    /// Under attacks that see its answers alone.
+    pub black_box: Option<Proportion>,
     /// In the worst case of all attacks, those that know the defense among them.
     pub worst: Option<Proportion>,
     /// Proven against every attack.
@@ -33,18 +38,23 @@ pub struct Under {
 }
 
 impl Row {
-    /// Of a classifier that was evaluated; its first attack does not know the defense, if it is a `Transfer`.
+    /// Of a classifier that was evaluated.
     pub fn of(defense: String, result: &EvaluationResult, budgets: &[Budget]) -> Self {
         let worst = result.worst_case(Norm::Linf);
         let at = |sweep: &[UnderAttack], budget| {
             sweep.iter().find(|under| under.budget == budget).map(|under| under.metrics.accuracy)
         };
-        let oblivious = result.attacks.iter().find(|attack| attack.profile.access == Access::Substitute);
-        let under = |&budget: &Budget| Under {
-            budget,
-            oblivious: oblivious.and_then(|attack| at(&attack.sweep, budget)),
-            worst: worst.and_then(|worst| at(&worst.sweep, budget)),
-            certified: None,
+        let right = |view: &AttackView| view.accuracy;
+        let under = |&budget: &Budget| {
+            let views = result.views.iter().find(|views| views.budget == budget.rounded());
+            Under {
+                budget,
+                oblivious: views.map(|views| right(&views.oblivious)),
+                adaptive: views.and_then(|views| views.adaptive.as_ref()).map(right),
+                black_box: views.and_then(|views| views.black_box.as_ref()).map(right),
+                worst: worst.and_then(|worst| at(&worst.sweep, budget)),
+                certified: None,
+            }
         };
         let first = worst.and_then(|worst| worst.sweep.first());
         let slides = first.map_or(&result.clean.detail.slides, |under| &under.detail.slides);
@@ -55,6 +65,14 @@ impl Row {
             budgets: budgets.iter().map(under).collect(),
             weakest: slides.iter().min_by(|a, b| share(a).total_cmp(&share(b))).cloned(),
             detail: Value::Null,
+        }
+    }
+
+    /// Fills in what is proven: an L-infinity budget lies within an L2 radius that is longer by the root of the number of
+    /// values.
+    pub fn prove(&mut self, curve: &CertifiedCurve, values: usize) {
+        for under in &mut self.budgets {
+            under.certified = Some(curve.at(under.budget.size() * (values as f64).sqrt()));
         }
     }
 }

@@ -13,7 +13,8 @@ use crate::rows::values;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MedianBackward {
-    /// The exact one: to the value that was selected.
+    /// The exact one, to the value that was selected: the stronger attack on two small networks, with windows
+    /// of 2 and 3.
     Selected,
     /// That of the identity, which reaches every value.
     Identity,
@@ -29,7 +30,7 @@ pub enum MedianBackward {
 /// | parameter | default | range |
 /// | --- | --- | --- |
 /// | window | 3 | at least 1 |
-/// | backward | identity | selected or identity |
+/// | backward | selected | selected or identity |
 ///
 /// ```
 /// use histoguard::defense::{ImageDraws, Median, Preprocess};
@@ -48,7 +49,7 @@ pub struct Median {
     #[config(default = 3)]
     pub window: usize,
     /// How gradients go back.
-    #[config(default = "MedianBackward::Identity")]
+    #[config(default = "MedianBackward::Selected")]
     pub backward: MedianBackward,
 }
 

@@ -12,8 +12,10 @@ use crate::classifier::Frozen;
 /// 3. [`Square`] with these queries, which needs no gradient.
 ///
 /// What the second finds beyond the first is what the defense hides, and what the third finds beyond the
-/// second is what its backward pass misses. A random defense is to be evaluated as its
-/// [expectation](Frozen::expectation_over) over at least 20 draws, so that the second is EOT too, and no
+/// second is what its backward pass misses:
+/// [`EvaluationResult::views`](crate::evaluate::EvaluationResult::views) has the figures, for each budget.
+///
+/// A random defense is to be evaluated as its [expectation](Frozen::expectation_over) over at least 20 draws, so that the second is EOT too, and no
 /// lucky draw counts as a success.
 ///
 /// There is no third view where Square has no attack: of an attack without a budget.
@@ -33,8 +35,12 @@ use crate::classifier::Frozen;
 /// let attacks = attack_views(Pgd::new(Budget::pixels(8.0)), victim(), 100);
 /// let names: Vec<String> = attacks.iter().map(|attack| attack.profile().name).collect();
 /// assert_eq!(names, ["PGD from the undefended network", "PGD", "Square"]);
-/// let evaluation = Evaluation::new(&defended).attacks(attacks);
-/// # Ok::<(), histoguard::defense::DefenseError>(())
+///
+/// let image = Tensor::full([1, 1, 2, 2], 0.52, &device);
+/// let data = TensorSet::new(image, vec![1], vec!["dark".into(), "bright".into()])?;
+/// let views = Evaluation::new(&defended).attacks(attacks).run(&data)?.views;
+/// assert_eq!((views[0].oblivious.accuracy.hits, views[0].gap), (0, Some(0.0)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn attack_views(
     attack: impl Attack + Clone + 'static,

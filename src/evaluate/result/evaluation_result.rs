@@ -7,6 +7,7 @@ use super::check::Check;
 use super::metrics::Metrics;
 use super::outcome::{GradientState, ImageRecord};
 use super::under_attack::{Detail, Summariser};
+use super::views::AttackViews;
 use super::worst_case::WorstCase;
 use crate::pixels::Norm;
 use crate::statistics::Resamples;
@@ -32,6 +33,10 @@ pub struct EvaluationResult {
     pub attacks: Vec<AttackResult>,
     /// The worst case of all attacks of each norm.
     pub worst_cases: Vec<WorstCase>,
+    /// Every attack that was made for another network beside those that know this one; none with survivors
+    /// alone, where attacks see different images.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub views: Vec<AttackViews>,
     /// What the evaluation thinks of itself.
     pub checks: Vec<Check>,
     /// Every image, in the data set's order.
@@ -126,6 +131,10 @@ impl EvaluationResult {
                 non_finite_gradients: gradients(GradientState::NotFinite),
             },
             worst_cases: WorstCase::of_all(&attacks, &summariser),
+            views: match setting.only_survivors {
+                true => Vec::new(),
+                false => AttackViews::of_all(&attacks, &summariser),
+            },
             attacks,
             classes: setting.classes,
             synthetic: setting.synthetic,

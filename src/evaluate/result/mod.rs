@@ -10,6 +10,7 @@ mod outcome;
 mod perturbation;
 mod pooled;
 mod under_attack;
+mod views;
 mod worst_case;
 
 pub use attack_result::AttackResult;
@@ -26,4 +27,5 @@ pub use outcome::{AttackRecord, AttackedImage, GradientState, ImageRecord, Outco
 pub use perturbation::{Perturbation, Summary};
 pub use pooled::pooled;
 pub use under_attack::{Detail, Flip, Slide, UnderAttack};
+pub use views::{AttackView, AttackViews};
 pub use worst_case::WorstCase;
