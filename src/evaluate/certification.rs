@@ -108,7 +108,9 @@ impl<'a> Certification<'a> {
     ) -> Result<(), EvaluationError> {
         let finished = |tally: &Tally| self.smoothing.certificate(tally).is_some();
         let drawn: usize = positions.iter().filter_map(|&p| journal.tally(p)).map(Tally::draws).sum();
-        passes.add(drawn);
+        if drawn > 0 {
+            passes.add(drawn);
+        }
         let pending: Vec<usize> =
             positions.iter().copied().filter(|&p| !journal.tally(p).is_some_and(finished)).collect();
         if pending.is_empty() {
