@@ -194,9 +194,11 @@ fn a_comparison_that_was_killed_in_each_stage_ends_as_one_that_was_not() {
     let folder = tempfile::tempdir().unwrap();
     let [whole, cut] = ["whole", "cut"].map(|name| folder.path().join(name));
     let said = succeed(&mut comparison(&whole));
-    for wanted in
-        ["| undefended |", "| fgsm-rs |", "| ensemble-at |", "| jpeg |", "| magnet |", "| smoothing |"]
-    {
+    let defenses = ["undefended", "fgsm-rs", "ensemble-at", "jpeg", "magnet", "smoothing"];
+    let rows = defenses.map(|defense| format!("| {defense} |"));
+    let views =
+        "| made for the undefended network, 2/255 | adaptive, 2/255 | black box, 2/255 | worst case, 2/255 |";
+    for wanted in rows.iter().map(String::as_str).chain([views]) {
         assert!(said.contains(wanted), "{wanted} in\n{said}");
     }
     // While the first network trains, another one, an evaluation runs, draws are made, and after all of it.

@@ -36,7 +36,7 @@ impl Report {
                      answers. The gap is what rests on the attacker not knowing the model; \"fall to one alone\" \
                      counts images that one of the three breaks and the others do not, in this order.";
         doc.table("What attacks find that know the model", intro, columns(head), rows);
-        doc.items(self.models.iter().flat_map(|model| conclusions(model)));
+        doc.items(self.models.iter().flat_map(conclusions));
     }
 }
 

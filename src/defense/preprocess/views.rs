@@ -15,8 +15,8 @@ use crate::classifier::Frozen;
 /// second is what its backward pass misses:
 /// [`EvaluationResult::views`](crate::evaluate::EvaluationResult::views) has the figures, for each budget.
 ///
-/// A random defense is to be evaluated as its [expectation](Frozen::expectation_over) over at least 20 draws, so that the second is EOT too, and no
-/// lucky draw counts as a success.
+/// A random defense is to be evaluated as its [expectation](Frozen::expectation_over) over at least 20
+/// draws, so that the second is EOT too, and no lucky draw counts as a success.
 ///
 /// There is no third view where Square has no attack: of an attack without a budget.
 ///
