@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -38,6 +39,9 @@ pub(crate) struct Chunk {
     /// Position of the budget, position of the image, what became of it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) records: Vec<(usize, usize, AttackRecord)>,
+    /// Position of the image, what a check noted of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) notes: Vec<(usize, Value)>,
     pub(crate) cost: Cost,
 }
 
@@ -54,6 +58,7 @@ pub(crate) struct Journal {
 #[derive(Default)]
 struct Run {
     records: BTreeMap<(usize, usize), AttackRecord>,
+    notes: BTreeMap<usize, Value>,
     cost: Cost,
 }
 
@@ -124,6 +129,7 @@ impl Journal {
         run.cost += chunk.cost;
         let records = chunk.records.into_iter();
         run.records.extend(records.map(|(budget, image, record)| ((budget, image), record)));
+        run.notes.extend(chunk.notes);
     }
 
     pub(crate) fn clean(&self, image: usize) -> Option<&Clean> {
@@ -132,6 +138,11 @@ impl Journal {
 
     pub(crate) fn record(&self, run: &str, budget: usize, image: usize) -> Option<&AttackRecord> {
         self.runs.get(run)?.records.get(&(budget, image))
+    }
+
+    /// What a check noted of an image; `None` as well if it is not what this check notes.
+    pub(crate) fn note<N: DeserializeOwned>(&self, run: &str, image: usize) -> Option<N> {
+        N::deserialize(self.runs.get(run)?.notes.get(&image)?).ok()
     }
 
     pub(crate) fn cost(&self, run: &str) -> Cost {
@@ -168,7 +179,7 @@ fn difference(place: &str, found: &Value, wanted: &Value) -> Option<(String, Str
     }
 }
 
-fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, EvaluationError> {
+fn read<T: DeserializeOwned>(path: &Path) -> Result<T, EvaluationError> {
     let bytes = std::fs::read(path).map_err(|error| state(path, "a readable file", error))?;
     serde_json::from_slice(&bytes).map_err(|error| state(path, "a file of an unfinished evaluation", error))
 }
