@@ -111,6 +111,14 @@ pub trait Attack: Settings + Debug + Send + Sync {
         Ok(None)
     }
 
+    /// What the network that the attack crafts on in the victim's place says to these images `[batch, channels, height,
+    /// width]`: logits `[batch, classes]`, for the check that what fools it fools the victim too. `None` for an attack on
+    /// the victim itself, as most are.
+    fn substitute_logits(&self, images: Tensor<4>) -> Option<Tensor<2>> {
+        let _ = images;
+        None
+    }
+
     /// Adversarial versions of `images`, within the budget and within \[0,1\] as [`craft`](Self::craft) keeps to them;
     /// [`Evaluation`](crate::evaluate::Evaluation) corrects and counts what leaves them.
     ///

@@ -205,7 +205,7 @@ impl Frozen {
     /// - output: `[batch, classes]`
     pub fn logits(&self, images: Tensor<4>) -> Tensor<2> {
         self.watch.count_forward(images.dims()[0] * self.passes);
-        self.network.logits(images.inner())
+        self.told(images.inner())
     }
 
     /// Class scores as a part of the caller's graph: of images within autodiff they can be differentiated,
@@ -223,7 +223,13 @@ impl Frozen {
             true => self.watch.count_gradient(count),
             false => self.watch.count_forward(count),
         }
-        self.network.logits(images)
+        self.told(images)
+    }
+
+    fn told(&self, images: Tensor<4>) -> Tensor<2> {
+        let logits = self.network.logits(images.clone());
+        self.watch.tell(&images, &logits);
+        logits
     }
 
     /// The class with the highest score of each image; the lower class on a tie.
@@ -264,6 +270,12 @@ impl Frozen {
     pub fn input_gradient(&self, images: Tensor<4>, loss: impl Fn(Tensor<2>) -> Tensor<1>) -> InputGradient {
         self.watch.count_gradient(images.dims()[0] * self.passes);
         let images = images.inner();
+        let found = self.gradient_of(images.clone(), loss);
+        self.watch.tell(&images, &found.logits);
+        found
+    }
+
+    fn gradient_of(&self, images: Tensor<4>, loss: impl Fn(Tensor<2>) -> Tensor<1>) -> InputGradient {
         if self.network.average != Average::Losses {
             return gradient(&self.network, images, &loss);
         }

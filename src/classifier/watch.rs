@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 /// Images that went through a classifier.
@@ -57,6 +58,7 @@ pub struct Step {
 }
 
 type OnStep = Box<dyn Fn(Step) + Send>;
+type OnQuery = Box<dyn Fn(&Tensor<4>, &Tensor<2>) + Send>;
 
 /// Counts a [`Frozen`](super::Frozen) classifier's queries, reports an attack's steps and stops it, from any
 /// thread; clones share one state.
@@ -84,6 +86,7 @@ struct State {
     gradients: AtomicU64,
     stopped: AtomicBool,
     on_step: Mutex<Option<OnStep>>,
+    on_query: Mutex<Option<OnQuery>>,
 }
 
 impl Watch {
@@ -118,6 +121,27 @@ impl Watch {
     pub(crate) fn report(&self, step: Step) {
         if let Some(callback) = &*self.0.on_step.lock().expect("no panic in a callback") {
             callback(step);
+        }
+    }
+
+    /// Does the work and meanwhile calls back with the images and the logits of every query, outside autodiff. The callback
+    /// must not ask the classifier.
+    pub(crate) fn listening<T>(
+        &self,
+        callback: impl Fn(&Tensor<4>, &Tensor<2>) + Send + 'static,
+        work: impl FnOnce() -> T,
+    ) -> T {
+        let listen = |callback| *self.0.on_query.lock().expect("no panic in a callback") = callback;
+        listen(Some(Box::new(callback) as OnQuery));
+        let done = work();
+        listen(None);
+        done
+    }
+
+    /// Tells of a query, if anybody listens.
+    pub(super) fn tell(&self, images: &Tensor<4>, logits: &Tensor<2>) {
+        if let Some(callback) = &*self.0.on_query.lock().expect("no panic in a callback") {
+            callback(&images.clone().inner(), &logits.clone().inner());
         }
     }
 

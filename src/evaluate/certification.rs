@@ -15,6 +15,8 @@ use crate::parameter;
 
 /// Draws after which those of an image are kept on disk: a kill loses at most so many.
 const KEPT_AFTER: usize = 500;
+/// Their name in the journal.
+const DRAWS: &str = "draws";
 
 /// Certifies every image of a data set by [`Smoothing`] over a base classifier (CERTIFY and PREDICT of Cohen, Rosenfeld &
 /// Kolter, ICML 2019).
@@ -76,12 +78,12 @@ impl<'a> Certification<'a> {
         self.conduct.watched([self.base], || {
             passes.batches(&everyone).try_for_each(|batch| self.draw(data, batch, &mut journal, &passes))
         })?;
-        let drawn = everyone.into_iter().map(|p| {
-            let tally = journal.tally(p).expect("drawn above").clone();
+        let images = everyone.into_iter().map(|p| {
+            let tally = drawn(&journal, p).expect("drawn above");
             (data.name(p), data.group(p), data.label(p), tally)
         });
         let about = (data.classes(), data.is_synthetic());
-        let result = CertificationResult::new(self.smoothing, about, drawn);
+        let result = CertificationResult::new(self.smoothing, about, images);
         Ok(CertificationResult { seconds: started.elapsed().as_secs_f64(), ..result })
     }
 
@@ -107,12 +109,16 @@ impl<'a> Certification<'a> {
         passes: &Passes<'_, '_>,
     ) -> Result<(), EvaluationError> {
         let finished = |tally: &Tally| self.smoothing.certificate(tally).is_some();
-        let drawn: usize = positions.iter().filter_map(|&p| journal.tally(p)).map(Tally::draws).sum();
-        if drawn > 0 {
-            passes.add(drawn);
+        let before: usize =
+            positions.iter().filter_map(|&p| drawn(journal, p)).map(|tally| tally.draws()).sum();
+        if before > 0 {
+            passes.add(before);
         }
-        let pending: Vec<usize> =
-            positions.iter().copied().filter(|&p| !journal.tally(p).is_some_and(finished)).collect();
+        let pending: Vec<usize> = positions
+            .iter()
+            .copied()
+            .filter(|&p| !drawn(journal, p).is_some_and(|tally| finished(&tally)))
+            .collect();
         if pending.is_empty() {
             return Ok(());
         }
@@ -120,7 +126,7 @@ impl<'a> Certification<'a> {
         for (row, &position) in pending.iter().enumerate() {
             let image = batch.images.clone().narrow(0, row, 1);
             let fresh = || Tally::new(image.shape().num_elements(), self.base.num_classes());
-            let mut tally = journal.tally(position).cloned().unwrap_or_else(fresh);
+            let mut tally = drawn(journal, position).unwrap_or_else(fresh);
             let mut kept = tally.draws();
             while !finished(&tally) {
                 passes.go_on()?;
@@ -130,13 +136,18 @@ impl<'a> Certification<'a> {
                     .map_err(|error| ended(error, || data.name(position), passes))?;
                 if finished(&tally) || tally.draws() - kept >= KEPT_AFTER {
                     kept = tally.draws();
-                    journal.add(Chunk { tallies: vec![(position, tally.clone())], ..Chunk::of("draws") })?;
+                    journal.add(Chunk { notes: vec![(position, json!(tally))], ..Chunk::of(DRAWS) })?;
                 }
                 passes.add(tally.draws() - before);
             }
         }
         Ok(())
     }
+}
+
+/// All draws of an image so far.
+fn drawn(journal: &Journal, image: usize) -> Option<Tally> {
+    journal.note(DRAWS, image)
 }
 
 fn ended(error: SmoothingError, image: impl FnOnce() -> String, passes: &Passes<'_, '_>) -> EvaluationError {

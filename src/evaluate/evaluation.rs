@@ -10,7 +10,7 @@ use super::error::EvaluationError;
 use super::result::{EvaluationResult, Ran, Setting, readable};
 use super::run::{Conduct, Engine, Journal, Passes, Plan, Run, check_data, images_identity};
 use crate::attack::Attack;
-use crate::classifier::Frozen;
+use crate::classifier::{Frozen, FrozenFeatures};
 use crate::data::LabeledImages;
 use crate::parameter::{self, Parameter};
 use crate::pixels::Budget;
@@ -71,6 +71,7 @@ pub struct Evaluation<'a> {
     resamples: usize,
     check_images: usize,
     training_groups: Option<BTreeSet<String>>,
+    features: Option<&'a FrozenFeatures>,
     conduct: Conduct<'a>,
 }
 
@@ -92,6 +93,7 @@ impl<'a> Evaluation<'a> {
             resamples: 2000,
             check_images: 16,
             training_groups: None,
+            features: None,
             conduct: Conduct::default(),
         }
     }
@@ -147,6 +149,14 @@ impl<'a> Evaluation<'a> {
         self
     }
 
+    /// The classifier seen at its last hidden layer, for the binarization test of the attacks: it must give the classifier's
+    /// own answers, so it goes through the same preprocessing. The test costs 201 queries and one more run of each white
+    /// box of several steps for every check image, one image at a time.
+    pub fn features(mut self, features: &'a FrozenFeatures) -> Self {
+        self.features = Some(features);
+        self
+    }
+
     /// Evaluates these images without attack and under every one.
     ///
     /// # Errors
@@ -158,6 +168,11 @@ impl<'a> Evaluation<'a> {
         let started = Instant::now();
         parameter::check([self.conduct.parameter(), Parameter::at_least("resamples", self.resamples, 1)])?;
         check_data(data, [self.victim])?;
+        if let Some(features) = self.features {
+            let (found, expected) = (features.num_classes(), self.victim.num_classes());
+            let same = found == expected;
+            Parameter::new("features", "as many classes as the classifier", same, found).check()?;
+        }
         let plan = Plan::new(&self.attacks, &self.budgets)?;
         let mut engine = Engine {
             victim: self.victim,
@@ -171,7 +186,8 @@ impl<'a> Evaluation<'a> {
             engine.run()?;
             let mut result = self.assembled(&engine);
             let training_groups = self.training_groups.as_ref();
-            result.checks = checks::all(&mut engine, &result, self.check_images, training_groups)?;
+            result.checks =
+                checks::all(&mut engine, &result, self.check_images, training_groups, self.features)?;
             Ok(result)
         })?;
         result.timing.seconds = started.elapsed().as_secs_f64();

@@ -113,6 +113,11 @@ impl Attack for Transfer {
         Box::new(Self { attack, substitute, network: Arc::clone(&self.network) })
     }
 
+    fn substitute_logits(&self, images: Tensor<4>) -> Option<Tensor<2>> {
+        let substitute = self.network.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(substitute.logits(images.to_device(substitute.device())))
+    }
+
     fn craft(&self, task: Task<'_>) -> Result<Tensor<4>, AttackError> {
         let found = self.on_substitute(&task, |task| self.attack.craft(task))?;
         Ok(found.to_device(&task.images().device()))

@@ -3,10 +3,14 @@
 use std::collections::BTreeSet;
 
 use super::effort::Doubled;
-use super::{access, budget, effort, gradients, randomness, slides};
+use super::tightest::tightest;
+use super::{
+    access, binarization, budget, effort, gradients, path, randomness, rounding, slides, stability, transfer,
+};
 use crate::attack::Attack;
+use crate::classifier::FrozenFeatures;
 use crate::evaluate::EvaluationError;
-use crate::evaluate::result::{AttackRecord, AttackResult, Check, EvaluationResult, ImageRecord};
+use crate::evaluate::result::{AttackRecord, Check, EvaluationResult, ImageRecord};
 use crate::evaluate::run::{Engine, Planned};
 use crate::pixels::{Budget, Epsilon, Norm};
 
@@ -19,6 +23,7 @@ pub(crate) fn all(
     result: &EvaluationResult,
     count: usize,
     training_groups: Option<&BTreeSet<String>>,
+    features: Option<&FrozenFeatures>,
 ) -> Result<Vec<Check>, EvaluationError> {
     let everyone: Vec<usize> = (0..result.records.len()).collect();
     let right: Vec<usize> = everyone.iter().copied().filter(|&p| result.records[p].is_right()).collect();
@@ -37,15 +42,22 @@ pub(crate) fn all(
     for (attack, stronger) in &stronger {
         doubled.extend(double(engine, result, *attack, stronger.as_ref(), &attacked)?);
     }
+    let paths = path::recorded(engine, result, &attacked)?;
     Ok(vec![
         gradients::check(result),
+        stability::check(engine, result, &attacked)?,
         randomness::random(asked),
         randomness::probabilities(asked),
         budget::rising(result),
         unbounded,
         access::black_box(result),
         access::one_step(result),
+        path::silent(&paths),
+        path::incomplete(&paths),
         effort::check(&doubled),
+        transfer::check(engine, result, &attacked)?,
+        binarization::check(engine, result, &attacked, features)?,
+        rounding::check(result),
         slides::check(result, training_groups),
     ])
 }
@@ -104,7 +116,7 @@ fn double(
     let (of, planned) = (&result.attacks[attack], engine.plan.attacks[attack].clone());
     let searches = planned.searches();
     // A search has no budget: it is judged by what it found.
-    let tightest = tightest(of, result.clean.metrics.accuracy.hits).filter(|_| !searches);
+    let tightest = tightest(&of.sweep, result.clean.metrics.accuracy.hits).filter(|_| !searches);
     if tightest.is_none() && !searches {
         return Ok(None);
     }
@@ -123,13 +135,6 @@ fn double(
     let gained =
         positions.iter().zip(&records).filter(|&(&p, after)| gained(&result.records[p], after)).count();
     Ok(Some(Doubled { attack: of.label.clone(), budget, images: positions.len(), gained }))
-}
-
-/// The budget that leaves nearest to half of the images: at the ends there is nothing to gain.
-fn tightest(result: &AttackResult, right: usize) -> Option<usize> {
-    (0..result.sweep.len())
-        .filter(|&b| !result.sweep[b].budget.is_zero())
-        .min_by_key(|&b| (2 * result.sweep[b].metrics.accuracy.hits).abs_diff(right))
 }
 
 #[cfg(test)]

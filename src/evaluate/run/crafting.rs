@@ -9,7 +9,7 @@ use crate::classifier::Frozen;
 use crate::evaluate::EvaluationError;
 use crate::evaluate::result::{AttackRecord, GradientState, Outcome, Violations};
 use crate::pixels::{Budget, Distances};
-use crate::rows::{batch, values};
+use crate::rows::{Rows, batch, values};
 
 /// Images to attack, on the device and in memory.
 pub(crate) struct Targets {
@@ -21,6 +21,17 @@ pub(crate) struct Targets {
 impl Targets {
     fn size(&self) -> usize {
         self.images.dims()[1..].iter().product::<usize>().max(1)
+    }
+
+    /// The image in this row alone.
+    pub(crate) fn only(&self, row: usize) -> Self {
+        let pixels = self.pixels[row * self.size()..][..self.size()].to_vec();
+        Self { images: self.images.keep(&[row]), goal: self.goal.keep(&[row]), pixels }
+    }
+
+    /// The values of each image.
+    pub(crate) fn rows(&self) -> std::slice::ChunksExact<'_, f32> {
+        self.pixels.chunks_exact(self.size())
     }
 
     /// What the classifier makes of the images as they are, and rounded to 8 bits.

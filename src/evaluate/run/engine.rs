@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use burn::tensor::Tensor;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::json;
 
 use super::conduct::Passes;
 use super::crafting::{Targets, expect_shape};
@@ -176,6 +179,28 @@ impl Engine<'_, '_> {
         }
         let found = positions.iter().map(|&p| self.journal.record(&planned.run, 0, p).copied());
         Ok(found.collect::<Option<_>>().expect("run above"))
+    }
+
+    /// What `look` notes of each of these images, batch by batch, kept under this name.
+    pub(crate) fn noted<N: Serialize + DeserializeOwned>(
+        &mut self,
+        run: &str,
+        positions: &[usize],
+        look: impl Fn(&Self, &Targets) -> Result<Vec<N>, EvaluationError>,
+    ) -> Result<Vec<N>, EvaluationError> {
+        self.passes.expect_more(positions.len());
+        for positions in self.passes.batches(positions) {
+            let mut loaded = Loaded::new(self.data, self.victim, positions);
+            let pending = loaded.chosen(|p| self.journal.note::<N>(run, p).is_none());
+            if !pending.is_empty() {
+                self.passes.go_on()?;
+                let notes = look(self, &loaded.targets(&pending)?)?;
+                let notes = pending.into_iter().zip(notes.into_iter().map(|note| json!(note))).collect();
+                self.journal.add(Chunk { notes, ..Chunk::of(run) })?;
+            }
+            self.passes.add(positions.len());
+        }
+        Ok(positions.iter().map(|&p| self.journal.note(run, p).expect("noted above")).collect())
     }
 
     /// Runs the attack of this name, and says what it took.

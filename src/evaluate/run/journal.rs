@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::defense::smoothing::Tally;
 use crate::evaluate::EvaluationError;
 use crate::evaluate::result::{AttackRecord, Cost, GradientState, Outcome};
 use crate::file::write_whole;
@@ -30,7 +30,7 @@ impl Clean {
     }
 }
 
-/// A finished step: some images without attack, or under one attack at some of its budgets; or more draws of a certificate.
+/// A finished step: some images without attack, or under one attack at some of its budgets.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Chunk {
     pub(crate) run: String,
@@ -39,9 +39,9 @@ pub(crate) struct Chunk {
     /// Position of the budget, position of the image, what became of it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) records: Vec<(usize, usize, AttackRecord)>,
-    /// All draws so far of some images.
+    /// Position of the image, what a check noted of it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) tallies: Vec<(usize, Tally)>,
+    pub(crate) notes: Vec<(usize, Value)>,
     pub(crate) cost: Cost,
 }
 
@@ -52,13 +52,13 @@ pub(crate) struct Journal {
     /// The number of the next file.
     next: usize,
     clean: BTreeMap<usize, Clean>,
-    tallies: BTreeMap<usize, Tally>,
     runs: BTreeMap<String, Run>,
 }
 
 #[derive(Default)]
 struct Run {
     records: BTreeMap<(usize, usize), AttackRecord>,
+    notes: BTreeMap<usize, Value>,
     cost: Cost,
 }
 
@@ -125,23 +125,24 @@ impl Journal {
 
     fn take_in(&mut self, chunk: Chunk) {
         self.clean.extend(chunk.clean);
-        self.tallies.extend(chunk.tallies);
         let run = self.runs.entry(chunk.run).or_default();
         run.cost += chunk.cost;
         let records = chunk.records.into_iter();
         run.records.extend(records.map(|(budget, image, record)| ((budget, image), record)));
+        run.notes.extend(chunk.notes);
     }
 
     pub(crate) fn clean(&self, image: usize) -> Option<&Clean> {
         self.clean.get(&image)
     }
 
-    pub(crate) fn tally(&self, image: usize) -> Option<&Tally> {
-        self.tallies.get(&image)
-    }
-
     pub(crate) fn record(&self, run: &str, budget: usize, image: usize) -> Option<&AttackRecord> {
         self.runs.get(run)?.records.get(&(budget, image))
+    }
+
+    /// What a check noted of an image; `None` as well if it is not what this check notes.
+    pub(crate) fn note<N: DeserializeOwned>(&self, run: &str, image: usize) -> Option<N> {
+        N::deserialize(self.runs.get(run)?.notes.get(&image)?).ok()
     }
 
     pub(crate) fn cost(&self, run: &str) -> Cost {
@@ -178,7 +179,7 @@ fn difference(place: &str, found: &Value, wanted: &Value) -> Option<(String, Str
     }
 }
 
-fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, EvaluationError> {
+fn read<T: DeserializeOwned>(path: &Path) -> Result<T, EvaluationError> {
     let bytes = std::fs::read(path).map_err(|error| state(path, "a readable file", error))?;
     serde_json::from_slice(&bytes).map_err(|error| state(path, "a file of an unfinished evaluation", error))
 }

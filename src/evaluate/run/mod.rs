@@ -10,7 +10,7 @@ mod plan;
 
 pub(super) use conduct::Passes;
 pub use conduct::{Conduct, Progress, Run};
-pub(super) use crafting::classify;
+pub(super) use crafting::{Targets, classify};
 pub(super) use engine::{Asked, Engine};
 pub(super) use journal::{Chunk, Journal};
 pub(super) use loaded::{Loaded, images_identity};
