@@ -31,7 +31,7 @@ fn certificates_are_those_of_each_image_by_itself() {
     for (position, image) in result.images.iter().enumerate() {
         let batch = data.batch(&[position], &Device::default()).unwrap();
         let alone = smoothing().certify(&base, batch.images, &batch.indices).unwrap();
-        assert_eq!(alone, [image.certificate.clone()], "{position}");
+        assert_eq!(alone, std::slice::from_ref(&image.certificate), "{position}");
         assert_eq!((image.name.as_str(), image.label), (&*format!("{position}.png"), LABELS[position]));
     }
     // The boundary is |brightness - 0.5| of the root of the values away, and no certificate is longer.
@@ -118,7 +118,7 @@ fn a_kill_costs_at_most_five_hundred_draws_of_one_image() {
         .run(&data)
         .unwrap();
     let kept = first.get().unwrap();
-    assert!(kept >= 2 * 1230 + 500 && kept < 3 * 1230, "{kept}");
+    assert!((2 * 1230 + 500..3 * 1230).contains(&kept), "{kept}");
 }
 
 fn files(folder: &Path) -> usize {

@@ -41,9 +41,8 @@ pub fn write(
 ) -> Result<Report, Failure> {
     let synthetic = split.test.is_synthetic();
     let model = |name: String, measured: &Measured| ModelReport {
-        name,
         history: Some(measured.history.clone()),
-        result: measured.result.clone(),
+        ..ModelReport::new(name, measured.result.clone())
     };
     let report = Report {
         configuration: json!({
