@@ -73,10 +73,10 @@ pub struct Options {
     #[arg(long, default_value_t = 200)]
     pub squares: usize,
     /// The attacks beside PGD, in this order, as `battery` names them.
-    #[arg(long, value_delimiter = ',', default_value = "fgsm,apgd-ce,apgd-margin")]
+    #[arg(long, value_delimiter = ',', default_value = "fgsm,apgd-margin")]
     pub attacks: Vec<String>,
     /// L-infinity budgets of the attacks in grey levels (of 255).
-    #[arg(long, value_delimiter = ',', default_value = "1,2,4")]
+    #[arg(long, value_delimiter = ',', default_value = "1,2")]
     pub epsilons: Vec<f64>,
     /// Attack only what the attacks before have left: the same worst case, sooner, and no attack beside it.
     #[arg(long)]
