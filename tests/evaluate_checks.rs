@@ -33,9 +33,13 @@ fn evaluation(victim: &Frozen) -> Evaluation<'_> {
 #[test]
 fn a_sound_evaluation_passes_every_check() {
     let result = evaluation(&bright()).run(&Plain::eight()).unwrap();
-    assert_eq!(result.checks.len(), 9);
+    assert_eq!(result.checks.len(), 15);
     for check in &result.checks {
-        assert_eq!(check.verdict, Verdict::Passed, "{check:?}");
+        // Ten steps are too few to see the last ten settle; no substitute and no features are at hand.
+        let lacks = ["incomplete optimization", "transfer failure", "binarization test"];
+        let expected =
+            if lacks.contains(&check.name.as_str()) { Verdict::NotApplicable } else { Verdict::Passed };
+        assert_eq!(check.verdict, expected, "{check:?}");
         assert!(!check.seen.is_empty() && !check.matters.is_empty() && !check.source.is_empty());
     }
     let unbounded = check(&result, "survives an unbounded attack");

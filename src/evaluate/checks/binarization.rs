@@ -45,12 +45,17 @@ pub(super) fn check(
     };
     let other = engine.noted("features", attacked, |_, targets| {
         let answers = predictions(features.logits(targets.images.clone().to_device(features.device())));
-        Ok(answers.iter().zip(targets.goal.classes()).map(|(&answer, &label)| answer as i64 != label).collect())
+        Ok(answers
+            .iter()
+            .zip(targets.goal.classes())
+            .map(|(&answer, &label)| answer as i64 != label)
+            .collect())
     })?;
     let other = other.iter().filter(|other| **other).count();
     if other > 0 {
         let of = attacked.len();
-        let seen = format!("the features given answer otherwise than the classifier at {other} of {of} images");
+        let seen =
+            format!("the features given answer otherwise than the classifier at {other} of {of} images");
         return Ok(ABOUT.not_applicable(&seen));
     }
     let mut seen = Vec::new();

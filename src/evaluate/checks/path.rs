@@ -57,9 +57,11 @@ pub(super) fn recorded(
     attacked: &[usize],
 ) -> Result<Vec<Path>, EvaluationError> {
     let recorded = Standing::of_iterative(result, attacked).into_iter().map(|standing| {
-        let seen = engine.noted(&format!("recorded {}", standing.attack), &standing.positions, |engine, targets| {
-            follow(engine, &standing, targets)
-        })?;
+        let seen = engine.noted(
+            &format!("recorded {}", standing.attack),
+            &standing.positions,
+            |engine, targets| follow(engine, &standing, targets),
+        )?;
         Ok(Path { attack: standing.name(), seen })
     });
     recorded.collect()
@@ -67,7 +69,9 @@ pub(super) fn recorded(
 
 /// Adversarial points on paths of attacks that returned none.
 pub(super) fn silent(paths: &[Path]) -> Check {
-    judged(&SILENT, paths, 0, "had an adversarial point on its path and returned none", |seen| Some(seen.silent))
+    judged(&SILENT, paths, 0, "had an adversarial point on its path and returned none", |seen| {
+        Some(seen.silent)
+    })
 }
 
 /// Paths that end before they have converged.

@@ -8,8 +8,8 @@ use super::{
     access, binarization, budget, effort, gradients, path, randomness, rounding, slides, stability, transfer,
 };
 use crate::attack::Attack;
-use crate::evaluate::EvaluationError;
 use crate::classifier::FrozenFeatures;
+use crate::evaluate::EvaluationError;
 use crate::evaluate::result::{AttackRecord, Check, EvaluationResult, ImageRecord};
 use crate::evaluate::run::{Engine, Planned};
 use crate::pixels::{Budget, Epsilon, Norm};

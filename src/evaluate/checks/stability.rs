@@ -46,7 +46,9 @@ pub(super) fn check(
         ));
     }
     if seen.is_empty() {
-        return Ok(ABOUT.not_applicable("it needs check images that are right and a budget in Linf, L2 or L1"));
+        return Ok(
+            ABOUT.not_applicable("it needs check images that are right and a budget in Linf, L2 or L1")
+        );
     }
     Ok(ABOUT.check(suspicious, seen.join("; ")))
 }
@@ -70,13 +72,16 @@ fn changes(engine: &Engine<'_, '_>, budget: Budget, targets: &Targets) -> Result
 
 /// Of the images as they are, or with a draw of noise from the ball of half the budget.
 fn margins(victim: &Frozen, targets: &Targets, noise: Option<(Budget, u64)>) -> Vec<f64> {
-    let images = noise.map_or_else(|| targets.images.clone(), |(budget, draw)| {
-        each(&targets.images, |row, image| {
-            let mut change = vec![0f32; image.len()];
-            let mut generator = generator(NOISE, 0, &[targets.goal.index(row), draw]);
-            uniform_in_ball(budget.norm(), budget.size() / 2.0, &mut change, &mut generator);
-            changed(image, change.into_iter().map(f64::from))
-        })
-    });
+    let images = noise.map_or_else(
+        || targets.images.clone(),
+        |(budget, draw)| {
+            each(&targets.images, |row, image| {
+                let mut change = vec![0f32; image.len()];
+                let mut generator = generator(NOISE, 0, &[targets.goal.index(row), draw]);
+                uniform_in_ball(budget.norm(), budget.size() / 2.0, &mut change, &mut generator);
+                changed(image, change.into_iter().map(f64::from))
+            })
+        },
+    );
     values(targets.goal.margin(victim.logits(images))).into_iter().map(f64::from).collect()
 }

@@ -27,7 +27,8 @@ pub(super) fn check(
     let mut suspicious = false;
     for standing in Standing::of(result, attacked, is_transfer) {
         let run = format!("on substitute {}", standing.attack);
-        let fooled = engine.noted(&run, &standing.positions, |engine, targets| fooled(engine, &standing, targets))?;
+        let fooled =
+            engine.noted(&run, &standing.positions, |engine, targets| fooled(engine, &standing, targets))?;
         let Some(fooled) = fooled.into_iter().collect::<Option<Vec<bool>>>() else { continue };
         let failures = fooled.iter().filter(|fooled| **fooled).count();
         let mut itself = result.attacks.iter().filter(|attack| is_iterative(attack));
@@ -41,7 +42,9 @@ pub(super) fn check(
         ));
     }
     if seen.is_empty() {
-        return Ok(ABOUT.not_applicable("it needs check images that are right and an attack on a substitute within a budget"));
+        return Ok(ABOUT.not_applicable(
+            "it needs check images that are right and an attack on a substitute within a budget",
+        ));
     }
     Ok(ABOUT.check(suspicious, seen.join("; ")))
 }
