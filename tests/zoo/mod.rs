@@ -15,8 +15,7 @@ const SIDE: usize = 8;
 const IMAGES: Purpose = Purpose::named("images of the zoo");
 const WEIGHTS: Purpose = Purpose::named("weights of the zoo");
 
-/// So many images and labels: a tenth lighter on the left or on the right, under twice as much noise. No attack of less
-/// than a tenth a value can make one of the other.
+/// So many images and labels: a tenth lighter on the left or on the right, under twice as much noise.
 pub fn images(count: usize, seed: u64) -> (Tensor<4>, Vec<usize>) {
     let mut rng = generator(IMAGES, seed, &[]);
     let labels: Vec<usize> = (0..count).map(|_| rng.random_range(0..2)).collect();
