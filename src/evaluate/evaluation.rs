@@ -35,6 +35,7 @@ use crate::pixels::Budget;
 /// | seed | 0 | of the bootstrap |
 /// | resamples | 2000 | at least 1 |
 /// | check images | 16 | 0 for no checks that need further attacks |
+/// | features | none: no binarization test | as many classes as the classifier |
 ///
 /// ```
 /// use histoguard::data::TensorSet;
@@ -136,8 +137,9 @@ impl<'a> Evaluation<'a> {
         self
     }
 
-    /// Images on which the checks attack again: without bound, and with twice the effort. They are spread over the
-    /// images that are right. With 0 those checks, and the one for random answers, do not apply.
+    /// Images on which the checks attack again: without bound, with twice the effort, and with every query recorded where
+    /// the attack failed; noise is added to them, too. They are spread over the images that are right. With 0 those checks,
+    /// and the one for random answers, do not apply.
     pub fn check_images(mut self, images: usize) -> Self {
         self.check_images = images;
         self

@@ -16,8 +16,9 @@ pub enum Verdict {
 
 /// One reason to believe an evaluation or not: what was looked at, what was seen, and why it matters.
 ///
-/// The checks are those of the AutoAttack reference (`autoattack/checks.py`) and of Carlini et al., "On
-/// evaluating adversarial robustness", 2019. A suspicious check is a reason to attack harder, not a proof.
+/// The checks are those of the AutoAttack reference (`autoattack/checks.py`), of Carlini et al., "On evaluating
+/// adversarial robustness", 2019, the indicators of attack failure (Pintor et al., NeurIPS 2022) and the binarization
+/// test (Zimmermann et al., NeurIPS 2022). A suspicious check is a reason to attack harder, not a proof.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Check {
     /// What it looks for, such as `vanishing gradients`.

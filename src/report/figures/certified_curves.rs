@@ -8,6 +8,8 @@ use crate::evaluate::CertificationResult;
 use crate::report::ReportError;
 
 const PLOT: (i32, i32) = (620, 560);
+/// The axis goes a little beyond the largest radius, so that the fall there is seen.
+const ROOM: f64 = 1.03;
 /// Ticks of the radius, in parts of sigma.
 const TICK: f64 = 0.5;
 
@@ -43,7 +45,7 @@ impl Paint for CertifiedCurves<'_> {
             Plot {
                 title: format!("{name} ({} images, sigma {sigma})", result.images.len()),
                 x_label: "L2 radius".into(),
-                x_range: (0.0, end),
+                x_range: (0.0, ROOM * end),
                 x_ticks: ticks.map(|at| (at, tick_label(at))).collect(),
                 lines: std::iter::once(all).chain(classes).collect(),
             }
