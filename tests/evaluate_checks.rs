@@ -3,6 +3,7 @@
 mod small;
 
 use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use histoguard::classifier::FrozenFeatures;
 use histoguard::evaluate::{Check, Evaluation, EvaluationResult, GradientState, Verdict};
@@ -273,10 +274,57 @@ fn predictions_that_noise_changes_are_told() {
         Tensor::cat(vec![score.clone().neg(), score], 1)
     });
     let data = Plain::new(&[0.5], &[0]);
-    let result = Evaluation::new(&victim).attack(Fgsm::new(linf(0.1))).run(&data).unwrap();
+    let run = |attack: Box<dyn Attack>| {
+        Evaluation::new(&victim).attacks([attack]).budgets([linf(0.1)]).run(&data).unwrap()
+    };
+    let result = run(Box::new(Steps::new(3)));
     assert_eq!(verdict(&result, "unstable predictions"), Verdict::Suspicious);
     // 100 draws change the margin by more than itself on average, which counts as 1.
     assert!(check(&result, "unstable predictions").seen.ends_with("by 100.0 % on average"));
+    // A single step does not go astray.
+    let single = run(Box::new(Fgsm::new(linf(0.1))));
+    assert_eq!(verdict(&single, "unstable predictions"), Verdict::NotApplicable);
+}
+
+#[test]
+fn checks_are_the_same_in_any_batch_and_after_stops() {
+    let (victim, data) = (bright(), Plain::eight());
+    let features = FrozenFeatures::from_fn(
+        2,
+        &Device::default(),
+        |x| x.mean_dims(&[2, 3]).reshape([-1, 3]),
+        |means: Tensor<2>| {
+            let score = (means.mean_dim(1) - 0.5) * 10.0;
+            Tensor::cat(vec![score.clone().neg(), score], 1)
+        },
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let run = |batch: usize, stop_at: usize| {
+        let flag = AtomicBool::new(false);
+        let substitute = by_brightness(|mean| (mean - 0.52) * 10.0);
+        let stop = |done: usize| flag.store(done >= stop_at, Ordering::Relaxed);
+        let evaluation = Evaluation::new(&victim)
+            .attack(Steps::new(20))
+            .attack(Transfer::new(Fgsm::new(linf(0.0)), "a higher threshold", substitute))
+            .budgets([0.07, 0.12].map(linf))
+            .features(&features)
+            .batch_size(batch)
+            .on_progress(|progress| stop(progress.done))
+            .cancel_with(&flag);
+        match stop_at {
+            usize::MAX if batch != 4 => evaluation.run(&data),
+            _ => evaluation.resume_from(folder.path().join("state")).run(&data),
+        }
+    };
+    let whole = run(8, usize::MAX).unwrap();
+    let applied = whole.checks.iter().filter(|c| c.verdict != Verdict::NotApplicable).count();
+    assert_eq!(applied, 13, "{:?}", whole.checks);
+    assert_eq!(run(1, usize::MAX).unwrap().checks, whole.checks);
+    // The plan takes 8 x 5 passes; everything beyond is the checks' own.
+    for stop_at in [42, 55, 63, 71] {
+        run(3, stop_at).unwrap_err();
+    }
+    assert_eq!(run(4, usize::MAX).unwrap().checks, whole.checks);
 }
 
 #[test]
