@@ -31,7 +31,7 @@ struct Other {
     history: Vec<Step>,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 struct Step {
     train_loss: f64,
     train_accuracy: f64,
@@ -104,8 +104,11 @@ fn assert_same(what: &str, history: &[EpochRecord], expected: &[Step]) {
         assert!(near(ours.train_loss, loss), "{what}: {ours:?}, PyTorch {loss}");
         let loss = theirs.validation_loss;
         assert!(near(ours.validation_loss, loss), "{what}: {ours:?}, PyTorch {loss}");
-        assert_eq!(ours.train_accuracy, theirs.train_accuracy, "{what}: {ours:?}");
-        assert_eq!(ours.validation_accuracy, theirs.validation_accuracy, "{what}: {ours:?}");
+        // Shares of a few images, to 12 digits.
+        let same = |a: f64, b: f64| (a - b).abs() < 1e-11;
+        assert!(same(ours.train_accuracy, theirs.train_accuracy), "{what}: {ours:?}, PyTorch {theirs:?}");
+        let theirs = theirs.validation_accuracy;
+        assert!(same(ours.validation_accuracy, theirs), "{what}: {ours:?}, PyTorch {theirs}");
     }
 }
 

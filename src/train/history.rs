@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::overfitting::Overfitting;
 use super::record::EpochRecord;
 use super::validation::AttackedSums;
+use crate::pixels::round;
 
 /// All epochs of a training.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -64,7 +65,7 @@ struct Sums {
 impl Sums {
     fn mean(&self) -> (f64, f64) {
         let images = self.images.max(1) as f64;
-        (self.loss / images, self.right as f64 / images)
+        (round(self.loss / images), round(self.right as f64 / images))
     }
 }
 

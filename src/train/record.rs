@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Means over one epoch; training values are taken in training mode, as the epoch goes.
+/// Means over one epoch, to 12 significant digits, so that a resumed run reads back what it wrote; training values are
+/// taken in training mode, as the epoch goes.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EpochRecord {
     /// Epoch, from 1.

@@ -10,7 +10,7 @@ use crate::attack::{Attack, AttackError, Fgsm, Goal, Task, norm_among};
 use crate::classifier::Frozen;
 use crate::data::Batch;
 use crate::parameter::{Parameter, ParameterError};
-use crate::pixels::{Budget, Norm};
+use crate::pixels::{Budget, Norm, round};
 use crate::rows::{flagged, take, values};
 
 /// What validation images are put under in every epoch.
@@ -42,11 +42,11 @@ impl AttackedSums {
 
     /// `None` without images.
     pub(super) fn mean(&self) -> Option<Attacked> {
-        let share = |count: usize| count as f64 / self.images as f64;
+        let share = |count: usize| round(count as f64 / self.images as f64);
         (self.images > 0).then(|| Attacked {
             accuracy: share(self.right),
             fgsm_accuracy: share(self.fgsm_right),
-            alignment: (self.turned > 0).then(|| self.cosines / self.turned as f64),
+            alignment: (self.turned > 0).then(|| round(self.cosines / self.turned as f64)),
         })
     }
 }
