@@ -151,12 +151,12 @@ impl Setting<'_> {
         pgd.with_seed(self.options.images.seed)
     }
 
-    /// It made for the undefended network, which knows nothing of a defense.
+    /// PGD's images for the undefended network: that attack knows nothing of a defense.
     fn oblivious(&self, undefended: &Model) -> Box<dyn Attack> {
         Box::new(Transfer::new(self.pgd(), "the undefended network", Frozen::new(undefended.clone())))
     }
 
-    /// It made for the undefended network, it through the defense, Square, and the chosen attacks.
+    /// PGD's images for the undefended network, PGD through the defense, Square, and the chosen attacks.
     fn views(&self, undefended: &Model) -> Result<Vec<Box<dyn Attack>>, Failure> {
         let mut attacks = attack_views(self.pgd(), Frozen::new(undefended.clone()), self.options.squares);
         attacks.extend(self.options.chosen_attacks()?);
@@ -213,8 +213,7 @@ impl Setting<'_> {
             .run(&self.test)
             .map_err(stopped)?;
         let victim = smoothing.classifier(base, options.copies)?;
-        let pgd = Pgd::new(options.budget()).with_seed(options.images.seed);
-        let attacks = vec![self.oblivious(&undefended.model), Box::new(pgd) as _];
+        let attacks = vec![self.oblivious(&undefended.model), Box::new(self.pgd()) as _];
         let mut compared =
             self.attacked(defense, &victim, attacks, (Some(network.history), network.seconds))?;
         compared.row.prove(&certification.accuracy.all, certification.values);

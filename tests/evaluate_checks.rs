@@ -325,6 +325,15 @@ fn checks_are_the_same_in_any_batch_and_after_stops() {
         run(3, stop_at).unwrap_err();
     }
     assert_eq!(run(4, usize::MAX).unwrap().checks, whole.checks);
+    // Notes of other features are none of these.
+    let other = FrozenFeatures::logits_of(bright());
+    let kept = |features| {
+        let evaluation = Evaluation::new(&victim).attack(Steps::new(20)).budgets([0.12].map(linf));
+        evaluation.features(features).resume_from(folder.path().join("kept")).run(&data)
+    };
+    kept(&features).unwrap();
+    let error = kept(&other).unwrap_err();
+    assert!(error.to_string().contains("the same features as in the unfinished evaluation"), "{error}");
 }
 
 #[test]

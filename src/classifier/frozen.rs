@@ -227,8 +227,10 @@ impl Frozen {
     }
 
     fn told(&self, images: Tensor<4>) -> Tensor<2> {
-        let logits = self.network.logits(images.clone());
-        self.watch.tell(&images, &logits);
+        // Not held otherwise: what is held by nobody else can be worked on in place.
+        let heard = self.watch.is_heard().then(|| images.clone());
+        let logits = self.network.logits(images);
+        heard.inspect(|images| self.watch.tell(images, &logits));
         logits
     }
 
@@ -270,8 +272,9 @@ impl Frozen {
     pub fn input_gradient(&self, images: Tensor<4>, loss: impl Fn(Tensor<2>) -> Tensor<1>) -> InputGradient {
         self.watch.count_gradient(images.dims()[0] * self.passes);
         let images = images.inner();
-        let found = self.gradient_of(images.clone(), loss);
-        self.watch.tell(&images, &found.logits);
+        let heard = self.watch.is_heard().then(|| images.clone());
+        let found = self.gradient_of(images, loss);
+        heard.inspect(|images| self.watch.tell(images, &found.logits));
         found
     }
 

@@ -138,6 +138,11 @@ impl Watch {
         done
     }
 
+    /// Whether anybody listens.
+    pub(super) fn is_heard(&self) -> bool {
+        self.0.on_query.lock().expect("no panic in a callback").is_some()
+    }
+
     /// Tells of a query, if anybody listens.
     pub(super) fn tell(&self, images: &Tensor<4>, logits: &Tensor<2>) {
         if let Some(callback) = &*self.0.on_query.lock().expect("no panic in a callback") {

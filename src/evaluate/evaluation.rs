@@ -8,7 +8,9 @@ use serde_json::json;
 use super::checks;
 use super::error::EvaluationError;
 use super::result::{EvaluationResult, Ran, Setting, readable};
-use super::run::{Conduct, Engine, Journal, Passes, Plan, Run, check_data, images_identity};
+use super::run::{
+    Conduct, Engine, Journal, Passes, Plan, Run, check_data, features_identity, images_identity,
+};
 use crate::attack::Attack;
 use crate::classifier::{Frozen, FrozenFeatures};
 use crate::data::LabeledImages;
@@ -152,7 +154,7 @@ impl<'a> Evaluation<'a> {
     }
 
     /// The classifier seen at its last hidden layer, for the binarization test of the attacks: it must give the classifier's
-    /// own answers, so it goes through the same preprocessing. The test costs 201 queries and one more run of each white
+    /// own answers, so it goes through the same preprocessing. The test costs 211 passes and one more run of each white
     /// box of several steps for every check image, one image at a time.
     pub fn features(mut self, features: &'a FrozenFeatures) -> Self {
         self.features = Some(features);
@@ -206,6 +208,10 @@ impl<'a> Evaluation<'a> {
                 ("classes", json!(data.classes())),
                 ("images", images_identity(data).into()),
                 ("classifier", self.conduct.identity(self.victim, data)?.into()),
+                (
+                    "features",
+                    json!(self.features.map(|features| features_identity(features, data)).transpose()?),
+                ),
             ])
         })
     }

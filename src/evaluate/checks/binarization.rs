@@ -133,11 +133,10 @@ fn binarized(features: &FrozenFeatures, target: &Targets, budget: Budget) -> Opt
     let features_of = features.features(points);
     let [_, size] = features_of.dims();
     let (head, threshold, scale) = head(&values(features_of), size)?;
-    let features = features.clone();
-    let device = features.device().clone();
-    Some(Frozen::from_fn(2, &device.clone(), move |images| {
-        let head = Tensor::<2>::from_data(TensorData::new(head.clone(), [size, 1]), &device);
-        let score = (features.features(images).matmul(head) - threshold) * scale;
+    let (features, device) = (features.clone(), features.device());
+    let head = Tensor::<2>::from_data(TensorData::new(head, [size, 1]), device);
+    Some(Frozen::from_fn(2, device, move |images| {
+        let score = (features.features(images).matmul(head.clone()) - threshold) * scale;
         Tensor::cat(vec![score.clone().neg(), score], 1)
     }))
 }

@@ -9,7 +9,7 @@ use super::tightest::Standing;
 use crate::evaluate::EvaluationError;
 use crate::evaluate::result::{About, Check, EvaluationResult, Outcome};
 use crate::evaluate::run::{Engine, Targets, classify};
-use crate::pixels::{Budget, Epsilon, Norm, change};
+use crate::pixels::{Budget, Epsilon, Norm, change, round};
 use crate::rows::values;
 
 const SILENT: About = About {
@@ -194,7 +194,7 @@ impl Track {
         let least = self.margins.iter().copied().fold(f32::INFINITY, f32::min);
         let (first, all) = (f64::from(best(&self.margins[..before])), f64::from(best(&self.margins)));
         // Nothing moves on a plain.
-        Some((all - first) / (all - f64::from(least)).max(f64::MIN_POSITIVE))
+        Some(round((all - first) / (all - f64::from(least)).max(f64::MIN_POSITIVE)))
     }
 }
 

@@ -1,12 +1,13 @@
 //! Predictions that noise changes.
 
+use burn::tensor::Tensor;
+
 use super::access::is_iterative;
 use super::tightest::tightest;
-use crate::classifier::Frozen;
 use crate::evaluate::EvaluationError;
 use crate::evaluate::result::{About, Check, EvaluationResult};
 use crate::evaluate::run::{Engine, Targets};
-use crate::pixels::{Budget, Norm, changed, uniform_in_ball};
+use crate::pixels::{Budget, Norm, changed, round, uniform_in_ball};
 use crate::random::{Purpose, generator};
 use crate::rows::{each, values};
 
@@ -58,35 +59,29 @@ pub(super) fn check(
     Ok(ABOUT.check(suspicious, seen.join("; ")))
 }
 
-/// The mean relative change of each image's margin, at most 1.
+/// The mean relative change of each image's margin, at most 1, to 12 digits, as the journal gives them back.
 fn changes(engine: &Engine<'_, '_>, budget: Budget, targets: &Targets) -> Result<Vec<f64>, EvaluationError> {
-    let before = margins(engine.victim, targets, None);
+    let margins = |images| -> Vec<f32> { values(targets.goal.margin(engine.victim.logits(images))) };
+    let before = margins(targets.images.clone());
     let mut sums = vec![0.0; before.len()];
     for draw in 0..DRAWS {
         engine.passes.go_on()?;
-        let after = margins(engine.victim, targets, Some((budget, draw)));
-        let changes = before.iter().zip(after).map(|(before, after)| {
-            let change = (after - before).abs();
-            if *before == 0.0 { change } else { change / before.abs() }
-        });
-        sums.iter_mut().zip(changes).for_each(|(sum, change)| *sum += change / DRAWS as f64);
+        let after = margins(noisy(targets, budget, draw));
+        for ((sum, &before), after) in sums.iter_mut().zip(&before).zip(after) {
+            let (before, change) = (f64::from(before.abs()), f64::from(after) - f64::from(before));
+            *sum += if before == 0.0 { change.abs() } else { change.abs() / before };
+        }
     }
     // Also of NaN.
-    Ok(sums.into_iter().map(|mean| mean.min(1.0)).collect())
+    Ok(sums.into_iter().map(|sum| round((sum / DRAWS as f64).min(1.0))).collect())
 }
 
-/// Of the images as they are, or with a draw of noise from the ball of half the budget.
-fn margins(victim: &Frozen, targets: &Targets, noise: Option<(Budget, u64)>) -> Vec<f64> {
-    let images = noise.map_or_else(
-        || targets.images.clone(),
-        |(budget, draw)| {
-            each(&targets.images, |row, image| {
-                let mut change = vec![0f32; image.len()];
-                let mut generator = generator(NOISE, 0, &[targets.goal.index(row), draw]);
-                uniform_in_ball(budget.norm(), budget.size() / 2.0, &mut change, &mut generator);
-                changed(image, change.into_iter().map(f64::from))
-            })
-        },
-    );
-    values(targets.goal.margin(victim.logits(images))).into_iter().map(f64::from).collect()
+/// The images with a draw of noise from the ball of half the budget.
+fn noisy(targets: &Targets, budget: Budget, draw: u64) -> Tensor<4> {
+    each(&targets.images, |row, image| {
+        let mut change = vec![0f32; image.len()];
+        let mut generator = generator(NOISE, 0, &[targets.goal.index(row), draw]);
+        uniform_in_ball(budget.norm(), budget.size() / 2.0, &mut change, &mut generator);
+        changed(image, change.into_iter().map(f64::from))
+    })
 }

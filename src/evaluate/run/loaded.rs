@@ -1,8 +1,10 @@
 //! A batch of the data set, read when it is first needed, and the images of it that are attacked.
 
+use burn::tensor::{Device, Tensor};
+
 use super::crafting::Targets;
 use crate::attack::Goal;
-use crate::classifier::Frozen;
+use crate::classifier::{Frozen, FrozenFeatures};
 use crate::data::{Batch, LabeledImages};
 use crate::evaluate::EvaluationError;
 use crate::random::split_mix;
@@ -59,9 +61,26 @@ pub(crate) fn classifier_identity(
     victim: &Frozen,
     data: &dyn LabeledImages,
 ) -> Result<String, EvaluationError> {
+    identity("logits", data, victim.device(), |images| victim.logits(images))
+}
+
+/// What tells a classifier's features from others: those of the first four images.
+pub(crate) fn features_identity(
+    network: &FrozenFeatures,
+    data: &dyn LabeledImages,
+) -> Result<String, EvaluationError> {
+    identity("features", data, network.device(), |images| network.features(images))
+}
+
+fn identity(
+    what: &str,
+    data: &dyn LabeledImages,
+    device: &Device,
+    of: impl FnOnce(Tensor<4>) -> Tensor<2>,
+) -> Result<String, EvaluationError> {
     let first: Vec<usize> = (0..data.len().min(4)).collect();
-    let logits = values(victim.logits(data.batch(&first, victim.device())?.images));
-    Ok(format!("logits {:016x}", hash(logits.into_iter().map(|l| u64::from(l.to_bits())))))
+    let found = values(of(data.batch(&first, device)?.images));
+    Ok(format!("{what} {:016x}", hash(found.into_iter().map(|value| u64::from(value.to_bits())))))
 }
 
 fn hash(values: impl Iterator<Item = u64>) -> u64 {

@@ -13,5 +13,5 @@ pub use conduct::{Conduct, Progress, Run};
 pub(super) use crafting::{Targets, classify};
 pub(super) use engine::{Asked, Engine};
 pub(super) use journal::{Chunk, Journal};
-pub(super) use loaded::{Loaded, images_identity};
+pub(super) use loaded::{Loaded, features_identity, images_identity};
 pub(super) use plan::{Plan, Planned, check_data};
