@@ -91,6 +91,12 @@ fn attack(options: &Options) -> Result<(), Failure> {
         )));
     }
 
+    if options.classes.len() < 2 {
+        return Err(Failure::wrong(format!(
+            "--classes: expected at least two names, found {}",
+            options.classes.join(", ")
+        )));
+    }
     if !(29..=Prepared::MAX_IMAGE_SIZE).contains(&options.image_size) {
         return Err(Failure::wrong(format!(
             "--image-size: expected 29 to 4096, found {}",

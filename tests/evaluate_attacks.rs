@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use histoguard::attack::{Access, Aim, Attack, AttackError, Goals, Profile, Task};
 use histoguard::data::{Batch, DataError, LabeledImages, TensorSet};
 use histoguard::evaluate::{
-    Evaluation, EvaluationError, EvaluationResult, GradientState, Run, Verdict, pooled,
+    Evaluation, EvaluationError, EvaluationResult, GradientState, Run, UnderAttack, Verdict, pooled,
 };
 use histoguard::parameter::Parameter;
 use histoguard::prelude::*;
@@ -256,6 +256,32 @@ fn json_gives_back_the_same_result() {
 }
 
 #[test]
+fn the_worst_case_in_8_bits_is_that_of_all_rounded_images() {
+    let device = Device::default();
+    // The grey level 128 is bright, and is again after a change of a quarter of a level is rounded.
+    let victim = Frozen::from_fn(2, &device, |x| {
+        let bright = x.mean_dims(&[1, 2, 3]).reshape([-1, 1]) - 0.5015;
+        Tensor::cat(vec![bright.clone().neg(), bright], 1)
+    });
+    let images = Tensor::full([1, 1, 2, 2], 128.0 / 255.0, &device);
+    let data = TensorSet::new(images, vec![1], vec!["dark".into(), "bright".into()]).unwrap();
+    let found = Evaluation::new(&victim)
+        .attack(fgsm())
+        .attack(Bim::new(linf(0.1)))
+        .budgets([Budget::pixels(0.25), Budget::pixels(2.0)])
+        .run(&data)
+        .unwrap();
+    let left = |under: &UnderAttack| (under.metrics.accuracy.hits, under.detail.eight_bit.accuracy.hits);
+    let worst: Vec<_> = found.worst_cases[0].sweep.iter().map(left).collect();
+    assert_eq!(worst, [(0, 1), (0, 0)]);
+    let alone: Vec<_> = found.attacks[0].sweep.iter().map(left).collect();
+    assert_eq!(worst, alone);
+    // The perturbation is that of the smallest success all the same.
+    let linf = found.worst_cases[0].sweep[1].perturbation.linf.mean.unwrap();
+    assert!((linf * 255.0 - 0.25).abs() < 0.01, "{linf}");
+}
+
+#[test]
 fn clean_metrics_need_no_attack() {
     let victim = bright();
     let found = Evaluation::new(&victim).run(&data()).unwrap();
@@ -366,7 +392,7 @@ fn wrong_inputs_are_refused_with_what_was_expected() {
         "expected a classifier with the data set's 2 classes, found one with 3"
     );
     let liar = Frozen::from_fn(2, &Device::default(), |x| Tensor::zeros([x.dims()[0], 3], &x.device()));
-    assert!(fails(Evaluation::new(&liar)).contains("expected shape [8, 2], found [8, 3]"));
+    assert!(fails(Evaluation::new(&liar)).contains("expected logits of shape [1, 2], found [1, 3]"));
 
     let run = |labels: &[usize]| Evaluation::new(&victim).run(&Drawn::new(labels)).unwrap_err();
     assert!(matches!(run(&[]), EvaluationError::Empty));

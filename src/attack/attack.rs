@@ -128,13 +128,14 @@ pub trait Attack: Settings + Debug + Send + Sync {
     ///
     /// # Errors
     ///
-    /// [`AttackError`] on a bad parameter, label or image, before any work; [`AttackError::Stopped`] if a stop
+    /// [`AttackError`] on a bad parameter, label or image, or a victim that cannot be attacked, before any work; [`AttackError::Stopped`] if a stop
     /// was asked for through [`Frozen::watch`].
     fn perturb(&self, victim: &Frozen, images: Tensor<4>, goal: &Goal) -> Result<Tensor<4>, AttackError> {
         let profile = self.profile();
         let still = profile.budget().is_some_and(Budget::is_zero);
         let task = Task::new(victim, images, goal, profile)?;
         parameter::check(self.parameters(&task))?;
+        victim.check(task.shape())?;
         if still || task.is_empty() { Ok(task.images()) } else { self.craft(task) }
     }
 
@@ -157,6 +158,7 @@ pub trait Attack: Settings + Debug + Send + Sync {
             parameter::check(at.profile().parameters(goal))?;
             parameter::check(at.parameters(&task))?;
         }
+        victim.check(task.shape())?;
         if task.is_empty() {
             Ok(Some(vec![task.images(); budgets.len()]))
         } else {

@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 
+use crate::classifier::ClassifierError;
 use crate::parameter::ParameterError;
 
 /// Why an attack refused to start, or stopped; it names what was expected and what was found.
@@ -11,6 +12,9 @@ pub enum AttackError {
     /// A parameter of the attack is out of its documented range.
     #[error(transparent)]
     Parameter(#[from] ParameterError),
+    /// The victim cannot be attacked, or not on these images.
+    #[error(transparent)]
+    Classifier(#[from] ClassifierError),
     /// Not one label an image.
     #[error("expected one label an image: {images} images, found {labels} labels")]
     Count {
@@ -39,7 +43,7 @@ pub enum AttackError {
         /// The class.
         class: usize,
     },
-    /// A pixel outside \[0,1\].
+    /// A pixel outside \[0,1\], or one that is NaN.
     #[error(
         "pixels of image {image}: expected values in [0,1], found {value} \
          (scale 8-bit images by 1/255; normalisation belongs inside the classifier)"

@@ -154,26 +154,39 @@ fn check_classes(role: &'static str, labels: &[i64], classes: usize) -> Result<(
     Err(AttackError::Label { role, image, classes, found: labels[image] })
 }
 
-/// Class labels in any of the forms that programs hold them in.
+/// Class labels in any of the forms that programs hold them in: vectors, slices and arrays of any integers, or a
+/// tensor.
 pub trait IntoLabels {
     /// One label an image.
     fn into_labels(self) -> Vec<i64>;
 }
 
-impl IntoLabels for Vec<usize> {
+impl<L: TryInto<i64> + Copy> IntoLabels for &[L] {
+    fn into_labels(self) -> Vec<i64> {
+        // A label past i64::MAX is out of range for any victim, and must stay so.
+        self.iter().map(|&label| label.try_into().unwrap_or(i64::MAX)).collect()
+    }
+}
+
+impl<L: TryInto<i64> + Copy> IntoLabels for Vec<L> {
     fn into_labels(self) -> Vec<i64> {
         self.as_slice().into_labels()
     }
 }
 
-impl IntoLabels for &[usize] {
+impl<L: TryInto<i64> + Copy> IntoLabels for &Vec<L> {
     fn into_labels(self) -> Vec<i64> {
-        // A label past i64::MAX is out of range for any victim, and must stay so.
-        self.iter().map(|&label| i64::try_from(label).unwrap_or(i64::MAX)).collect()
+        self.as_slice().into_labels()
     }
 }
 
-impl<const N: usize> IntoLabels for [usize; N] {
+impl<L: TryInto<i64> + Copy, const N: usize> IntoLabels for [L; N] {
+    fn into_labels(self) -> Vec<i64> {
+        self.as_slice().into_labels()
+    }
+}
+
+impl<L: TryInto<i64> + Copy, const N: usize> IntoLabels for &[L; N] {
     fn into_labels(self) -> Vec<i64> {
         self.as_slice().into_labels()
     }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use burn::tensor::Tensor;
 
 use super::{AttackError, Draws, Goal, Profile};
-use crate::classifier::{Frozen, InputGradient, Step};
+use crate::classifier::{ClassifierError, Frozen, InputGradient, Step};
 use crate::parameter;
 use crate::pixels::Budget;
 use crate::random::Purpose;
@@ -57,7 +57,11 @@ impl<'a> Task<'a> {
         parameter::check(profile.parameters(goal))?;
         let images = images.inner();
         let count = images.dims()[0];
-        goal.check(count, victim.num_classes())?;
+        let found = victim.num_classes();
+        if found < 2 {
+            return Err(ClassifierError::Classes { found }.into());
+        }
+        goal.check(count, found)?;
         check_range(&images)?;
         let (positions, progress) = ((0..count).collect(), Progress::of(profile));
         Ok(Self { victim, images, goal: goal.clone(), positions, runs: vec![0], progress })
@@ -231,13 +235,13 @@ impl Rows for Task<'_> {
 }
 
 fn check_range(images: &Tensor<4>) -> Result<(), AttackError> {
-    // NaN compares false on both sides: such an image is let through and stays with itself.
-    let outside = images.clone().lower_elem(0.0).bool_or(images.clone().greater_elem(1.0));
-    if images.shape().num_elements() == 0 || !outside.any().into_scalar::<bool>() {
+    // NaN compares false on both sides.
+    let inside = images.clone().greater_equal_elem(0.0).bool_and(images.clone().lower_equal_elem(1.0));
+    if images.shape().num_elements() == 0 || inside.all().into_scalar::<bool>() {
         return Ok(());
     }
     let (values, [batch, ..]) = (values(images.clone()), images.dims());
-    let outside = |value: &f32| *value < 0.0 || *value > 1.0;
+    let outside = |value: &f32| !(0.0..=1.0).contains(value);
     let position = values.iter().position(outside).expect("found above");
     Err(AttackError::ImageRange { image: position / (values.len() / batch), value: values[position] })
 }

@@ -72,4 +72,8 @@ impl Classifier for Averaged {
     fn num_classes(&self) -> usize {
         self.members[0].num_classes()
     }
+
+    fn refuses(&self, channels: usize, height: usize, width: usize) -> Option<String> {
+        self.members.iter().find_map(|member| member.refuses(channels, height, width))
+    }
 }

@@ -1,5 +1,6 @@
 //! A network in evaluation mode, by type: the only thing that attacks take.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use burn::module::Module;
@@ -7,7 +8,7 @@ use burn::tensor::{Device, Tensor};
 
 use super::average::{Average, Averaged};
 use super::wrappers::{Behind, Change, Function, Wrapped};
-use super::{Classifier, Watch, predictions};
+use super::{Classifier, ClassifierError, Watch, predictions};
 
 /// A classifier in evaluation mode: batch norm uses running statistics, dropout is off, and nothing in it
 /// can change. Attacks take nothing else.
@@ -28,6 +29,8 @@ pub struct Frozen {
     device: Device,
     classes: usize,
     watch: Watch,
+    /// Channels, height and width of the images of which an answer had the right shape.
+    answered: Cell<Option<[usize; 3]>>,
 }
 
 impl Frozen {
@@ -194,7 +197,7 @@ impl Frozen {
 
     fn of(network: Averaged, passes: usize, device: Device) -> Self {
         let classes = network.num_classes();
-        Self { network, passes, device, classes, watch: Watch::default() }
+        Self { network, passes, device, classes, watch: Watch::default(), answered: Cell::new(None) }
     }
 
     /// Class scores, outside autodiff.
@@ -252,6 +255,36 @@ impl Frozen {
     /// The device of the weights, without autodiff.
     pub fn device(&self) -> &Device {
         &self.device
+    }
+
+    /// Whether it can be attacked on images of these channels, height and width: what attacks, evaluations and
+    /// certifications ask before they start.
+    ///
+    /// Once for images of a new shape it is asked about a gray one, which counts as no query, for the shape of its
+    /// answer.
+    ///
+    /// # Errors
+    ///
+    /// [`ClassifierError`]: fewer than two classes, images that the network
+    /// [refuses](Classifier::refuses), an answer that is not one logit a class.
+    pub fn check(&self, shape: [usize; 3]) -> Result<(), ClassifierError> {
+        if self.classes < 2 {
+            return Err(ClassifierError::Classes { found: self.classes });
+        }
+        let [channels, height, width] = shape;
+        if shape.contains(&0) || self.answered.get() == Some(shape) {
+            return Ok(());
+        }
+        if let Some(expected) = self.network.refuses(channels, height, width) {
+            return Err(ClassifierError::Images { expected, found: shape });
+        }
+        let gray = Tensor::full([1, channels, height, width], 0.5, &self.device);
+        let (expected, found) = ([1, self.classes], self.network.logits(gray).dims());
+        if found != expected {
+            return Err(ClassifierError::Answer { expected, found });
+        }
+        self.answered.set(Some(shape));
+        Ok(())
     }
 
     /// The handle that counts queries, reports progress and stops attacks, from any thread.

@@ -3,8 +3,10 @@
 mod average;
 mod base;
 mod classes;
+mod error;
 mod features;
 mod frozen;
+mod single_logit;
 mod watch;
 mod wrappers;
 
@@ -13,6 +15,8 @@ pub(crate) use base::highest;
 pub use base::{Classifier, predictions};
 pub(crate) use classes::column;
 pub use classes::{others, pick, ranked};
+pub use error::ClassifierError;
 pub use features::{Embed, FrozenFeatures};
 pub use frozen::{Frozen, InputGradient};
+pub use single_logit::SingleLogit;
 pub use watch::{Queries, Step, Watch};

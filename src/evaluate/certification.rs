@@ -74,6 +74,7 @@ impl<'a> Certification<'a> {
         let mut journal = self.journal(data)?;
         let each = self.smoothing.selection_draws + self.smoothing.draws;
         let passes = Passes::new(&self.conduct, data.len() * each);
+        passes.expect(DRAWS, data.len() * each, 1.0);
         let everyone: Vec<usize> = (0..data.len()).collect();
         self.conduct.watched([self.base], || {
             passes.batches(&everyone).try_for_each(|batch| self.draw(data, batch, &mut journal, &passes))
@@ -112,7 +113,7 @@ impl<'a> Certification<'a> {
         let before: usize =
             positions.iter().filter_map(|&p| drawn(journal, p)).map(|tally| tally.draws()).sum();
         if before > 0 {
-            passes.add(before);
+            passes.add(DRAWS, before, 0);
         }
         let pending: Vec<usize> = positions
             .iter()
@@ -138,7 +139,7 @@ impl<'a> Certification<'a> {
                     kept = tally.draws();
                     journal.add(Chunk { notes: vec![(position, json!(tally))], ..Chunk::of(DRAWS) })?;
                 }
-                passes.add(tally.draws() - before);
+                passes.add(DRAWS, tally.draws() - before, tally.draws() - before);
             }
         }
         Ok(())

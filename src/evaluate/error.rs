@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use crate::attack::AttackError;
+use crate::classifier::ClassifierError;
 use crate::data::DataError;
 use crate::defense::smoothing::SmoothingError;
 use crate::parameter::ParameterError;
@@ -16,6 +17,9 @@ pub enum EvaluationError {
     /// A parameter is out of its documented range.
     #[error(transparent)]
     Parameter(#[from] ParameterError),
+    /// The classifier cannot be attacked, or not on these images.
+    #[error(transparent)]
+    Classifier(#[from] ClassifierError),
     /// No image to evaluate.
     #[error("expected at least one image, found none")]
     Empty,
@@ -36,6 +40,14 @@ pub enum EvaluationError {
         expected: Vec<usize>,
         /// The shape that it has.
         found: Vec<usize>,
+    },
+    /// A pixel outside \[0,1\], or one that is NaN.
+    #[error("{image}: expected pixels in [0,1], found {value} (normalisation belongs inside the classifier)")]
+    Pixels {
+        /// The image's name.
+        image: String,
+        /// The first value found outside.
+        value: f32,
     },
     /// Runs that cannot be pooled.
     #[error("pooling run {run}: expected the first run's {what}, {expected}, found {found}")]

@@ -106,13 +106,14 @@ impl<'a> Transferability<'a> {
         check_data(data, models())?;
         let mut journal = self.journal(data)?;
         let passes = Passes::new(&self.conduct, self.models.len() * data.len());
+        (0..self.models.len()).for_each(|source| passes.expect(&from(source), data.len(), 1.0));
         let everyone: Vec<usize> = (0..data.len()).collect();
         self.conduct.watched(models(), || {
             for positions in passes.batches(&everyone) {
                 for source in 0..self.models.len() {
                     let loaded = Loaded::new(data, self.models[source].1, positions);
-                    self.cross(loaded, source, &mut journal, &passes)?;
-                    passes.add(positions.len());
+                    let crossed = self.cross(loaded, source, &mut journal, &passes)?;
+                    passes.add(&from(source), positions.len(), crossed);
                 }
             }
             Ok(())
@@ -133,19 +134,20 @@ impl<'a> Transferability<'a> {
         })
     }
 
-    /// Some images crafted on one model and judged by all; the images as they are by itself.
+    /// Some images crafted on one model and judged by all; the images as they are by itself. Gives how many were not yet
+    /// known.
     fn cross(
         &self,
         mut loaded: Loaded<'_>,
         source: usize,
         journal: &mut Journal,
         passes: &Passes<'_, '_>,
-    ) -> Result<(), EvaluationError> {
+    ) -> Result<usize, EvaluationError> {
         let (model, judges) = (self.models[source].1, self.models.len());
         let run = from(source);
         let pending = loaded.chosen(|p| journal.record(&run, judges, p).is_none());
         if pending.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
         passes.go_on()?;
         let targets = loaded.targets(&pending)?;
@@ -159,7 +161,8 @@ impl<'a> Transferability<'a> {
             let records = outcomes.into_iter().map(|outcome| AttackRecord::untouched(outcome, outcome));
             chunk.put(place, &pending, records.collect());
         }
-        journal.add(chunk)
+        journal.add(chunk)?;
+        Ok(pending.len())
     }
 
     fn assembled(&self, data: &dyn LabeledImages, journal: &Journal) -> TransferMatrix {

@@ -264,6 +264,12 @@ impl Classifier for DenseNet {
     fn num_classes(&self) -> usize {
         self.classifier.weight.lazy_shape()[1]
     }
+
+    fn refuses(&self, channels: usize, height: usize, width: usize) -> Option<String> {
+        let (expected, least) = (self.in_channels(), self.min_image_size());
+        let fits = channels == expected && height.min(width) >= least;
+        (!fits).then(|| format!("{expected} channels and at least {least}x{least} pixels"))
+    }
 }
 
 /// The pooled features, as [`DenseNet::embed`] gives them.

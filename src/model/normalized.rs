@@ -68,6 +68,10 @@ impl<C: Classifier + Module> Classifier for Normalized<C> {
     fn num_classes(&self) -> usize {
         self.network.num_classes()
     }
+
+    fn refuses(&self, channels: usize, height: usize, width: usize) -> Option<String> {
+        self.network.refuses(channels, height, width)
+    }
 }
 
 impl<C: Embed + Module> Embed for Normalized<C> {

@@ -91,8 +91,8 @@ impl Module for PackedCache {
 }
 
 impl ModuleDisplayDefault for PackedCache {
-    fn content(&self, _content: Content) -> Option<Content> {
-        None
+    fn content(&self, content: Content) -> Option<Content> {
+        Some(content)
     }
 }
 

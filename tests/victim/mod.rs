@@ -66,6 +66,21 @@ pub fn victim(classes: usize) -> Frozen {
     Frozen::new(Victim::trained(classes, &Device::default()))
 }
 
+/// Answers NaN to every image that is nearly white all over, as [`whitened`] makes them.
+pub fn blinded(victim: Frozen) -> Frozen {
+    victim.behind(|x| {
+        let white = x.clone().min_dims(&[1, 2, 3]).greater_elem(0.98).expand(x.dims());
+        x.mask_fill(white, f32::NAN)
+    })
+}
+
+/// The images with this one 0.99 all over.
+pub fn whitened(images: Tensor<4>, image: usize) -> Tensor<4> {
+    let [_, channels, height, width] = images.dims();
+    let white = Tensor::full([1, channels, height, width], 0.99, &images.device());
+    images.slice_assign(image..image + 1, white)
+}
+
 /// Its test images `[32, 3, 16, 16]`, all classified correctly; 8-bit values over 255.
 pub fn images(classes: usize) -> Tensor<4> {
     let levels: Vec<f32> = golden("victim", &format!("images{classes}")).try_into_vec().unwrap();

@@ -30,7 +30,6 @@ const RESTARTS_L1: usize = 5;
 /// | --- | --- | --- |
 /// | budget | required | a finite number of at least 0 |
 /// | norm | the budget's | Linf, L2 or L1 |
-/// | classes | the victim's | at least 2 |
 /// | seed, of all attacks | 0 | any |
 ///
 /// ```
@@ -87,8 +86,7 @@ impl Attack for AutoAttack {
     fn parameters(&self, task: &Task<'_>) -> Vec<Parameter> {
         let classes = task.victim().num_classes();
         let norm = norm_among(self.budget.norm(), &[Norm::Linf, Norm::L2, Norm::L1]);
-        let own = vec![Parameter::at_least("classes", classes, 2), norm];
-        [own, self.ensemble(classes).parameters(task)].concat()
+        [vec![norm], self.ensemble(classes).parameters(task)].concat()
     }
 
     fn at(&self, budget: Budget) -> Box<dyn Attack> {

@@ -31,16 +31,17 @@ pub(crate) fn all(
     let plan = engine.plan;
     let again = if attacked.is_empty() { 0..0 } else { 0..plan.attacks.len() };
     let iterative: Vec<usize> = again.clone().filter(|&a| access::is_iterative(&result.attacks[a])).collect();
-    let bounded = iterative.iter().filter(|&&a| !plan.attacks[a].searches()).count();
     let stronger: Vec<(usize, Box<dyn Attack>)> =
         again.filter_map(|a| Some((a, plan.attacks[a].attack.stronger()?))).collect();
-    engine.passes.expect_more((bounded + stronger.len()) * attacked.len());
+    let bounded = iterative.iter().filter(|&&a| !plan.attacks[a].searches());
+    let runs = bounded.map(|&a| (without_bound(a), a)).chain(stronger.iter().map(|&(a, _)| (doubled(a), a)));
+    runs.for_each(|(run, a)| engine.passes.expect_more(&run, attacked.len(), plan.attacks[a].cost()));
 
     let asked = if asked.is_empty() { None } else { Some(engine.ask_twice(&asked)?) };
     let unbounded = unbounded(engine, result, &iterative, &attacked)?;
-    let mut doubled = Vec::new();
+    let mut more = Vec::new();
     for (attack, stronger) in &stronger {
-        doubled.extend(double(engine, result, *attack, stronger.as_ref(), &attacked)?);
+        more.extend(double(engine, result, *attack, stronger.as_ref(), &attacked)?);
     }
     let paths = path::recorded(engine, result, &attacked)?;
     Ok(vec![
@@ -54,7 +55,7 @@ pub(crate) fn all(
         access::one_step(result),
         path::silent(&paths),
         path::incomplete(&paths),
-        effort::check(&doubled),
+        effort::check(&more),
         transfer::check(engine, result, &attacked)?,
         binarization::check(engine, result, &attacked, features)?,
         rounding::check(result),
@@ -87,7 +88,7 @@ fn unbounded(
     }
     for a in bounded {
         let whole = diameter(result.attacks[a].profile.norm(), engine.values()?);
-        let (run, budgets) = (format!("unbounded {a}"), vec![whole]);
+        let (run, budgets) = (without_bound(a), vec![whole]);
         let records = engine.extra(&Planned { run, budgets, ..plan.attacks[a].clone() }, positions)?;
         names.push(&result.attacks[a].label);
         found.push(records.into_iter().map(Some).collect());
@@ -98,6 +99,16 @@ fn unbounded(
     };
     let left = positions.iter().enumerate().filter(survives).count();
     Ok(budget::unbounded(&names, positions.len(), left))
+}
+
+/// What an attack without a bound is called in the journal.
+fn without_bound(attack: usize) -> String {
+    format!("unbounded {attack}")
+}
+
+/// What an attack with twice its effort is called in the journal.
+fn doubled(attack: usize) -> String {
+    format!("doubled {attack}")
 }
 
 /// The largest distance between two images of so many values in \[0,1\].
@@ -118,10 +129,11 @@ fn double(
     // A search has no budget: it is judged by what it found.
     let tightest = tightest(&of.sweep, result.clean.metrics.accuracy.hits).filter(|_| !searches);
     if tightest.is_none() && !searches {
+        engine.passes.add(&doubled(attack), positions.len(), 0);
         return Ok(None);
     }
     let (budget, norm) = (tightest.map(|at| of.sweep[at].budget), of.profile.norm());
-    let (run, budgets) = (format!("doubled {attack}"), budget.into_iter().collect());
+    let (run, budgets) = (doubled(attack), budget.into_iter().collect());
     let records = engine.extra(&Planned { attack: stronger, run, budgets, ..planned }, positions)?;
     let gained = |image: &ImageRecord, after: &AttackRecord| {
         let before = match tightest {

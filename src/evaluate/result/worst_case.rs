@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::attack_result::AttackResult;
-use super::outcome::{AttackRecord, ImageRecord};
+use super::outcome::{AttackRecord, ImageRecord, Outcome};
 use super::under_attack::{Summariser, UnderAttack};
 use crate::pixels::{Budget, Norm};
 
@@ -20,7 +20,7 @@ pub struct WorstCase {
     /// Labels of the attacks.
     pub attacks: Vec<String>,
     /// By rising budget; the perturbations are those of the smallest success of each image, or of the attack that came
-    /// nearest.
+    /// nearest. In 8 bits, too, an image is right only if every attack's image still is once it is rounded.
     pub sweep: Vec<UnderAttack>,
 }
 
@@ -46,9 +46,11 @@ impl WorstCase {
         let worst = |image: &ImageRecord, budget: Budget| {
             let all = members.iter().flat_map(|&a| attacks[a].budgets().zip(&image.attacks[a].at));
             let fitting = all.filter(|(b, _)| if alone { *b == budget } else { *b <= budget });
-            let ranked = fitting.map(|(_, record)| (rank(record, image.label, norm), record));
-            let worst = ranked.min_by(|(a, _), (b, _)| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
-            *worst.expect("an attack with this budget").1
+            let records: Vec<&AttackRecord> = fitting.map(|(_, record)| record).collect();
+            let worst = worst_of(&records, |r| r.outcome, image.label, norm);
+            // What is the worst as floats may be none once it is rounded.
+            let eight_bit = worst_of(&records, |r| r.eight_bit, image.label, norm).eight_bit;
+            AttackRecord { eight_bit, ..*worst }
         };
         let sweep = budgets.iter().map(|&budget| summariser.under(budget, |image| worst(image, budget)));
         Self {
@@ -59,12 +61,24 @@ impl WorstCase {
     }
 }
 
-/// Fallen images first, by the size of the change; then the others, the least certain one first.
-fn rank(record: &AttackRecord, label: usize, norm: Norm) -> (bool, f64) {
-    if !record.outcome.is(label) {
-        // An image that was not attacked again fell to an attack that has a record of its own.
-        return (false, record.size(label, norm));
-    }
-    let towards = if label == 0 { -1.0 } else { 1.0 };
-    (true, record.outcome.score.map_or(0.0, |score| towards * f64::from(score)))
+/// The record with the worst of these outcomes for an image of this class: of those that are wrong the one with the
+/// smallest change, else the least certain one.
+fn worst_of<'r>(
+    records: &[&'r AttackRecord],
+    outcome: impl Fn(&AttackRecord) -> Outcome,
+    label: usize,
+    norm: Norm,
+) -> &'r AttackRecord {
+    let rank = |record: &AttackRecord| {
+        let outcome = outcome(record);
+        if !outcome.is(label) {
+            // An image that was not attacked again fell to an attack that has a record of its own.
+            return (false, record.distances.map_or(f64::INFINITY, |distances| distances.in_norm(norm)));
+        }
+        let towards = if label == 0 { -1.0 } else { 1.0 };
+        (true, outcome.score.map_or(0.0, |score| towards * f64::from(score)))
+    };
+    let ranked = records.iter().map(|&record| (rank(record), record));
+    let worst = ranked.min_by(|(a, _), (b, _)| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
+    worst.expect("an attack with this budget").1
 }

@@ -1,16 +1,17 @@
 //! How a run goes about its work: in batches, resumable, with progress, until it is cancelled.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::path::PathBuf;
 use std::slice::Chunks;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use super::journal::Journal;
 use super::loaded::classifier_identity;
+use super::pace::Paces;
 use crate::attack::AttackError;
 use crate::classifier::{Frozen, Watch};
 use crate::data::LabeledImages;
@@ -29,6 +30,9 @@ pub struct Progress {
     pub done: usize,
     /// Passes of the whole run.
     pub total: usize,
+    /// Time left, once some work was done: every attack with its own pace, as one may cost a thousand times what another
+    /// does.
+    pub left: Option<Duration>,
 }
 
 /// How a run goes about its work, as [`Run`] sets it.
@@ -153,11 +157,25 @@ pub(crate) struct Passes<'e, 'a> {
     conduct: &'e Conduct<'a>,
     done: Cell<usize>,
     total: Cell<usize>,
+    paces: RefCell<Paces>,
+    /// When the last passes were done.
+    last: Cell<Instant>,
 }
 
 impl<'e, 'a> Passes<'e, 'a> {
     pub(crate) fn new(conduct: &'e Conduct<'a>, total: usize) -> Self {
-        Self { conduct, done: Cell::new(0), total: Cell::new(total) }
+        Self {
+            conduct,
+            done: Cell::new(0),
+            total: Cell::new(total),
+            paces: RefCell::default(),
+            last: Cell::new(Instant::now()),
+        }
+    }
+
+    /// Announces how many of the passes are of this kind, and how much one costs, in any unit.
+    pub(crate) fn expect(&self, kind: &str, passes: usize, cost: f64) {
+        self.paces.borrow_mut().expect(kind, passes, cost);
     }
 
     /// These positions, batch by batch.
@@ -165,15 +183,22 @@ impl<'e, 'a> Passes<'e, 'a> {
         positions.chunks(self.conduct.batch_size)
     }
 
-    /// Announces more passes.
-    pub(crate) fn expect_more(&self, passes: usize) {
+    /// The same of passes that come on top.
+    pub(crate) fn expect_more(&self, kind: &str, passes: usize, cost: f64) {
         self.total.set(self.total.get() + passes);
+        self.expect(kind, passes, cost);
     }
 
-    pub(crate) fn add(&self, passes: usize) {
+    /// Passes of this kind that are done, with `worked` of them new in this run.
+    pub(crate) fn add(&self, kind: &str, passes: usize, worked: usize) {
+        let seconds = self.last.replace(Instant::now()).elapsed().as_secs_f64();
+        let mut paces = self.paces.borrow_mut();
+        paces.done(kind, passes, worked, seconds);
         self.done.set(self.done.get() + passes);
         if let Some(callback) = &self.conduct.on_progress {
-            callback(Progress { done: self.done.get(), total: self.total.get() });
+            let left = paces.left().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+            drop(paces);
+            callback(Progress { done: self.done.get(), total: self.total.get(), left });
         }
     }
 

@@ -21,6 +21,12 @@ use crate::evaluate::result::{AttackRecord, AttackedImage, Cost, GradientState, 
 use crate::pixels::Budget;
 use crate::rows::{take, values};
 
+/// The kind of work that is done without an attack.
+const CLEAN: &str = "clean";
+
+/// What classifying an image costs beside a forward pass: as it is, rounded, and its gradient.
+const LOOK: f64 = 5.0;
+
 /// How far probabilities may be from \[0,1\] and their sum from 1.
 const PROBABILITY: f32 = 1e-5;
 
@@ -47,6 +53,10 @@ impl Engine<'_, '_> {
     /// Every image, without attack and under every one.
     pub(crate) fn run(&mut self) -> Result<(), EvaluationError> {
         let (plan, everyone) = (self.plan, (0..self.data.len()).collect::<Vec<_>>());
+        self.passes.expect(CLEAN, everyone.len(), LOOK);
+        for planned in &plan.attacks {
+            self.passes.expect(&planned.run, everyone.len() * planned.jobs().len(), planned.cost());
+        }
         for positions in self.passes.batches(&everyone) {
             let mut loaded = Loaded::new(self.data, self.victim, positions);
             self.classify(&mut loaded)?;
@@ -64,7 +74,7 @@ impl Engine<'_, '_> {
             let found = loaded.targets(&pending)?.classified(self.victim)?;
             let gradient = GradientState::NotSeen;
             let found = found.into_iter().map(|(outcome, eight_bit)| Clean { outcome, eight_bit, gradient });
-            let mut clean: Vec<(usize, Clean)> = pending.into_iter().zip(found).collect();
+            let mut clean: Vec<(usize, Clean)> = pending.iter().copied().zip(found).collect();
             let is_right = |(p, clean): &(usize, Clean)| clean.outcome.is(self.data.label(*p));
             let right: Vec<usize> = clean.iter().filter(|image| is_right(image)).map(|(p, _)| *p).collect();
             if self.plan.moves() && !right.is_empty() {
@@ -73,9 +83,9 @@ impl Engine<'_, '_> {
                 let right = clean.iter_mut().filter(|image| is_right(image));
                 right.zip(states).for_each(|((_, clean), state)| clean.gradient = state);
             }
-            self.journal.add(Chunk { clean, ..Chunk::of("clean") })?;
+            self.journal.add(Chunk { clean, ..Chunk::of(CLEAN) })?;
         }
-        self.passes.add(loaded.positions.len());
+        self.passes.add(CLEAN, loaded.positions.len(), pending.len());
         Ok(())
     }
 
@@ -118,7 +128,7 @@ impl Engine<'_, '_> {
             if !chunk.records.is_empty() && (!together || job + 1 == jobs.len()) {
                 self.journal.add(std::mem::replace(&mut chunk, Chunk::of(&planned.run)))?;
             }
-            self.passes.add(loaded.positions.len());
+            self.passes.add(&planned.run, loaded.positions.len(), pending.len());
         }
         Ok(())
     }
@@ -188,17 +198,18 @@ impl Engine<'_, '_> {
         positions: &[usize],
         look: impl Fn(&Self, &Targets) -> Result<Vec<N>, EvaluationError>,
     ) -> Result<Vec<N>, EvaluationError> {
-        self.passes.expect_more(positions.len());
+        self.passes.expect_more(run, positions.len(), LOOK);
         for positions in self.passes.batches(positions) {
             let mut loaded = Loaded::new(self.data, self.victim, positions);
             let pending = loaded.chosen(|p| self.journal.note::<N>(run, p).is_none());
-            if !pending.is_empty() {
+            let worked = pending.len();
+            if worked > 0 {
                 self.passes.go_on()?;
                 let notes = look(self, &loaded.targets(&pending)?)?;
                 let notes = pending.into_iter().zip(notes.into_iter().map(|note| json!(note))).collect();
                 self.journal.add(Chunk { notes, ..Chunk::of(run) })?;
             }
-            self.passes.add(positions.len());
+            self.passes.add(run, positions.len(), worked);
         }
         Ok(positions.iter().map(|&p| self.journal.note(run, p).expect("noted above")).collect())
     }

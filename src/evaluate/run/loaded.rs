@@ -34,6 +34,7 @@ impl<'d> Loaded<'d> {
         if self.batch.is_none() {
             let batch = self.data.batch(&self.positions, self.victim.device())?;
             let pixels = values(batch.images.clone());
+            expect_pixels(self.data, &self.positions, &pixels)?;
             self.batch = Some((batch, pixels));
         }
         let (batch, pixels) = self.batch.as_ref().expect("read above");
@@ -43,6 +44,18 @@ impl<'d> Loaded<'d> {
         let indices = rows.into_iter().map(|row| batch.indices[row]).collect();
         Ok(Targets { images, pixels, goal: Goal::untargeted(labels).with_indices(indices) })
     }
+}
+
+/// Fails at the first of these images that has a value outside \[0,1\] or one that is NaN.
+fn expect_pixels(
+    data: &dyn LabeledImages,
+    positions: &[usize],
+    pixels: &[f32],
+) -> Result<(), EvaluationError> {
+    let outside = |value: &f32| !(0.0..=1.0).contains(value);
+    let Some(place) = pixels.iter().position(outside) else { return Ok(()) };
+    let image = data.name(positions[place / (pixels.len() / positions.len())]);
+    Err(EvaluationError::Pixels { image, value: pixels[place] })
 }
 
 /// Where these positions are among all positions of a batch.

@@ -6,6 +6,7 @@ mod enforce;
 mod engine;
 mod journal;
 mod loaded;
+mod pace;
 mod plan;
 
 pub(super) use conduct::Passes;

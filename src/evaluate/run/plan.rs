@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::attack::{Attack, Goals, Profile};
-use crate::classifier::Frozen;
+use crate::classifier::{Frozen, Queries};
 use crate::data::{LabeledImages, check_labels};
 use crate::evaluate::EvaluationError;
 use crate::parameter::{self, Parameter};
@@ -80,6 +80,14 @@ impl Planned<'_> {
         self.profile.budget().is_none()
     }
 
+    /// What a pass costs beside a forward pass, as far as that is known before.
+    pub(crate) fn cost(&self) -> f64 {
+        const BACKWARD: u64 = 3;
+        const JUDGED: u64 = 2;
+        let queries = self.profile.queries.unwrap_or(Queries::gradients(self.profile.steps.unwrap_or(1)));
+        (queries.forwards + BACKWARD * queries.gradients + JUDGED) as f64
+    }
+
     /// The budgets to run with, one after another; a search runs once, without one.
     pub(crate) fn jobs(&self) -> Vec<Option<Budget>> {
         if self.searches() { vec![None] } else { self.budgets.iter().copied().map(Some).collect() }
@@ -95,10 +103,23 @@ pub(crate) fn check_data<'f>(
         return Err(EvaluationError::Empty);
     }
     let expected = data.classes().len();
-    if let Some(victim) = victims.into_iter().find(|victim| victim.num_classes() != expected) {
-        return Err(EvaluationError::Classes { expected, found: victim.num_classes() });
+    check_labels((0..data.len()).map(|p| data.label(p)), expected)?;
+    let mut shape = None;
+    for victim in victims {
+        let found = victim.num_classes();
+        if found != expected && found > 1 {
+            return Err(EvaluationError::Classes { expected, found });
+        }
+        let shape = match shape {
+            Some(shape) => shape,
+            None => {
+                let [_, channels, height, width] = data.batch(&[0], victim.device())?.images.dims();
+                *shape.insert([channels, height, width])
+            }
+        };
+        victim.check(shape)?;
     }
-    Ok(check_labels((0..data.len()).map(|p| data.label(p)), expected)?)
+    Ok(())
 }
 
 /// Names that tell the attacks apart: with the norm if there are several, numbered if two are still the same.
