@@ -68,6 +68,10 @@ impl<C: Classifier + Module> Classifier for Normalized<C> {
     fn num_classes(&self) -> usize {
         self.network.num_classes()
     }
+
+    fn min_training_batch(&self, image_size: usize) -> usize {
+        self.network.min_training_batch(image_size)
+    }
 }
 
 impl<C: Embed + Module> Embed for Normalized<C> {
