@@ -143,9 +143,9 @@ impl TrainingRecord {
     /// [`DataError::Classes`] if the set has other classes, and of an image that cannot be read.
     pub fn seen(&self, images: &ImageSet) -> Result<SeenImages, DataError> {
         same_classes(images.origin(), &self.classes, images.classes())?;
-        let [trained_on, validated_on, _] = self.sides(images)?.map(|side| {
-            side.into_iter().map(|position| images.samples()[position].name.clone()).collect()
-        });
+        let [trained_on, validated_on, _] = self
+            .sides(images)?
+            .map(|side| side.into_iter().map(|position| images.samples()[position].name.clone()).collect());
         Ok(SeenImages { images: images.len(), trained_on, validated_on })
     }
 

@@ -32,7 +32,15 @@ impl Sample {
     /// An image that shares its slide with no other. The set that takes it in gives it its index.
     pub fn new(source: impl Source + 'static, label: usize, name: impl Into<String>) -> Self {
         let (source, name) = (Arc::new(source), name.into());
-        Self { source, label, group: name.clone(), stem: name.clone(), name, index: 0, digest: Arc::default() }
+        Self {
+            source,
+            label,
+            group: name.clone(),
+            stem: name.clone(),
+            name,
+            index: 0,
+            digest: Arc::default(),
+        }
     }
 
     /// The same image, from this slide of this patient.

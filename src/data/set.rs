@@ -175,7 +175,8 @@ impl ImageSet {
             }
         }
         let set = self.subset(&good);
-        let note = || format!("{turned} of {} images have an EXIF orientation, which is not applied", set.len());
+        let note =
+            || format!("{turned} of {} images have an EXIF orientation, which is not applied", set.len());
         Ok((if turned > 0 { set.clone().with_note(note()) } else { set }, skipped))
     }
 
@@ -185,7 +186,8 @@ impl ImageSet {
     ///
     /// The [`DataError`] of the first image that cannot be read.
     pub fn digests(&self) -> Result<Vec<ImageDigest>, DataError> {
-        let digests: Vec<Result<ImageDigest, DataError>> = self.samples.par_iter().map(Sample::digest).collect();
+        let digests: Vec<Result<ImageDigest, DataError>> =
+            self.samples.par_iter().map(Sample::digest).collect();
         digests.into_iter().collect()
     }
 

@@ -218,7 +218,11 @@ impl DenseNet {
         );
         if images.device().is_autodiff() && self.trains_last_norms() {
             let values = batch * self.last_side(height) * self.last_side(width);
-            assert!(values != 1, "expected more than 1 value per channel when training, found {:?}", images.dims());
+            assert!(
+                values != 1,
+                "expected more than 1 value per channel when training, found {:?}",
+                images.dims()
+            );
         }
         let fused = self.kernels.then(|| fused::embed(&self.features, &self.packed, &images)).flatten();
         if let Some(pooled) = fused {

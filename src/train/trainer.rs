@@ -341,11 +341,7 @@ where
     Ok(Trained { model, best_epoch, history })
 }
 
-fn check_classes(
-    model: &impl Classifier,
-    train: &ImageSet,
-    validation: &ImageSet,
-) -> Result<(), TrainError> {
+fn check_classes(model: &impl Classifier, train: &ImageSet, validation: &ImageSet) -> Result<(), TrainError> {
     let [training, validation] = [train, validation].map(|set| set.classes().to_vec());
     if training != validation {
         return Err(TrainError::Classes { training, validation });

@@ -1,7 +1,7 @@
 """Writes formats.safetensors: small image files of many sample formats, with the pixels that they hold.
 
 pip install numpy pillow tifffile imagecodecs safetensors; python tests/golden/formats.py
-Last run with Pillow 13.0.0, tifffile 2026.11.1 and numpy 2.4.6.
+Last run with Pillow 13.0.0, tifffile 2026.3.3 and numpy 2.4.6.
 
 Each case has its file under `NAME/file` and, if it is to be read, its pixels in RGB with 8 bits under `NAME/pixels`.
 Files of 8 bits a sample hold what PIL's `Image.open(file).convert("RGB")` gives, as torchvision's ImageFolder reads them;
@@ -62,7 +62,7 @@ modes = {
     "bilevel": Image.fromarray(gray > 100), "cmyk": full.convert("CMYK"),
 }
 for kind, fit in dict(
-    png=["rgb", "rgba", "gray", "gray_alpha", "palette", "bilevel"], tiff=["rgb", "rgba", "gray", "gray_alpha", "palette", "bilevel", "cmyk"],
+    png=["rgb", "rgba", "gray", "gray_alpha", "palette", "bilevel"], tiff=["rgb", "rgba", "gray", "bilevel", "cmyk"],
     bmp=["rgb", "gray", "palette", "bilevel"], jpeg=["rgb", "gray", "cmyk"],
 ).items():
     for mode in fit:
@@ -70,14 +70,18 @@ for kind, fit in dict(
 pil("png_palette_transparent", full.quantize(16), "png", transparency=3)
 for compression in ["tiff_lzw", "tiff_adobe_deflate", "packbits"]:
     pil(f"tiff_rgb_{compression}", full, "tiff", compression=compression)
-pil("tiff_ycbcr", full.convert("YCbCr"), "tiff")
+for mode, image in dict(palette=modes["palette"], gray_alpha=modes["gray_alpha"], ycbcr=full.convert("YCbCr")).items():
+    file = io.BytesIO()
+    image.save(file, "tiff")
+    put(f"refused_tiff_{mode}", file.getvalue())
 
 tiff("tiff_white_is_zero", gray, photometric="miniswhite")
 tiff("tiff_planar", np.moveaxis(rgb, -1, 0).copy(), photometric="rgb", planarconfig="separate")
 tiff("tiff_two_pages", np.stack([rgb, rgb[::-1]]), photometric="rgb")
 tiff("tiff_big", rgb, photometric="rgb", bigtiff=True)
 tiff("tiff_big_endian", deep, "deep", photometric="rgb", byteorder=">")
-tiff("tiff_premultiplied", np.dstack([rgb, alpha]), photometric="rgb", extrasamples=["assocalpha"])
+tiff("tiff_premultiplied_opaque", np.dstack([rgb, alpha * 0 + 255]), photometric="rgb", extrasamples=["assocalpha"])
+tiff("refused_tiff_premultiplied", np.dstack([rgb, alpha]), "refused", photometric="rgb", extrasamples=["assocalpha"])
 tiff("tiff_rgb16", deep, "deep", photometric="rgb")
 tiff("tiff_gray16", deep[..., 0], "deep", photometric="minisblack")
 tiff("tiff_rgba16", np.dstack([deep, deep[..., 0]]), "deep", photometric="rgb", extrasamples=["unassalpha"])

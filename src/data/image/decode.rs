@@ -155,7 +155,9 @@ fn brightest_16_bits(image: &DynamicImage) -> Option<u16> {
         DynamicImage::ImageLuma16(image) => image.iter().max().copied(),
         DynamicImage::ImageRgb16(image) => image.iter().max().copied(),
         DynamicImage::ImageLumaA16(image) => image.pixels().map(|pixel| pixel.0[0]).max(),
-        DynamicImage::ImageRgba16(image) => image.pixels().flat_map(|pixel| [0, 1, 2].map(|c| pixel.0[c])).max(),
+        DynamicImage::ImageRgba16(image) => {
+            image.pixels().flat_map(|pixel| [0, 1, 2].map(|c| pixel.0[c])).max()
+        }
         _ => None,
     }
 }

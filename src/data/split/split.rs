@@ -199,7 +199,12 @@ impl Split {
     /// # Panics
     ///
     /// Panics if a position is past the end.
-    pub(crate) fn of_sides(images: &ImageSet, sides: [Vec<usize>; 3], method: SplitMethod, seed: u64) -> Self {
+    pub(crate) fn of_sides(
+        images: &ImageSet,
+        sides: [Vec<usize>; 3],
+        method: SplitMethod,
+        seed: u64,
+    ) -> Self {
         let total = sides.iter().map(Vec::len).sum::<usize>().max(1) as f64;
         let fractions = [0, 1, 2].map(|side| sides[side].len() as f64 / total);
         Self::shared_out(images, sides, method, fractions, seed)

@@ -112,8 +112,13 @@ impl Guard {
     ) -> Result<GuardReport, DetectorError> {
         Parameter::at_least("batch size", batch_size, 1).check()?;
         let (classes, found) = (self.classifier.num_classes(), test.classes().len());
-        Parameter::new("test images", format!("of the classifier's {classes} classes"), classes == found, found)
-            .check()?;
+        Parameter::new(
+            "test images",
+            format!("of the classifier's {classes} classes"),
+            classes == found,
+            found,
+        )
+        .check()?;
         let positions: Vec<usize> = (0..test.len()).collect();
         let mut tested: Vec<Tested> = Vec::with_capacity(test.len());
         for chunk in positions.chunks(batch_size) {
