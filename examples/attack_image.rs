@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
 use common::failure::{self, Failure};
-use histoguard::data::{FileImage, ImageSet, LabeledImages, Prepared, Sample, png};
+use histoguard::data::{FileImage, ImageSet, LabeledImages, Prepared, Sample, exif_orientation, png};
 use histoguard::evaluate::Distances;
 use histoguard::prelude::*;
 use histoguard::weights;
@@ -109,6 +109,11 @@ fn attack(options: &Options) -> Result<(), Failure> {
     let net = weights::load(net, &options.checkpoint)?;
     let victim = Frozen::new(Normalized::new(net, Normalization::IMAGENET));
     let image = read(options, &options.image, &device)?;
+    if let Some(orientation) = exif_orientation(&options.image)? {
+        eprintln!(
+            "note: the image's EXIF orientation, {orientation}, is not applied: it is judged as it lies in the file"
+        );
+    }
     let before = answer(&victim, image.clone());
     let label = label.unwrap_or(before.class);
 

@@ -12,6 +12,7 @@ mod common {
     pub mod images;
     pub mod interrupt;
     pub mod progress;
+    pub mod recorded;
     pub mod verify;
 }
 
@@ -19,10 +20,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use common::battery::options::Options;
 use common::failure::{self, Failure};
 use common::progress::Told;
+use common::recorded::Recorded;
 use common::{images, interrupt};
 use histoguard::data::{LabeledImages, Prepared, Split};
 use histoguard::evaluate::EvaluationError;
@@ -39,8 +41,13 @@ fn main() -> ExitCode {
 fn battery(options: &Options) -> Result<(), Failure> {
     options.check()?;
     let (_, stop) = interrupt::on_interrupt()?;
-    let split = images::open(&options.images)?;
+    let given = Options::command().get_matches();
+    let recorded = Recorded::read(&options.checkpoints, &given)?;
+    let options = &Options { images: recorded.complete(&options.images, &given), ..options.clone() };
+    let split = recorded.split(&options.images)?;
     let test = test_images(options, &split)?;
+    let seen = recorded.notes(test.images())?;
+    seen.iter().for_each(|note| eprintln!("note: {note}"));
     let victims = options
         .checkpoints
         .iter()
@@ -53,7 +60,8 @@ fn battery(options: &Options) -> Result<(), Failure> {
     }
     let transfer = transfer(options, &test, &victims, &models, stop)?;
     let tested = format!("{}, {} test images", options.images.describe(), test.len());
-    let data = images::summary(&options.images, &split, tested);
+    let mut data = images::summary(&options.images, &split, tested);
+    data.notes.extend(seen);
     let report = Report {
         configuration: serde_json::json!({ "options": options, "split": split.record() }),
         models,

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use common::failure::{self, Failure};
 use common::{interrupt, verify};
-use histoguard::data::{Augmentation, FolderSet, ImageSet, Split};
+use histoguard::data::{Augmentation, FolderSet, FolderSplit, ImageSet, OnError, Split, TrainingRecord};
 use histoguard::defense::GaussianNoise;
 use histoguard::prelude::*;
 use histoguard::train::{Schedule, TrainError, Trainer, TrainingConfig};
@@ -23,7 +23,7 @@ use histoguard::weights;
 /// Trains a DenseNet-121 on a folder of images, one folder a class.
 #[derive(Debug, Parser)]
 struct Options {
-    /// Folder with one folder a class, or with such a `train` and a `val` folder.
+    /// Folder with one folder a class, or with such folders called train, val and test.
     #[arg(long)]
     data: PathBuf,
     /// The checkpoint to write: safetensors with torchvision's names.
@@ -77,7 +77,7 @@ fn train(options: &Options) -> Result<(), Failure> {
             options.out.display()
         )));
     }
-    let (training, validation) = open(&options.data, options.seed)?;
+    let (training, validation) = open(&options.data, options.seed, verify::policy(options.skip_damaged))?;
     let training = verify::readable(training, options.skip_damaged)?;
     let validation = verify::readable(validation, options.skip_damaged)?;
     eprintln!("training on {}\nvalidation on {}", training.describe(), validation.describe());
@@ -113,6 +113,8 @@ fn train(options: &Options) -> Result<(), Failure> {
         error => error.into(),
     })?;
     weights::save_safetensors(&trained.model.network, &options.out)?;
+    let settings = serde_json::json!({ "image_size": options.image_size });
+    TrainingRecord::new(&training, &validation)?.with_settings(settings).write_beside(&options.out)?;
     let best = &trained.history.epochs[trained.best_epoch - 1];
     println!(
         "best epoch {}: validation accuracy {:.1} % of {} images, saved to {}",
@@ -124,21 +126,21 @@ fn train(options: &Options) -> Result<(), Failure> {
     Ok(())
 }
 
-/// `train` and `val` below the folder if it has them, else a split of its images by class.
-fn open(data: &Path, seed: u64) -> Result<(ImageSet, ImageSet), Failure> {
-    let (train, validation) = (data.join("train"), data.join("val"));
-    if train.is_dir() && validation.is_dir() {
-        let (train, validation) = (FolderSet::open(&train)?.all(), FolderSet::open(&validation)?.all());
-        if train.classes() != validation.classes() {
-            return Err(Failure::wrong(format!(
-                "{}: expected the same classes in train and val, found {:?} and {:?}",
-                data.display(),
-                train.classes(),
-                validation.classes()
-            )));
-        }
-        return Ok((train, validation));
+/// The folders of a split if there are some, else a split of the images by class; where there is no folder of validation
+/// images, a tenth of the training images.
+fn open(data: &Path, seed: u64, on_error: OnError) -> Result<(ImageSet, ImageSet), Failure> {
+    let options = FolderSet::options().on_error(on_error);
+    if !FolderSplit::is_at(data)? {
+        let images = options.open(data)?;
+        images.skipped().iter().for_each(|skipped| eprintln!("left out: {}", skipped.reason));
+        let split = Split::by_image(&images.all(), [0.8, 0.1, 0.1], seed)?;
+        return Ok((split.train, split.validation));
     }
-    let split = Split::by_image(&FolderSet::open(data)?.all(), [0.8, 0.1, 0.1], seed)?;
+    let sides = FolderSplit::open_with(options, data)?;
+    sides.skipped().iter().for_each(|skipped| eprintln!("left out: {}", skipped.reason));
+    if let Some(validation) = sides.validation() {
+        return Ok((sides.train(), validation));
+    }
+    let split = sides.split(0.1, seed)?;
     Ok((split.train, split.validation))
 }

@@ -4,18 +4,18 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use histoguard::data::breakhis::BreakHis;
-use histoguard::data::{ImageSet, Split, SyntheticTissue};
+use histoguard::data::{ImageSet, Split, SyntheticTissue, TrainingRecord};
 use histoguard::report::{DataSummary, SplitSummary};
 use histoguard::train::TrainingConfig;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::common::failure::Failure;
-use crate::common::verify::readable;
+use crate::common::verify::{policy, readable};
 
 const FRACTIONS: [f64; 3] = [0.8, 0.1, 0.1];
 
 /// Which images, and how they are split.
-#[derive(Clone, Debug, Args, Serialize)]
+#[derive(Clone, Debug, Args, Serialize, Deserialize)]
 pub struct ImageOptions {
     /// The BreakHis folder; without it, drawn tissue takes its place.
     #[arg(long)]
@@ -44,7 +44,7 @@ pub struct ImageOptions {
 }
 
 /// Which BreakHis images.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Subset {
     /// 100X, all benign subtypes and ductal carcinoma.
@@ -54,7 +54,7 @@ pub enum Subset {
 }
 
 /// What stays on one side of the split.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum By {
     /// Nothing but the image, as in the paper: a patient can be on both sides.
@@ -102,22 +102,42 @@ impl ImageOptions {
 
 /// Opens the images, says what was found, and splits them.
 pub fn open(options: &ImageOptions) -> Result<Split, Failure> {
+    share(options, &found(options)?)
+}
+
+/// The images that can be read.
+pub fn found(options: &ImageOptions) -> Result<ImageSet, Failure> {
     let images = match &options.data {
         Some(_) => breakhis(options)?,
         None => drawn(options)?,
     };
     eprintln!("{}", images.describe());
-    let images = match options.data {
+    Ok(match options.data {
         // A damaged file is to be known now, not hours into the training.
         Some(_) => readable(images, options.skip_damaged)?,
         None => images,
+    })
+}
+
+/// Splits the images as the options say; a note on the test images says how many are among the training images too.
+pub fn share(options: &ImageOptions, images: &ImageSet) -> Result<Split, Failure> {
+    let mut split = match (&options.fold_file, options.split) {
+        (Some(path), _) => Split::by_fold_file(images, path, FRACTIONS[1], options.seed)?,
+        (None, None | Some(By::Image)) => Split::by_image(images, FRACTIONS, options.seed)?,
+        (None, Some(By::Slide)) => Split::by_slide(images, FRACTIONS, options.seed)?,
+        (None, Some(By::Stem)) => Split::by_stem(images, FRACTIONS, options.seed)?,
     };
-    let split = match (&options.fold_file, options.split) {
-        (Some(path), _) => Split::by_fold_file(&images, path, FRACTIONS[1], options.seed)?,
-        (None, None | Some(By::Image)) => Split::by_image(&images, FRACTIONS, options.seed)?,
-        (None, Some(By::Slide)) => Split::by_slide(&images, FRACTIONS, options.seed)?,
-        (None, Some(By::Stem)) => Split::by_stem(&images, FRACTIONS, options.seed)?,
-    };
+    tell(&split);
+    let seen = TrainingRecord::of(&split)?.seen(&split.test)?;
+    if !seen.is_clean() {
+        eprintln!("same pixels on both sides: {seen}");
+        split.test = split.test.with_note(format!("same pixels on both sides: {seen}"));
+    }
+    Ok(split)
+}
+
+/// Says how many images are where.
+pub fn tell(split: &Split) {
     eprintln!(
         "training / validation / test: {} / {} / {} images; {}",
         split.train.len(),
@@ -125,7 +145,6 @@ pub fn open(options: &ImageOptions) -> Result<Split, Failure> {
         split.test.len(),
         split.leakage()
     );
-    Ok(split)
 }
 
 /// What a report says of the images; `tested` describes the test images.
@@ -145,14 +164,25 @@ pub fn summary(options: &ImageOptions, split: &Split, tested: String) -> DataSum
 
 fn breakhis(options: &ImageOptions) -> Result<ImageSet, Failure> {
     let root = options.data.as_ref().expect("called with --data");
-    let breakhis = BreakHis::open(root)?;
+    let breakhis = BreakHis::options().on_error(policy(options.skip_damaged)).open(root)?;
+    for skipped in breakhis.skipped() {
+        eprintln!("left out: {}", skipped.reason);
+    }
     for slide in breakhis.repeated_slides() {
         eprintln!("{slide}");
     }
-    Ok(match options.subset {
-        None | Some(Subset::Paper) => breakhis.paper_subset(),
-        Some(Subset::All) => breakhis.all(),
-    })
+    if options.subset == Some(Subset::All) {
+        return Ok(breakhis.all());
+    }
+    let paper = breakhis.paper_subset();
+    if paper.class_counts().contains(&0) {
+        return Err(Failure::wrong(format!(
+            "{}: expected the paper's images of both classes, found {}; --subset all takes what is there",
+            root.display(),
+            paper.describe()
+        )));
+    }
+    Ok(paper)
 }
 
 fn drawn(options: &ImageOptions) -> Result<ImageSet, Failure> {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use burn::train::Interrupter;
-use histoguard::data::Split;
+use histoguard::data::{Split, TrainingRecord};
 use histoguard::prelude::*;
 use histoguard::train::{TrainError, Trained, Trainer};
 use histoguard::weights::{self, WeightsError};
@@ -65,6 +65,8 @@ impl Networks<'_> {
         histoguard::model::release_memory();
         let path = self.out.join(format!("{name}.safetensors"));
         weights::save_safetensors(&trained.model.network, &path)?;
+        let settings = serde_json::json!({ "images": source, "image_size": source.image_size() });
+        TrainingRecord::of(split)?.with_settings(settings).write_beside(&path)?;
         eprintln!("{name}: best epoch {} saved to {}", trained.best_epoch, path.display());
         Ok(trained)
     }

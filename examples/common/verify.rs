@@ -2,9 +2,14 @@
 
 use histoguard::data::{DataError, ImageSet, OnError};
 
+/// What happens with a file that cannot be used.
+pub fn policy(skip: bool) -> OnError {
+    if skip { OnError::Skip } else { OnError::Fail }
+}
+
 /// The images that can be read; a damaged one is an error, or with `skip` left out, named and counted.
 pub fn readable(images: ImageSet, skip: bool) -> Result<ImageSet, DataError> {
-    let (images, skipped) = images.verify(if skip { OnError::Skip } else { OnError::Fail })?;
+    let (images, skipped) = images.verify(policy(skip))?;
     for damaged in &skipped {
         eprintln!("left out: {}", damaged.reason);
     }

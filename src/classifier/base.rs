@@ -24,6 +24,13 @@ pub trait Classifier {
         let _ = (channels, height, width);
         None
     }
+
+    /// The fewest square images of this side that a training step can be taken with: 2 where a batch norm in training
+    /// sees one value a channel of a single image, which is its own mean and tells nothing; else 1.
+    fn min_training_batch(&self, image_size: usize) -> usize {
+        let _ = image_size;
+        1
+    }
 }
 
 /// The class with the highest score of each row; the lower class on a tie, and on a row with a NaN the

@@ -52,4 +52,8 @@ impl<C: Classifier + Module> Classifier for SingleLogit<C> {
     fn refuses(&self, channels: usize, height: usize, width: usize) -> Option<String> {
         self.network.refuses(channels, height, width)
     }
+
+    fn min_training_batch(&self, image_size: usize) -> usize {
+        self.network.min_training_batch(image_size)
+    }
 }

@@ -49,6 +49,38 @@ pub enum DataError {
         /// The images looked for.
         expected: String,
     },
+    /// A set without an image of some class, of which no side of a split can have one.
+    #[error("expected images of every class, found none of {missing} in {set}", missing = missing.join(", "))]
+    NoneOfClass {
+        /// The classes without an image.
+        missing: Vec<String>,
+        /// The set, as it describes itself.
+        set: String,
+    },
+    /// Images of other classes than those they are to go with, or of the same ones in another order.
+    #[error("{what}: expected the classes {expected:?}, found {found:?}")]
+    Classes {
+        /// Whose classes.
+        what: String,
+        /// The classes that would fit, in their order.
+        expected: Vec<String>,
+        /// The classes there.
+        found: Vec<String>,
+    },
+    /// A file that is no [`TrainingRecord`](super::TrainingRecord).
+    #[error("{path}: expected a record of training images, found: {found}", path = path.display())]
+    Record {
+        /// The file.
+        path: PathBuf,
+        /// What the parser said.
+        found: String,
+    },
+    /// Text that is no [`ImageDigest`](super::ImageDigest).
+    #[error("digest of an image: expected 32 hexadecimal digits, found {found:?}")]
+    Digest {
+        /// The text.
+        found: String,
+    },
     /// A class without an image on one side of a split.
     #[error(
         "{side}: expected at least one image of class {class}, found none \

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use image::RgbImage;
 
 use super::error::DataError;
-use super::image::read_image;
+use super::image::{exif_orientation, read_image};
 use super::source::Source;
 
 /// An image file (PNG, JPEG, TIFF or BMP), read as by [`read_image`].
@@ -20,5 +20,9 @@ impl Source for FileImage {
 
     fn path(&self) -> Option<&Path> {
         Some(&self.0)
+    }
+
+    fn ignored_orientation(&self) -> Option<u8> {
+        exif_orientation(&self.0).ok().flatten()
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::walk::{IMAGE_ENDINGS, list};
+use super::walk::{Entry, IMAGE_ENDINGS, list};
 use super::{DataError, FileImage, ImageSet, OnError, Sample, Skipped};
 
 /// How to open a [`FolderSet`].
@@ -36,32 +36,61 @@ impl FolderOptions {
         Self { on_error }
     }
 
+    pub(super) fn policy(self) -> OnError {
+        self.on_error
+    }
+
     /// Lists the images below `root`; none is read.
     ///
     /// # Errors
     ///
-    /// [`DataError`] if the root cannot be read, has fewer than two class folders, or a class has no image;
+    /// [`DataError`] if the root cannot be read, has fewer than two class folders, a class has no image, or the folders
+    /// are the sides of a split (see [`FolderSplit`](super::FolderSplit));
     /// with [`OnError::Fail`] also on an empty file, a file that is no PNG, JPEG, TIFF or BMP by its ending,
     /// and a folder inside a class.
     pub fn open(self, root: impl AsRef<Path>) -> Result<FolderSet, DataError> {
         let root = root.as_ref();
         let mut skipped = Vec::new();
+        let sides = sides(root, self.on_error)?;
+        if !sides.is_empty() {
+            let names: Vec<String> = sides.into_iter().map(|(_, entry)| entry.name).collect();
+            let found = format!(
+                "the sides of a split, {}; open the folder of one side, or all sides with FolderSplit",
+                names.join(", ")
+            );
+            return Err(wrong(root, "a folder for each class", &found));
+        }
+        let (classes, samples) = self.classes(root, "", &mut skipped)?;
+        let mut images = ImageSet::new(root.display().to_string(), classes, samples)?;
+        if !skipped.is_empty() {
+            images = images.with_note(format!("{} unusable files skipped", skipped.len()));
+        }
+        Ok(FolderSet { images, skipped })
+    }
+
+    /// The class folders below `root` and their images, whose names begin with `prefix`.
+    pub(super) fn classes(
+        self,
+        root: &Path,
+        prefix: &str,
+        skipped: &mut Vec<Skipped>,
+    ) -> Result<(Vec<String>, Vec<Sample>), DataError> {
         let (mut classes, mut samples) = (Vec::new(), Vec::new());
-        for entry in list(root, self.on_error, &mut skipped)? {
+        for entry in list(root, self.on_error, skipped)? {
             if entry.is_folder {
-                self.class(&entry.path, &entry.name, classes.len(), &mut samples, &mut skipped)?;
+                let name = format!("{prefix}{}", entry.name);
+                self.class(&entry.path, &name, classes.len(), &mut samples, skipped)?;
                 classes.push(entry.name);
             } else if entry.has_image_ending() {
                 let error = wrong(&entry.path, "images inside class folders", "one beside them");
-                self.on_error.handle(&entry.path, error, &mut skipped)?;
+                self.on_error.handle(&entry.path, error, skipped)?;
             }
         }
         if classes.len() < 2 {
             let found = format!("{} folders", classes.len());
             return Err(wrong(root, "a folder for each of at least two classes", &found));
         }
-        let images = ImageSet::new(root.display().to_string(), classes, samples)?;
-        Ok(FolderSet { images, skipped })
+        Ok((classes, samples))
     }
 
     fn class(
@@ -122,7 +151,28 @@ impl FolderSet {
     }
 }
 
-fn wrong(path: &Path, expected: &str, found: &str) -> DataError {
+/// The folders below `root` that are sides of a split by their names, with 0 for training, 1 for validation and 2 for
+/// test; none if there is no more than one and it holds no folders: a class may be called `train`, too.
+pub(super) fn sides(root: &Path, on_error: OnError) -> Result<Vec<(usize, Entry)>, DataError> {
+    // What is left out is told by the listing that takes the images in.
+    let mut told = Vec::new();
+    let folders = list(root, on_error, &mut told)?.into_iter().filter(|entry| entry.is_folder);
+    let sides: Vec<(usize, Entry)> = folders.filter_map(|entry| Some((side(&entry.name)?, entry))).collect();
+    let [(_, only)] = sides.as_slice() else { return Ok(sides) };
+    let holds_folders = list(&only.path, on_error, &mut told)?.iter().any(|entry| entry.is_folder);
+    Ok(if holds_folders { sides } else { Vec::new() })
+}
+
+fn side(name: &str) -> Option<usize> {
+    match name.to_lowercase().as_str() {
+        "train" | "training" => Some(0),
+        "val" | "valid" | "validation" => Some(1),
+        "test" | "testing" => Some(2),
+        _ => None,
+    }
+}
+
+pub(super) fn wrong(path: &Path, expected: &str, found: &str) -> DataError {
     DataError::Name { path: path.to_path_buf(), expected: expected.to_string(), found: found.to_string() }
 }
 

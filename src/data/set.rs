@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rayon::prelude::*;
 
 use super::sample::Sample;
-use super::{DataError, OnError, Skipped};
+use super::{DataError, ImageDigest, OnError, Skipped};
 
 /// Labelled images, not yet read: what [`BreakHis`](super::BreakHis), [`FolderSet`](super::FolderSet) and
 /// [`SyntheticTissue`](super::SyntheticTissue) give, and what a [`Split`](super::Split) shares out.
@@ -41,7 +41,7 @@ impl ImageSet {
     pub fn new(
         origin: impl Into<Arc<str>>,
         classes: Vec<String>,
-        mut samples: Vec<Sample>,
+        samples: Vec<Sample>,
     ) -> Result<Self, DataError> {
         let mut names = HashSet::with_capacity(samples.len());
         for sample in &samples {
@@ -58,9 +58,8 @@ impl ImageSet {
             }
         }
         drop(names);
-        for (index, sample) in samples.iter_mut().enumerate() {
-            sample.index = index as u64;
-        }
+        let samples: Vec<Sample> =
+            samples.into_iter().enumerate().map(|(index, sample)| sample.at(index as u64)).collect();
         static NEXT: AtomicU64 = AtomicU64::new(0);
         Ok(Self {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
@@ -153,22 +152,43 @@ impl ImageSet {
     }
 
     /// Reads every image once, in parallel, so that a damaged file is known before the work begins. Gives the
-    /// images that could be read and the ones left out.
+    /// images that could be read and the ones left out; where an EXIF orientation is not applied (see
+    /// [`exif_orientation`](super::exif_orientation)), a note says to how many.
     ///
     /// # Errors
     ///
     /// With [`OnError::Fail`], the [`DataError`] of the first image that cannot be read.
     pub fn verify(&self, on_error: OnError) -> Result<(Self, Vec<Skipped>), DataError> {
-        let results: Vec<Option<DataError>> =
-            self.samples.par_iter().map(|s| s.source.load().err()).collect();
-        let (mut good, mut skipped) = (Vec::with_capacity(self.len()), Vec::new());
+        let read = |sample: &Sample| {
+            sample.remember(&*sample.source.load()?);
+            Ok(sample.source.ignored_orientation().is_some())
+        };
+        let results: Vec<Result<bool, DataError>> = self.samples.par_iter().map(read).collect();
+        let (mut good, mut skipped, mut turned) = (Vec::with_capacity(self.len()), Vec::new(), 0);
         for (position, result) in results.into_iter().enumerate() {
             match result {
-                None => good.push(position),
-                Some(error) => on_error.handle(&self.samples[position].path(), error, &mut skipped)?,
+                Ok(is_turned) => {
+                    turned += usize::from(is_turned);
+                    good.push(position);
+                }
+                Err(error) => on_error.handle(&self.samples[position].path(), error, &mut skipped)?,
             }
         }
-        Ok((self.subset(&good), skipped))
+        let set = self.subset(&good);
+        let note =
+            || format!("{turned} of {} images have an EXIF orientation, which is not applied", set.len());
+        Ok((if turned > 0 { set.clone().with_note(note()) } else { set }, skipped))
+    }
+
+    /// What each image holds, in order; images that have not been read are, in parallel.
+    ///
+    /// # Errors
+    ///
+    /// The [`DataError`] of the first image that cannot be read.
+    pub fn digests(&self) -> Result<Vec<ImageDigest>, DataError> {
+        let digests: Vec<Result<ImageDigest, DataError>> =
+            self.samples.par_iter().map(Sample::digest).collect();
+        digests.into_iter().collect()
     }
 
     /// Tells the images of one opened set from those of another; subsets share it.

@@ -49,6 +49,12 @@ pub trait Source: Debug + Send + Sync {
         None
     }
 
+    /// The orientation (2 to 8, as EXIF numbers them) by which the file wants its image turned and that
+    /// [`load`](Self::load) does not apply; none where there is nothing to turn. Sets say how many they have.
+    fn ignored_orientation(&self) -> Option<u8> {
+        None
+    }
+
     /// Whether the image was drawn, not photographed; sets and reports say so.
     fn is_synthetic(&self) -> bool {
         false

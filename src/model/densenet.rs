@@ -186,7 +186,8 @@ impl DenseNet {
     ///
     /// # Panics
     ///
-    /// Panics on another number of channels and on smaller images.
+    /// Panics on another number of channels, on smaller images, and in training on a batch that leaves the last batch
+    /// norms one value a channel, as PyTorch does.
     pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
         self.classify(self.embed(images))
     }
@@ -205,9 +206,9 @@ impl DenseNet {
     ///
     /// # Panics
     ///
-    /// Panics on another number of channels and on smaller images.
+    /// As [`forward`](Self::forward).
     pub fn embed(&self, images: Tensor<4>) -> Tensor<2> {
-        let [_, channels, height, width] = images.dims();
+        let [batch, channels, height, width] = images.dims();
         let expected = self.in_channels();
         assert_eq!(channels, expected, "images: expected {expected} channels, found {channels}");
         let least = self.min_image_size();
@@ -215,6 +216,14 @@ impl DenseNet {
             height.min(width) >= least,
             "images: expected at least {least}x{least} pixels, found {height}x{width}"
         );
+        if images.device().is_autodiff() && self.trains_last_norms() {
+            let values = batch * self.last_side(height) * self.last_side(width);
+            assert!(
+                values != 1,
+                "expected more than 1 value per channel when training, found {:?}",
+                images.dims()
+            );
+        }
         let fused = self.kernels.then(|| fused::embed(&self.features, &self.packed, &images)).flatten();
         if let Some(pooled) = fused {
             return pooled;
@@ -234,6 +243,20 @@ impl DenseNet {
     pub fn with_kernels(mut self, kernels: bool) -> Self {
         self.kernels = kernels;
         self
+    }
+
+    /// Whether a batch norm of the last block or behind it uses batch statistics in training; those before it see more
+    /// values.
+    fn trains_last_norms(&self) -> bool {
+        let layers = self.features.denseblocks.last().into_iter().flat_map(|block| &block.layers);
+        let mut norms = layers.flat_map(|layer| [&layer.norm1, &layer.norm2]).chain([&self.features.norm5]);
+        norms.any(|norm| norm.training.is_enabled())
+    }
+
+    /// Side of the last block's features for images of this side: halved and rounded up by the first convolution and the
+    /// pooling behind it, halved and rounded down by every transition.
+    fn last_side(&self, side: usize) -> usize {
+        side.div_ceil(2).div_ceil(2) >> self.features.transitions.len()
     }
 
     /// The smallest height and width that leave a pixel for the last block: 29 for four blocks.
@@ -269,6 +292,10 @@ impl Classifier for DenseNet {
         let (expected, least) = (self.in_channels(), self.min_image_size());
         let fits = channels == expected && height.min(width) >= least;
         (!fits).then(|| format!("{expected} channels and at least {least}x{least} pixels"))
+    }
+
+    fn min_training_batch(&self, image_size: usize) -> usize {
+        if self.last_side(image_size) <= 1 && self.trains_last_norms() { 2 } else { 1 }
     }
 }
 

@@ -11,7 +11,7 @@ use crate::parameter::{self, Parameter};
 /// | field | paper | range |
 /// | --- | --- | --- |
 /// | epochs | 400 | at least 1 |
-/// | batch_size | 32 | at least 1 |
+/// | batch_size | 32 | at least 1; at least 2 where a batch norm would see one value a channel |
 /// | learning_rate | 0.001 | finite, above 0; at most 1 unless the schedule is constant |
 /// | image_size | 224 | 29, what a DenseNet needs, to 4096 |
 /// | augmentation | left open; random resized crops and flips | see [`Augmentation`] |
@@ -29,7 +29,7 @@ use crate::parameter::{self, Parameter};
 pub struct TrainingConfig {
     /// Passes over the training images.
     pub epochs: usize,
-    /// Images a step; a last batch that is smaller is dropped when there is a full one.
+    /// Images a step; a last batch that is smaller is dropped when there is a full one (PyTorch's `drop_last`).
     pub batch_size: usize,
     /// The length of a step.
     pub learning_rate: f64,

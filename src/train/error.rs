@@ -85,6 +85,23 @@ pub enum TrainError {
         /// `training` or `validation`.
         side: &'static str,
     },
+    /// Validation images of other classes than the training images, or of the same ones in another order: their labels
+    /// would mean something else.
+    #[error("validation images: expected the training images' classes {training:?}, found {validation:?}")]
+    Classes {
+        /// Classes of the training images, in the order of their labels.
+        training: Vec<String>,
+        /// Classes of the validation images.
+        validation: Vec<String>,
+    },
+    /// A network with another number of outputs than there are classes.
+    #[error("network: expected an output for each of the {} classes {classes:?}, found {outputs}", classes.len())]
+    Outputs {
+        /// Classes of the images.
+        classes: Vec<String>,
+        /// Outputs of the network.
+        outputs: usize,
+    },
     /// burn-train stopped.
     #[error("training stopped: {0}")]
     Backend(String),

@@ -133,20 +133,24 @@ impl Trainer {
     /// Parts that [`FineTune::with_trainable`](crate::model::FineTune::with_trainable) or burn's `freeze` took out keep
     /// their weights and running statistics.
     ///
+    /// A last batch that is not full is dropped when there is a full one, PyTorch's `drop_last`; a batch on which a batch
+    /// norm would see one value a channel, where PyTorch raises, is refused before any work.
+    ///
     /// A finished run in the directory is replaced, or with [`resume`](Self::resume) returned as it is. An
     /// unfinished one is never overwritten.
     ///
     /// # Errors
     ///
-    /// [`TrainError::Parameter`], [`TrainError::Data`], [`TrainError::Empty`] and [`TrainError::Defense`] before
-    /// any work; [`TrainError::Unfinished`] and [`TrainError::OtherSettings`] about the directory;
+    /// [`TrainError::Parameter`], [`TrainError::Data`], [`TrainError::Empty`], [`TrainError::Classes`],
+    /// [`TrainError::Outputs`] and [`TrainError::Defense`] before any work; [`TrainError::Unfinished`] and [`TrainError::OtherSettings`] about the directory;
     /// [`TrainError::Images`], [`TrainError::File`], [`TrainError::Interrupted`] and [`TrainError::Diverged`]
     /// while training, which leave the last whole checkpoint to resume from.
     pub fn fit<C>(self, model: C, train: &ImageSet, validation: &ImageSet) -> Result<Trained<C>, TrainError>
     where
         C: Classifier + Module + ModuleDisplay + 'static,
     {
-        self.config.check()?;
+        let config = &self.config;
+        config.check()?;
         parameter::check(self.objective.parameters()).map_err(DefenseError::from)?;
         let adversary = self.adversary()?;
         for (side, images) in [("training", train), ("validation", validation)] {
@@ -154,11 +158,12 @@ impl Trainer {
                 return Err(TrainError::Empty { side });
             }
         }
-        let (size, cache) = (self.config.image_size, ImageCache::new(self.config.cache_bytes));
+        check_classes(&model, train, validation)?;
+        check_batch(&model, config.batch_size.min(train.len()), config)?;
+        let (size, cache) = (config.image_size, ImageCache::new(self.config.cache_bytes));
         let train = Prepared::new(train.clone(), size)?.with_cache(cache.clone());
         let validation = Prepared::new(validation.clone(), size)?.with_cache(cache);
         let device = model.devices().first().expect("a module with at least one parameter").clone();
-        let config = &self.config;
         let loaders = |starting_epoch| -> Result<[Arc<dyn DataLoader<Batch>>; 2], TrainError> {
             let training = LoaderConfig {
                 starting_epoch,
@@ -334,6 +339,32 @@ where
     })?;
     let model = loaded.model.valid();
     Ok(Trained { model, best_epoch, history })
+}
+
+/// Of the images that are read.
+const CHANNELS: usize = 3;
+
+fn check_classes(model: &impl Classifier, train: &ImageSet, validation: &ImageSet) -> Result<(), TrainError> {
+    let [training, validation] = [train, validation].map(|set| set.classes().to_vec());
+    if training != validation {
+        return Err(TrainError::Classes { training, validation });
+    }
+    let outputs = model.num_classes();
+    if outputs == training.len() { Ok(()) } else { Err(TrainError::Outputs { classes: training, outputs }) }
+}
+
+/// Refuses images that the network cannot look at, and steps on so few that a batch norm sees one value a channel.
+fn check_batch(model: &impl Classifier, images: usize, config: &TrainingConfig) -> Result<(), TrainError> {
+    let (size, least) = (config.image_size, model.min_training_batch(config.image_size));
+    if let Some(expected) = model.refuses(CHANNELS, size, size) {
+        let found = format!("{CHANNELS} channels and {size}x{size} pixels");
+        Parameter::new("images", expected, false, found).check()?;
+    }
+    let name = if images == config.batch_size { "batch_size" } else { "training images" };
+    let range = format!(
+        "at least {least} for images of {size} pixels, where batch norm sees one value per channel of a single image"
+    );
+    Ok(Parameter::new(name, range, images >= least, images).check()?)
 }
 
 /// The number of weights that gradients reach.

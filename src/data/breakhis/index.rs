@@ -222,7 +222,28 @@ impl BreakHis {
     pub fn paper_subset(&self) -> ImageSet {
         let paper = self.filter(is_paper).all().with_origin("BreakHis 100X, benign and ductal carcinoma");
         let coverage = self.paper_coverage();
-        if coverage.is_complete() { paper } else { paper.with_note(coverage.to_string()) }
+        if coverage.is_complete() {
+            return paper;
+        }
+        let paper = paper.with_note(coverage.to_string());
+        if coverage.benign > 0 && coverage.malignant > 0 {
+            return paper;
+        }
+        let there: Vec<String> =
+            self.magnifications().into_iter().map(|(times, count)| format!("{count} at {times}")).collect();
+        paper.with_note(format!(
+            "images there: {} (BreakHis::all takes them all, BreakHis::magnification those of one)",
+            there.join(", ")
+        ))
+    }
+
+    /// How many of the selected images there are of each magnification; none of which there is none.
+    pub fn magnifications(&self) -> BTreeMap<Magnification, usize> {
+        let mut counts = BTreeMap::new();
+        for name in self.names() {
+            *counts.entry(name.magnification).or_default() += 1;
+        }
+        counts
     }
 
     /// How many of the paper's images are among the selected ones.

@@ -164,9 +164,11 @@ impl fmt::Display for Magnification {
 }
 
 impl ImageName {
-    /// Reads a file name; `None` if it is not one of BreakHis. A subtype of the other class is not one.
+    /// Reads a file name; `None` if it is not one of BreakHis. A subtype of the other class is not one. The ending may be
+    /// in upper case, as some copies have it.
     pub fn parse(file_name: &str) -> Option<Self> {
-        let body = file_name.strip_prefix("SOB_")?.strip_suffix(".png")?;
+        let (stem, ending) = file_name.strip_prefix("SOB_")?.rsplit_once('.')?;
+        let body = ending.eq_ignore_ascii_case("png").then_some(stem)?;
         let (class, body) = body.split_once('_')?;
         let class = TumourClass::ALL.into_iter().find(|c| c.code() == class)?;
         let mut parts = body.split('-');
@@ -233,6 +235,12 @@ mod tests {
         };
         assert_eq!(name, expected);
         assert_eq!((name.slide().as_str(), name.stem().as_str()), ("15-190EF", "15-190"));
+    }
+
+    #[test]
+    fn the_ending_may_be_in_upper_case() {
+        let name = ImageName::parse("SOB_B_A-14-22549AB-40-001.PNG").unwrap();
+        assert_eq!(name.to_string(), "SOB_B_A-14-22549AB-40-001.png");
     }
 
     #[test]

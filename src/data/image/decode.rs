@@ -4,8 +4,10 @@ use std::fs;
 use std::io::{Cursor, Read};
 use std::path::Path;
 
-use image::{ImageFormat, ImageReader, Limits, RgbImage};
+use image::metadata::Orientation;
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
 
+use super::tiff;
 use crate::data::DataError;
 use crate::file::IoError;
 
@@ -16,24 +18,24 @@ const MAX_SIDE: u32 = 16_384;
 /// Most memory that a decoder may ask for.
 const MAX_DECODED_BYTES: u64 = 512 << 20;
 
-/// Reads an image file in RGB with 8 bits a channel; grey becomes three equal channels, transparency is
-/// dropped, 16 bits are rounded to 8.
+/// The least sample of 16 bits that is no longer black to the eye; an image below it holds numbers on another scale.
+const DARKEST_16_BITS: u16 = 4096;
+
+/// Reads an image file in RGB with 8 bits a channel: gray becomes three equal channels, CMYK is converted, a palette
+/// looked up, transparency dropped, and 16 bits divided by 257 and rounded. Of several pages the first is read.
+///
+/// A photo that its camera wants turned (EXIF orientation, see [`exif_orientation`]) comes as it lies in the file, and a
+/// TIFF as its orientation says: as PIL's `Image.open(path).convert("RGB")` reads them, torchvision's way.
 ///
 /// # Errors
 ///
 /// [`DataError`] if the file cannot be read, is empty, is no whole PNG, JPEG, TIFF or BMP image, has a side
-/// of more than 16,384 pixels or needs more than 512 MiB in memory.
+/// of more than 16,384 pixels or needs more than 512 MiB in memory. Also where nothing says which number is white:
+/// floating-point, signed and 32-bit samples, and 16-bit ones that are all below 4096, as those of a camera of 12 bits are.
+/// A TIFF whose colors are multiplied by an alpha that is not opaque is refused, and one with a palette or in YCbCr.
 pub fn read_image(path: impl AsRef<Path>) -> Result<RgbImage, DataError> {
     let path = path.as_ref();
-    let failed = IoError::at(path, "a readable image file");
-    let file = fs::File::open(path).map_err(failed)?;
-    let mut bytes = Vec::new();
-    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 > MAX_FILE_BYTES {
-        let (expected, found) = ("a file of at most 256 MiB".to_string(), "a larger one".to_string());
-        return Err(DataError::Image { path: path.to_path_buf(), expected, found });
-    }
-    decode_image(path, &bytes)
+    decode_image(path, &bytes_of(path)?)
 }
 
 /// Decodes an image file's bytes as [`read_image`] does; `path` is for messages.
@@ -43,32 +45,121 @@ pub fn read_image(path: impl AsRef<Path>) -> Result<RgbImage, DataError> {
 /// As [`read_image`].
 pub fn decode_image(path: impl AsRef<Path>, bytes: &[u8]) -> Result<RgbImage, DataError> {
     let path = path.as_ref();
+    let (format, mut decoder) = decoder(path, bytes)?;
+    let fail = |found: String| wrong(path, Some(format), found);
+    let premultiplied = format == ImageFormat::Tiff && tiff::is_premultiplied(bytes).map_err(fail)?;
+    if decoder.total_bytes() > MAX_DECODED_BYTES {
+        return Err(fail(format!("{} bytes to decode", decoder.total_bytes())));
+    }
+    // PIL turns TIFFs and no others.
+    let orientation = match format {
+        ImageFormat::Tiff => decoder.orientation().map_err(|error| fail(error.to_string()))?,
+        _ => Orientation::NoTransforms,
+    };
+    let mut image = DynamicImage::from_decoder(decoder).map_err(|error| fail(error.to_string()))?;
+    if image.width() == 0 || image.height() == 0 {
+        return Err(fail(format!("{} x {} pixels", image.width(), image.height())));
+    }
+    if premultiplied && !is_opaque(&image) {
+        return Err(fail("colors that are multiplied by their alpha; save without transparency".to_string()));
+    }
+    if let Some(most) = brightest_16_bits(&image).filter(|most| (1..DARKEST_16_BITS).contains(most)) {
+        return Err(fail(format!(
+            "16-bit samples of at most {most}, all but black where 65535 is white; scale them to 65535"
+        )));
+    }
+    image.apply_orientation(orientation);
+    Ok(image.into_rgb8())
+}
+
+/// The EXIF orientation (2 to 8) by which the camera wants a JPEG or PNG turned or flipped for display, and which
+/// [`read_image`] does not apply; none where there is nothing to turn.
+///
+/// A network that was trained on images as PIL reads them has seen those lying as in the file, too.
+///
+/// # Errors
+///
+/// As [`read_image`], but of the file's head alone.
+pub fn exif_orientation(path: impl AsRef<Path>) -> Result<Option<u8>, DataError> {
+    let path = path.as_ref();
+    let bytes = bytes_of(path)?;
+    let (format, mut decoder) = decoder(path, &bytes)?;
+    if format == ImageFormat::Tiff {
+        return Ok(None);
+    }
+    let orientation = decoder.orientation().map_err(|error| wrong(path, Some(format), error.to_string()))?;
+    Ok((orientation != Orientation::NoTransforms).then(|| orientation.to_exif()))
+}
+
+fn bytes_of(path: &Path) -> Result<Vec<u8>, DataError> {
+    let failed = IoError::at(path, "a readable image file");
+    let file = fs::File::open(path).map_err(failed)?;
+    let mut bytes = Vec::new();
+    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        let (expected, found) = ("a file of at most 256 MiB".to_string(), "a larger one".to_string());
+        return Err(DataError::Image { path: path.to_path_buf(), expected, found });
+    }
+    Ok(bytes)
+}
+
+/// The decoder of a file, which has read its head.
+fn decoder<'a>(path: &Path, bytes: &'a [u8]) -> Result<(ImageFormat, impl ImageDecoder + 'a), DataError> {
     if bytes.is_empty() {
         return Err(DataError::EmptyFile { path: path.to_path_buf() });
     }
-    let wrong = |format: Option<ImageFormat>, found: String| {
-        let kind = format.map_or("PNG, JPEG, TIFF or BMP".to_string(), |f| format!("{f:?}").to_uppercase());
-        DataError::Image { path: path.to_path_buf(), expected: format!("a whole {kind} image"), found }
-    };
     let mut reader = ImageReader::new(Cursor::new(bytes))
         .with_guessed_format()
-        .map_err(|error| wrong(None, error.to_string()))?;
+        .map_err(|error| wrong(path, None, error.to_string()))?;
+    if tiff::is_big(bytes) {
+        reader.set_format(ImageFormat::Tiff);
+    }
     let Some(format) = reader.format() else {
-        return Err(wrong(None, "bytes of no image format that is known".to_string()));
+        return Err(wrong(path, None, "bytes of no image format that is known".to_string()));
     };
+    let fail = |found: String| wrong(path, Some(format), found);
     if format == ImageFormat::Jpeg && !ends(bytes) {
-        return Err(wrong(Some(format), "no end-of-image marker: the file is cut off".to_string()));
+        return Err(fail("no end-of-image marker: the file is cut off".to_string()));
+    }
+    if format == ImageFormat::Tiff {
+        // Before the decoder, whose own refusal does not say what the samples are.
+        tiff::is_premultiplied(bytes).map_err(fail)?;
     }
     let mut limits = Limits::default();
     limits.max_image_width = Some(MAX_SIDE);
     limits.max_image_height = Some(MAX_SIDE);
     limits.max_alloc = Some(MAX_DECODED_BYTES);
     reader.limits(limits);
-    let image = reader.decode().map_err(|error| wrong(Some(format), error.to_string()))?;
-    if image.width() == 0 || image.height() == 0 {
-        return Err(wrong(Some(format), format!("{} x {} pixels", image.width(), image.height())));
+    let decoder = reader.into_decoder().map_err(|error| fail(error.to_string()))?;
+    Ok((format, decoder))
+}
+
+fn wrong(path: &Path, format: Option<ImageFormat>, found: String) -> DataError {
+    let kind = format.map_or("PNG, JPEG, TIFF or BMP".to_string(), |f| format!("{f:?}").to_uppercase());
+    DataError::Image { path: path.to_path_buf(), expected: format!("a whole {kind} image"), found }
+}
+
+fn is_opaque(image: &DynamicImage) -> bool {
+    match image {
+        DynamicImage::ImageLumaA8(image) => image.pixels().all(|pixel| pixel.0[1] == u8::MAX),
+        DynamicImage::ImageRgba8(image) => image.pixels().all(|pixel| pixel.0[3] == u8::MAX),
+        DynamicImage::ImageLumaA16(image) => image.pixels().all(|pixel| pixel.0[1] == u16::MAX),
+        DynamicImage::ImageRgba16(image) => image.pixels().all(|pixel| pixel.0[3] == u16::MAX),
+        _ => true,
     }
-    Ok(image.into_rgb8())
+}
+
+/// The highest color sample of an image of 16 bits.
+fn brightest_16_bits(image: &DynamicImage) -> Option<u16> {
+    match image {
+        DynamicImage::ImageLuma16(image) => image.iter().max().copied(),
+        DynamicImage::ImageRgb16(image) => image.iter().max().copied(),
+        DynamicImage::ImageLumaA16(image) => image.pixels().map(|pixel| pixel.0[0]).max(),
+        DynamicImage::ImageRgba16(image) => {
+            image.pixels().flat_map(|pixel| [0, 1, 2].map(|c| pixel.0[c])).max()
+        }
+        _ => None,
+    }
 }
 
 /// Whether a JPEG's last scan is followed by its end-of-image marker. Decoders fill the missing part of a

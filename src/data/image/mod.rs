@@ -3,7 +3,8 @@
 mod augment;
 mod decode;
 mod resize;
+mod tiff;
 
 pub use augment::Augmentation;
-pub use decode::{decode_image, read_image};
+pub use decode::{decode_image, exif_orientation, read_image};
 pub(crate) use resize::{Orientation, center, write_unit};

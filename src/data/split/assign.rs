@@ -23,7 +23,7 @@ pub(super) fn check_fractions(fractions: [f64; 3]) -> Result<(), ParameterError>
 
 /// Positions of the images, shared out one by one: of every class the shares rounded down, the rest to the
 /// last side.
-pub(super) fn by_image(
+pub(in crate::data) fn by_image(
     samples: &[Sample],
     classes: usize,
     fractions: [f64; 3],

@@ -37,7 +37,7 @@ pub(super) fn read_fold_file(path: &Path) -> Result<HashMap<String, bool>, DataE
             "test" => true,
             _ => return Err(wrong("train or test as the last field", side)),
         };
-        if tests.insert(name.to_string(), test).is_some_and(|before| before != test) {
+        if tests.insert(image.to_string(), test).is_some_and(|before| before != test) {
             return Err(wrong("each image on one side", line));
         }
     }

@@ -24,6 +24,10 @@ pub enum SplitMethod {
     Stem,
     /// By a fold file of BreakHis's authors.
     FoldFile,
+    /// By the folders that the images are in.
+    Folders,
+    /// By a record of the images that a classifier was trained on.
+    Record,
 }
 
 impl fmt::Display for SplitMethod {
@@ -33,19 +37,22 @@ impl fmt::Display for SplitMethod {
             Self::Slide => "by slide",
             Self::Stem => "by slide stem",
             Self::FoldFile => "by fold file",
+            Self::Folders => "by folder",
+            Self::Record => "by the record of training images",
         })
     }
 }
 
 /// How a split was made and what came of it, for reports.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SplitRecord {
     /// How images were shared out.
     pub method: SplitMethod,
     /// Seed of the random order.
     pub seed: u64,
     /// Wanted shares of training, validation and test; of a fold file's training images for
-    /// [`SplitMethod::FoldFile`], where test is 0.
+    /// [`SplitMethod::FoldFile`], where test is 0; the shares that there are for [`SplitMethod::Folders`] and
+    /// [`SplitMethod::Record`].
     pub fractions: [f64; 3],
     /// Images of each class in training, validation and test.
     pub counts: BTreeMap<String, [usize; 3]>,
@@ -85,10 +92,11 @@ impl Split {
     ///
     /// # Errors
     ///
-    /// [`DataError::Parameter`] if the fractions are not above 0 with sum 1, [`DataError::EmptyClass`] if a
-    /// class is left without an image on a side.
+    /// [`DataError::Parameter`] if the fractions are not above 0 with sum 1, [`DataError::NoneOfClass`] if the set
+    /// has no image of a class, [`DataError::EmptyClass`] if a class is left without an image on a side.
     pub fn by_image(images: &ImageSet, fractions: [f64; 3], seed: u64) -> Result<Self, DataError> {
         check_fractions(fractions)?;
+        check_classes(images)?;
         let mut rng = generator(Purpose::SPLIT, seed, &[]);
         let sides = by_image(images.samples(), images.classes().len(), fractions, &mut rng);
         Self::new(images, sides, SplitMethod::Image, fractions, seed, |s| &s.name)
@@ -98,8 +106,8 @@ impl Split {
     ///
     /// # Errors
     ///
-    /// [`DataError::Parameter`] if the fractions are not above 0 with sum 1, [`DataError::EmptyClass`] if a
-    /// class has too few slides for three sides.
+    /// [`DataError::Parameter`] if the fractions are not above 0 with sum 1, [`DataError::NoneOfClass`] if the set
+    /// has no image of a class, [`DataError::EmptyClass`] if a class has too few slides for three sides.
     pub fn by_slide(images: &ImageSet, fractions: [f64; 3], seed: u64) -> Result<Self, DataError> {
         Self::grouped(images, fractions, seed, SplitMethod::Slide, |s| &s.group)
     }
@@ -132,6 +140,7 @@ impl Split {
         let path = path.as_ref();
         let fits = validation > 0.0 && validation < 1.0;
         Parameter::new("validation", "a share above 0 and below 1", fits, validation).check()?;
+        check_classes(images)?;
         let is_test = read_fold_file(path)?;
         let (mut rest, mut test) = (Vec::new(), Vec::new());
         for (position, sample) in images.samples().iter().enumerate() {
@@ -175,6 +184,7 @@ impl Split {
         key: impl Fn(&Sample) -> &str,
     ) -> Result<Self, DataError> {
         check_fractions(fractions)?;
+        check_classes(images)?;
         let mut rng = generator(Purpose::SPLIT, seed, &[]);
         let positions: Vec<usize> = (0..images.len()).collect();
         let (samples, classes) = (images.samples(), images.classes().len());
@@ -183,14 +193,65 @@ impl Split {
         Self::new(images, sides, method, fractions, seed, key)
     }
 
+    /// These images on these sides, which are positions of training, validation and test images: somebody else's split.
+    /// Sides may be without an image of a class, or empty.
+    ///
+    /// # Panics
+    ///
+    /// Panics if a position is past the end.
+    pub(crate) fn of_sides(
+        images: &ImageSet,
+        sides: [Vec<usize>; 3],
+        method: SplitMethod,
+        seed: u64,
+    ) -> Self {
+        let total = sides.iter().map(Vec::len).sum::<usize>().max(1) as f64;
+        let fractions = [0, 1, 2].map(|side| sides[side].len() as f64 / total);
+        Self::shared_out(images, sides, method, fractions, seed)
+    }
+
     fn new(
         images: &ImageSet,
-        mut sides: [Vec<usize>; 3],
+        sides: [Vec<usize>; 3],
         method: SplitMethod,
         fractions: [f64; 3],
         seed: u64,
         key: impl Fn(&Sample) -> &str,
     ) -> Result<Self, DataError> {
+        let split = Self::shared_out(images, sides, method, fractions, seed);
+        split.check_sides(images, &SIDES, key)?;
+        Ok(split)
+    }
+
+    /// Refuses a split that leaves one of these sides without an image of a class.
+    pub(crate) fn check_sides(
+        &self,
+        images: &ImageSet,
+        sides: &[&str],
+        key: impl Fn(&Sample) -> &str,
+    ) -> Result<(), DataError> {
+        for (label, class) in images.classes().iter().enumerate() {
+            let empty = |side: &usize| self.record.counts[class][*side] == 0 && sides.contains(&SIDES[*side]);
+            if let Some(side) = (0..3).find(empty) {
+                let of_class = || images.samples().iter().filter(|s| s.label == label);
+                return Err(DataError::EmptyClass {
+                    side: SIDES[side],
+                    class: class.clone(),
+                    images: of_class().count(),
+                    groups: of_class().map(&key).collect::<BTreeSet<_>>().len(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn shared_out(
+        images: &ImageSet,
+        mut sides: [Vec<usize>; 3],
+        method: SplitMethod,
+        fractions: [f64; 3],
+        seed: u64,
+    ) -> Self {
         let samples = images.samples();
         for side in &mut sides {
             // By name, not by position: a split must not depend on the order that images were listed in.
@@ -205,19 +266,16 @@ impl Split {
                 counts.entry(class.clone()).or_default()[side] = count;
             }
         }
-        for (label, class) in images.classes().iter().enumerate() {
-            if let Some(side) = counts[class].iter().position(|&count| count == 0) {
-                let of_class = || samples.iter().filter(|s| s.label == label);
-                return Err(DataError::EmptyClass {
-                    side: SIDES[side],
-                    class: class.clone(),
-                    images: of_class().count(),
-                    groups: of_class().map(&key).collect::<BTreeSet<_>>().len(),
-                });
-            }
-        }
-        Ok(Self { train, validation, test, record: SplitRecord { method, seed, fractions, counts } })
+        Self { train, validation, test, record: SplitRecord { method, seed, fractions, counts } }
     }
+}
+
+/// Refuses a set that has no image of a class: whatever the split, no side could have one.
+fn check_classes(images: &ImageSet) -> Result<(), DataError> {
+    let counts = images.classes().iter().zip(images.class_counts());
+    let missing: Vec<String> =
+        counts.filter(|(_, count)| *count == 0).map(|(class, _)| class.clone()).collect();
+    if missing.is_empty() { Ok(()) } else { Err(DataError::NoneOfClass { missing, set: images.describe() }) }
 }
 
 #[cfg(test)]

@@ -102,7 +102,7 @@ impl Guard {
     ///
     /// # Errors
     ///
-    /// [`DetectorError`] if `batch_size` is zero, an image cannot be read, an attack refuses, or it returns
+    /// [`DetectorError`] if `batch_size` is zero, the images are of another number of classes, an image cannot be read, an attack refuses, or it returns
     /// what is not finite or not within its budget and \[0,1\].
     pub fn report(
         &self,
@@ -111,6 +111,14 @@ impl Guard {
         batch_size: usize,
     ) -> Result<GuardReport, DetectorError> {
         Parameter::at_least("batch size", batch_size, 1).check()?;
+        let (classes, found) = (self.classifier.num_classes(), test.classes().len());
+        Parameter::new(
+            "test images",
+            format!("of the classifier's {classes} classes"),
+            classes == found,
+            found,
+        )
+        .check()?;
         let positions: Vec<usize> = (0..test.len()).collect();
         let mut tested: Vec<Tested> = Vec::with_capacity(test.len());
         for chunk in positions.chunks(batch_size) {
