@@ -22,7 +22,7 @@ fn formats() -> BTreeMap<String, (Vec<u8>, Option<Vec<u8>>)> {
         let name = name.strip_suffix("/file")?;
         Some((name.to_string(), (data(format!("{name}/file")).unwrap(), data(format!("{name}/pixels")))))
     };
-    tensors.names().into_iter().filter_map(|name| case(name)).collect()
+    tensors.names().into_iter().filter_map(case).collect()
 }
 
 #[test]
