@@ -111,7 +111,7 @@ fn attack(options: &Options) -> Result<(), Failure> {
     let image = read(options, &options.image, &device)?;
     if let Some(orientation) = exif_orientation(&options.image)? {
         eprintln!(
-            "note: the image's EXIF orientation, {orientation}, is not applied: it is judged as it lies in the file"
+            "note: EXIF orientation {orientation} is not applied: the image is judged as it lies in the file"
         );
     }
     let before = answer(&victim, image.clone());

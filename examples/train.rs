@@ -126,8 +126,8 @@ fn train(options: &Options) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The folders of a split if there are some, else a split of the images by class; where there is no folder of validation
-/// images, a tenth of the training images.
+/// The folders of a split if there are some, else a split of the images by class; where there is no folder of
+/// validation images, a tenth of the training images.
 fn open(data: &Path, seed: u64, on_error: OnError) -> Result<(ImageSet, ImageSet), Failure> {
     let options = FolderSet::options().on_error(on_error);
     if !FolderSplit::is_at(data)? {

@@ -168,6 +168,75 @@ fn train_makes_a_checkpoint_to_start_from() {
     succeed(experiment(&out).arg("--init").arg(&checkpoint));
 }
 
+#[test]
+fn a_battery_keeps_to_the_images_that_its_checkpoint_has_not_seen() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    for number in 0..40u8 {
+        let class = ["B_A", "M_DC"][usize::from(number % 2)];
+        let image = RgbImage::from_fn(36, 36, |x, y| image::Rgb([number, (x * 7) as u8, (y * 7) as u8]));
+        png::write(&image, &data.join(format!("SOB_{class}-14-{number}-100-001.png"))).unwrap();
+    }
+    let out = folder.path().join("out");
+    let mut training = example("reproduce_paper");
+    training.args(["--image-size", "32", "--epochs", "1", "--batch-size", "16", "--epsilons", "1", "--data"]);
+    succeed(training.arg(&data).arg("--out").arg(&out));
+
+    let battery = |checkpoint: &Path, more: &[&str]| {
+        let report = folder.path().join("battery");
+        let mut command = example("battery");
+        command.arg(checkpoint).arg("--data").arg(&data).args(["--attacks", "fgsm", "--epsilons", "1"]);
+        command.args(["--check-images", "0", "--seed", "1"]).args(more).arg("--out").arg(&report);
+        succeed(&mut command);
+        Report::read(&report.join("report.json")).unwrap()
+    };
+    let trained = Report::read(&out.join("report.json")).unwrap();
+    let original = out.join("original.safetensors");
+    // Another seed changes the attacks, not the images; nor does the size fall back to the default.
+    let report = battery(&original, &[]);
+    assert_eq!(report.data.split.as_ref().unwrap().method, "by the record of training images");
+    assert_eq!(report.models[0].result.clean.metrics, trained.models[0].result.clean.metrics);
+    assert!(report.data.notes.iter().all(|note| !note.contains("trained on")), "{:?}", report.data.notes);
+    // Another split has to be asked for, and is told.
+    let report = battery(&original, &["--split", "image"]);
+    let told = |report: &Report, what: &str| report.data.notes.iter().any(|note| note.contains(what));
+    assert!(told(&report, "of 4 test images were trained on (SOB_"), "{:?}", report.data.notes);
+    // So is a checkpoint without its record.
+    let alone = folder.path().join("alone.safetensors");
+    std::fs::copy(&original, &alone).unwrap();
+    let report = battery(&alone, &["--image-size", "32"]);
+    assert!(told(&report, "is not known, for want of alone.images.json"), "{:?}", report.data.notes);
+}
+
+#[test]
+fn train_reads_the_folders_of_a_split_and_leaves_out_what_is_damaged() {
+    let folder = tempfile::tempdir().unwrap();
+    let set = folder.path().join("set");
+    for (class, shade) in [("dark", 60), ("light", 190)] {
+        for (side, ending) in [("Train", "PNG"), ("valid", "png")] {
+            for number in 0..4u8 {
+                let image = RgbImage::from_pixel(36, 36, image::Rgb([shade + number; 3]));
+                let path = set.join(side).join(class).join(format!("{number}.{ending}"));
+                png::write(&image, &path).unwrap();
+            }
+        }
+    }
+    std::fs::write(set.join("Train/dark/empty.png"), "").unwrap();
+    std::fs::write(set.join("valid/light/text.jpg"), "no image").unwrap();
+    let checkpoint = folder.path().join("model.safetensors");
+    let train = |batch_size| {
+        let mut command = example("train");
+        command.arg("--data").arg(&set).arg("--out").arg(&checkpoint);
+        command.args(["--epochs", "1", "--image-size", "32", "--batch-size", batch_size]);
+        command
+    };
+    fail(&mut train("4"), "empty.png");
+    let said = succeed(train("4").arg("--skip-damaged"));
+    assert!(said.contains("of 8 images"), "{said}");
+    assert!(folder.path().join("model.images.json").is_file());
+    fail(train("1").arg("--skip-damaged"), "batch_size: expected at least 2");
+}
+
 /// The comparison at the smallest size, with a defense of every kind.
 fn comparison(out: &Path) -> Command {
     let mut command = example("defend");

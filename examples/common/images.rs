@@ -119,7 +119,8 @@ pub fn found(options: &ImageOptions) -> Result<ImageSet, Failure> {
     })
 }
 
-/// Splits the images as the options say; a note on the test images says how many are among the training images too.
+/// Splits the images as the options say; a note on the test images says how many are among the training
+/// images too.
 pub fn share(options: &ImageOptions, images: &ImageSet) -> Result<Split, Failure> {
     let mut split = match (&options.fold_file, options.split) {
         (Some(path), _) => Split::by_fold_file(images, path, FRACTIONS[1], options.seed)?,

@@ -56,8 +56,8 @@ impl Recorded {
         complete
     }
 
-    /// The images, with those on the test side that none of the checkpoints has seen; other images than the recorded ones,
-    /// and those for which the command line asks it, are split as the options say.
+    /// The images, with those on the test side that none of the checkpoints has seen; other images than the
+    /// recorded ones, and those for which the command line asks it, are split as the options say.
     pub fn split(&self, options: &ImageOptions) -> Result<Split, Failure> {
         let mut known = self.known();
         let Some(first) = known.next() else { return images::open(options) };

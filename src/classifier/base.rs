@@ -25,8 +25,8 @@ pub trait Classifier {
         None
     }
 
-    /// The fewest square images of this side that a training step can be taken with: 2 where a batch norm in training
-    /// sees one value a channel of a single image, which is its own mean and tells nothing; else 1.
+    /// The fewest square images of this side that a training step can be taken with: 2 where a batch norm in
+    /// training sees one value a channel of a single image, which is its own mean and tells nothing; else 1.
     fn min_training_batch(&self, image_size: usize) -> usize {
         let _ = image_size;
         1

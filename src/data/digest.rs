@@ -9,8 +9,8 @@ use sha2::{Digest, Sha256};
 
 use super::error::DataError;
 
-/// What an image holds, whatever its name and file format: the first 16 bytes of the SHA-256 of its width and height
-/// (32 bits each, little-endian) and its pixels in RGB, row by row. Written as 32 hexadecimal digits.
+/// What an image holds, whatever its name and file format: the first 16 bytes of the SHA-256 of its width and
+/// height (32 bits each, little-endian) and its pixels in RGB, row by row. Written as 32 hexadecimal digits.
 ///
 /// ```
 /// use histoguard::data::ImageDigest;

@@ -44,8 +44,8 @@ impl FolderOptions {
     ///
     /// # Errors
     ///
-    /// [`DataError`] if the root cannot be read, has fewer than two class folders, a class has no image, or the folders
-    /// are the sides of a split (see [`FolderSplit`](super::FolderSplit));
+    /// [`DataError`] if the root cannot be read, has fewer than two class folders, a class has no image, or
+    /// the folders are the sides of a split (see [`FolderSplit`](super::FolderSplit));
     /// with [`OnError::Fail`] also on an empty file, a file that is no PNG, JPEG, TIFF or BMP by its ending,
     /// and a folder inside a class.
     pub fn open(self, root: impl AsRef<Path>) -> Result<FolderSet, DataError> {
@@ -151,8 +151,9 @@ impl FolderSet {
     }
 }
 
-/// The folders below `root` that are sides of a split by their names, with 0 for training, 1 for validation and 2 for
-/// test; none if there is no more than one and it holds no folders: a class may be called `train`, too.
+/// The folders below `root` that are sides of a split by their names, with 0 for training, 1 for validation
+/// and 2 for test; none if there is no more than one and it holds no folders: a class may be called `train`,
+/// too.
 pub(super) fn sides(root: &Path, on_error: OnError) -> Result<Vec<(usize, Entry)>, DataError> {
     // What is left out is told by the listing that takes the images in.
     let mut told = Vec::new();

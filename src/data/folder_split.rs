@@ -13,9 +13,9 @@ const SIDES: [&str; 3] = ["training", "validation", "test"];
 
 /// Images that come split: `root/<side>/<class>/<image>`, as most public sets do.
 ///
-/// A side is a folder called `train` or `training`, `val`, `valid` or `validation`, `test` or `testing`, in any case of
-/// letters. Training must be there, and every side has the same classes. Folders of other names beside them are passed
-/// over.
+/// A side is a folder called `train` or `training`, `val`, `valid` or `validation`, `test` or `testing`, in
+/// any case of letters. Training must be there, and every side has the same classes. Folders of other names
+/// beside them are passed over.
 ///
 /// ```no_run
 /// use histoguard::data::FolderSplit;
@@ -56,8 +56,8 @@ impl FolderSplit {
     ///
     /// # Errors
     ///
-    /// [`DataError::Classes`] if a side has other classes than training; [`DataError`] if there is no training folder,
-    /// if there are two for a side, and as [`FolderOptions::open`] of each side.
+    /// [`DataError::Classes`] if a side has other classes than training; [`DataError`] if there is no
+    /// training folder, if there are two for a side, and as [`FolderOptions::open`] of each side.
     pub fn open_with(options: FolderOptions, root: impl AsRef<Path>) -> Result<Self, DataError> {
         let root = root.as_ref();
         let folders = sides(root, options.policy())?;
@@ -72,7 +72,7 @@ impl FolderSplit {
         }
         let (mut classes, mut samples, mut skipped) = (Vec::new(), Vec::new(), Vec::new());
         let mut positions: [Vec<usize>; 3] = Default::default();
-        for side in 0..SIDES.len() {
+        for (side, positions) in positions.iter_mut().enumerate() {
             let Some((_, entry)) = of(side).next() else { continue };
             let (found, more) = options.classes(&entry.path, &format!("{}/", entry.name), &mut skipped)?;
             if side == 0 {
@@ -81,7 +81,7 @@ impl FolderSplit {
                 let what = entry.path.display().to_string();
                 return Err(DataError::Classes { what, expected: classes, found });
             }
-            positions[side] = (samples.len()..samples.len() + more.len()).collect();
+            *positions = (samples.len()..samples.len() + more.len()).collect();
             samples.extend(more);
         }
         let mut images = ImageSet::new(root.display().to_string(), classes, samples)?;
@@ -116,13 +116,13 @@ impl FolderSplit {
         &self.skipped
     }
 
-    /// The sides as a [`Split`]. One that has no folder gets this share of the training images of every class, rounded
-    /// up, drawn image by image from the seed.
+    /// The sides as a [`Split`]. One that has no folder gets this share of the training images of every
+    /// class, rounded up, drawn image by image from the seed.
     ///
     /// # Errors
     ///
-    /// [`DataError::Parameter`] if `share` is not between 0 and 0.5, [`DataError::EmptyClass`] if a class is left without
-    /// an image on a side.
+    /// [`DataError::Parameter`] if `share` is not between 0 and 0.5, [`DataError::EmptyClass`] if a class is
+    /// left without an image on a side.
     pub fn split(&self, share: f64, seed: u64) -> Result<Split, DataError> {
         let fits = share > 0.0 && share < 0.5;
         Parameter::new("share", "a number above 0 and below 0.5", fits, share).check()?;

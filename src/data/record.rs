@@ -10,9 +10,9 @@ use serde_json::Value;
 use super::{DataError, ImageDigest, ImageSet, Split, SplitMethod, SplitRecord};
 use crate::file::{IoError, write_whole};
 
-/// Which images a classifier was trained on, by their content, to be kept beside its weights: whoever judges the
-/// classifier later can tell the images that it has seen from those that it has not, under any name, in any file
-/// format, and after any other split.
+/// Which images a classifier was trained on, by their content, to be kept beside its weights: whoever judges
+/// the classifier later can tell the images that it has seen from those that it has not, under any name, in
+/// any file format, and after any other split.
 ///
 /// ```
 /// use histoguard::data::{Split, SyntheticTissue, TrainingRecord};

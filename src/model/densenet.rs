@@ -186,8 +186,8 @@ impl DenseNet {
     ///
     /// # Panics
     ///
-    /// Panics on another number of channels, on smaller images, and in training on a batch that leaves the last batch
-    /// norms one value a channel, as PyTorch does.
+    /// Panics on another number of channels, on smaller images, and in training on a batch that leaves the
+    /// last batch norms one value a channel, as PyTorch does.
     pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
         self.classify(self.embed(images))
     }
@@ -245,16 +245,16 @@ impl DenseNet {
         self
     }
 
-    /// Whether a batch norm of the last block or behind it uses batch statistics in training; those before it see more
-    /// values.
+    /// Whether a batch norm of the last block or behind it uses batch statistics in training; those before it
+    /// see more values.
     fn trains_last_norms(&self) -> bool {
         let layers = self.features.denseblocks.last().into_iter().flat_map(|block| &block.layers);
         let mut norms = layers.flat_map(|layer| [&layer.norm1, &layer.norm2]).chain([&self.features.norm5]);
         norms.any(|norm| norm.training.is_enabled())
     }
 
-    /// Side of the last block's features for images of this side: halved and rounded up by the first convolution and the
-    /// pooling behind it, halved and rounded down by every transition.
+    /// Side of the last block's features for images of this side: halved and rounded up by the first
+    /// convolution and the pooling behind it, halved and rounded down by every transition.
     fn last_side(&self, side: usize) -> usize {
         side.div_ceil(2).div_ceil(2) >> self.features.transitions.len()
     }

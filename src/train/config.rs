@@ -29,7 +29,8 @@ use crate::parameter::{self, Parameter};
 pub struct TrainingConfig {
     /// Passes over the training images.
     pub epochs: usize,
-    /// Images a step; a last batch that is smaller is dropped when there is a full one (PyTorch's `drop_last`).
+    /// Images a step; a last batch that is smaller is dropped when there is a full one (PyTorch's
+    /// `drop_last`).
     pub batch_size: usize,
     /// The length of a step.
     pub learning_rate: f64,

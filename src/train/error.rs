@@ -85,8 +85,8 @@ pub enum TrainError {
         /// `training` or `validation`.
         side: &'static str,
     },
-    /// Validation images of other classes than the training images, or of the same ones in another order: their labels
-    /// would mean something else.
+    /// Validation images of other classes than the training images, or of the same ones in another order:
+    /// their labels would mean something else.
     #[error("validation images: expected the training images' classes {training:?}, found {validation:?}")]
     Classes {
         /// Classes of the training images, in the order of their labels.
@@ -95,7 +95,7 @@ pub enum TrainError {
         validation: Vec<String>,
     },
     /// A network with another number of outputs than there are classes.
-    #[error("network: expected an output for each of the {} classes {classes:?}, found {outputs}", classes.len())]
+    #[error("network: expected an output for each of the classes {classes:?}, found {outputs}")]
     Outputs {
         /// Classes of the images.
         classes: Vec<String>,

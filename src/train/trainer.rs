@@ -133,8 +133,8 @@ impl Trainer {
     /// Parts that [`FineTune::with_trainable`](crate::model::FineTune::with_trainable) or burn's `freeze` took out keep
     /// their weights and running statistics.
     ///
-    /// A last batch that is not full is dropped when there is a full one, PyTorch's `drop_last`; a batch on which a batch
-    /// norm would see one value a channel, where PyTorch raises, is refused before any work.
+    /// A last batch that is not full is dropped when there is a full one, PyTorch's `drop_last`; a batch on
+    /// which a batch norm would see one value a channel, where PyTorch raises, is refused before any work.
     ///
     /// A finished run in the directory is replaced, or with [`resume`](Self::resume) returned as it is. An
     /// unfinished one is never overwritten.
@@ -142,7 +142,8 @@ impl Trainer {
     /// # Errors
     ///
     /// [`TrainError::Parameter`], [`TrainError::Data`], [`TrainError::Empty`], [`TrainError::Classes`],
-    /// [`TrainError::Outputs`] and [`TrainError::Defense`] before any work; [`TrainError::Unfinished`] and [`TrainError::OtherSettings`] about the directory;
+    /// [`TrainError::Outputs`] and [`TrainError::Defense`] before any work; [`TrainError::Unfinished`] and
+    /// [`TrainError::OtherSettings`] about the directory;
     /// [`TrainError::Images`], [`TrainError::File`], [`TrainError::Interrupted`] and [`TrainError::Diverged`]
     /// while training, which leave the last whole checkpoint to resume from.
     pub fn fit<C>(self, model: C, train: &ImageSet, validation: &ImageSet) -> Result<Trained<C>, TrainError>
@@ -362,7 +363,8 @@ fn check_batch(model: &impl Classifier, images: usize, config: &TrainingConfig) 
     }
     let name = if images == config.batch_size { "batch_size" } else { "training images" };
     let range = format!(
-        "at least {least} for images of {size} pixels, where batch norm sees one value per channel of a single image"
+        "at least {least} for images of {size} pixels, where batch norm sees one value per channel of a single \
+         image"
     );
     Ok(Parameter::new(name, range, images >= least, images).check()?)
 }

@@ -13,9 +13,10 @@ use crate::common::images::ImageOptions;
 /// What runs if nothing else is asked for: minutes, where Square and HopSkipJump take thousands of queries an image.
 const DEFAULT: &[&str] = &["noise", "fgsm", "pgd", "apgd-ce", "apgd-margin", "fab"];
 
-/// Attacks one or more DenseNet-121 checkpoints with a battery of attacks on test images, and writes report.json,
-/// report.md and a figure a norm. The test images are those that no checkpoint has seen by the record beside it
-/// (NAME.images.json, which the training examples write), and what the command line leaves open is as in that record;
+/// Attacks one or more DenseNet-121 checkpoints with a battery of attacks on test images, and writes
+/// report.json, report.md and a figure a norm. The test images are those that no checkpoint has seen by the
+/// record beside it (NAME.images.json, which the training examples write), and what the command line leaves
+/// open is as in that record;
 /// --split or --fold-file splits anew. The same command goes on where it was interrupted.
 #[derive(Clone, Debug, Parser, Serialize)]
 pub struct Options {

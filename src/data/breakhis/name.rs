@@ -164,8 +164,8 @@ impl fmt::Display for Magnification {
 }
 
 impl ImageName {
-    /// Reads a file name; `None` if it is not one of BreakHis. A subtype of the other class is not one. The ending may be
-    /// in upper case, as some copies have it.
+    /// Reads a file name; `None` if it is not one of BreakHis. A subtype of the other class is not one. The
+    /// ending may be in upper case, as some copies have it.
     pub fn parse(file_name: &str) -> Option<Self> {
         let (stem, ending) = file_name.strip_prefix("SOB_")?.rsplit_once('.')?;
         let body = ending.eq_ignore_ascii_case("png").then_some(stem)?;

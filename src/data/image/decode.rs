@@ -18,21 +18,25 @@ const MAX_SIDE: u32 = 16_384;
 /// Most memory that a decoder may ask for.
 const MAX_DECODED_BYTES: u64 = 512 << 20;
 
-/// The least sample of 16 bits that is no longer black to the eye; an image below it holds numbers on another scale.
+/// The least sample of 16 bits that is no longer black to the eye; an image below it holds numbers on another
+/// scale.
 const DARKEST_16_BITS: u16 = 4096;
 
-/// Reads an image file in RGB with 8 bits a channel: gray becomes three equal channels, CMYK is converted, a palette
-/// looked up, transparency dropped, and 16 bits divided by 257 and rounded. Of several pages the first is read.
+/// Reads an image file in RGB with 8 bits a channel: gray becomes three equal channels, CMYK is converted, a
+/// palette looked up, transparency dropped, and 16 bits divided by 257 and rounded. Of several pages the
+/// first is read.
 ///
-/// A photo that its camera wants turned (EXIF orientation, see [`exif_orientation`]) comes as it lies in the file, and a
-/// TIFF as its orientation says: as PIL's `Image.open(path).convert("RGB")` reads them, torchvision's way.
+/// A photo that its camera wants turned (EXIF orientation, see [`exif_orientation`]) comes as it lies in the
+/// file, and a TIFF as its orientation says: as PIL's `Image.open(path).convert("RGB")` reads them,
+/// torchvision's way.
 ///
 /// # Errors
 ///
 /// [`DataError`] if the file cannot be read, is empty, is no whole PNG, JPEG, TIFF or BMP image, has a side
-/// of more than 16,384 pixels or needs more than 512 MiB in memory. Also where nothing says which number is white:
-/// floating-point, signed and 32-bit samples, and 16-bit ones that are all below 4096, as those of a camera of 12 bits are.
-/// A TIFF whose colors are multiplied by an alpha that is not opaque is refused, and one with a palette or in YCbCr.
+/// of more than 16,384 pixels or needs more than 512 MiB in memory. Also where nothing says which number is
+/// white: floating-point, signed and 32-bit samples, and 16-bit ones that are all below 4096, as those of a
+/// camera of 12 bits are. A TIFF whose colors are multiplied by an alpha that is not opaque is refused, and
+/// one with a palette or in YCbCr.
 pub fn read_image(path: impl AsRef<Path>) -> Result<RgbImage, DataError> {
     let path = path.as_ref();
     decode_image(path, &bytes_of(path)?)
@@ -72,8 +76,8 @@ pub fn decode_image(path: impl AsRef<Path>, bytes: &[u8]) -> Result<RgbImage, Da
     Ok(image.into_rgb8())
 }
 
-/// The EXIF orientation (2 to 8) by which the camera wants a JPEG or PNG turned or flipped for display, and which
-/// [`read_image`] does not apply; none where there is nothing to turn.
+/// The EXIF orientation (2 to 8) by which the camera wants a JPEG or PNG turned or flipped for display, and
+/// which [`read_image`] does not apply; none where there is nothing to turn.
 ///
 /// A network that was trained on images as PIL reads them has seen those lying as in the file, too.
 ///

@@ -20,7 +20,8 @@ pub(super) fn is_big(bytes: &[u8]) -> bool {
     BIG.iter().any(|start| bytes.starts_with(start))
 }
 
-/// Whether the alpha is one that the colors are multiplied by; or why there is no telling which sample is white.
+/// Whether the alpha is one that the colors are multiplied by; or why there is no telling which sample is
+/// white.
 pub(super) fn is_premultiplied(bytes: &[u8]) -> Result<bool, String> {
     let mut decoder = Decoder::new(Cursor::new(bytes)).map_err(|error| error.to_string())?;
     let color = decoder.colortype().map_err(|error| error.to_string())?;
@@ -42,8 +43,8 @@ pub(super) fn is_premultiplied(bytes: &[u8]) -> Result<bool, String> {
             _ => "undefined",
         };
         return Err(format!(
-            "{kind} samples of the kind {color:?} (bits a sample in brackets); convert to gray, RGB or CMYK in unsigned \
-             samples of 8 or 16 bits"
+            "{kind} samples of the kind {color:?} (bits a sample in brackets); convert to gray, RGB or CMYK \
+             in unsigned samples of 8 or 16 bits"
         ));
     }
     let extra = tag(Tag::ExtraSamples)?.unwrap_or_default();

@@ -92,8 +92,9 @@ impl Split {
     ///
     /// # Errors
     ///
-    /// [`DataError::Parameter`] if the fractions are not above 0 with sum 1, [`DataError::NoneOfClass`] if the set
-    /// has no image of a class, [`DataError::EmptyClass`] if a class is left without an image on a side.
+    /// [`DataError::Parameter`] if the fractions are not above 0 with sum 1, [`DataError::NoneOfClass`] if
+    /// the set has no image of a class, [`DataError::EmptyClass`] if a class is left without an image on a
+    /// side.
     pub fn by_image(images: &ImageSet, fractions: [f64; 3], seed: u64) -> Result<Self, DataError> {
         check_fractions(fractions)?;
         check_classes(images)?;
@@ -106,8 +107,9 @@ impl Split {
     ///
     /// # Errors
     ///
-    /// [`DataError::Parameter`] if the fractions are not above 0 with sum 1, [`DataError::NoneOfClass`] if the set
-    /// has no image of a class, [`DataError::EmptyClass`] if a class has too few slides for three sides.
+    /// [`DataError::Parameter`] if the fractions are not above 0 with sum 1, [`DataError::NoneOfClass`] if
+    /// the set has no image of a class, [`DataError::EmptyClass`] if a class has too few slides for three
+    /// sides.
     pub fn by_slide(images: &ImageSet, fractions: [f64; 3], seed: u64) -> Result<Self, DataError> {
         Self::grouped(images, fractions, seed, SplitMethod::Slide, |s| &s.group)
     }
@@ -193,8 +195,8 @@ impl Split {
         Self::new(images, sides, method, fractions, seed, key)
     }
 
-    /// These images on these sides, which are positions of training, validation and test images: somebody else's split.
-    /// Sides may be without an image of a class, or empty.
+    /// These images on these sides, which are positions of training, validation and test images: somebody
+    /// else's split. Sides may be without an image of a class, or empty.
     ///
     /// # Panics
     ///

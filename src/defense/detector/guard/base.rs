@@ -102,7 +102,8 @@ impl Guard {
     ///
     /// # Errors
     ///
-    /// [`DetectorError`] if `batch_size` is zero, the images are of another number of classes, an image cannot be read, an attack refuses, or it returns
+    /// [`DetectorError`] if `batch_size` is zero, the images are of another number of classes, an image
+    /// cannot be read, an attack refuses, or it returns
     /// what is not finite or not within its budget and \[0,1\].
     pub fn report(
         &self,
