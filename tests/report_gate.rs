@@ -6,7 +6,7 @@ use histoguard::prelude::*;
 use histoguard::report::{DataSummary, Gate, ModelReport, Report, Requirement};
 use small::{Plain, Search, Shade, bright, by_brightness, linf};
 
-/// Right without attack: 6 of 8 (3 of 4 of each class); FGSM leaves 5 at 0.12 and 2 at 0.22.
+/// Right without attack: 6 of 8 (3 of 4 of each class); FGSM leaves 4 at 0.12 and 2 at 0.22.
 fn evaluation(victim: &Frozen) -> Evaluation<'_> {
     Evaluation::new(victim)
         .attack(Fgsm::new(Budget::pixels(0.0)))
@@ -41,8 +41,8 @@ fn shares_are_held_to_their_bounds() {
         ("clean >= 0.75", true),
         ("clean >= 0.7501", false),
         ("clean benign >= 75 %", true),
-        ("FGSM Linf 30.6/255 >= 0.625", true),
-        ("fgsm linf 30.6/255 >= 0.63", false),
+        ("FGSM Linf 30.6/255 >= 0.5", true),
+        ("fgsm linf 30.6/255 >= 0.51", false),
         ("FGSM Linf 56.1/255 >= 25%", true),
         ("shade malignant Linf 56.1/255 >= 0.75", true),
         ("shade benign Linf 56.1/255 >= 0.3", false),
@@ -128,7 +128,7 @@ fn junit_has_a_case_for_every_requirement_and_check_of_every_model() {
     }
     let checks = asked.models[0].result.checks.len();
     assert_eq!(xml.matches("<testcase ").count(), 2 * (2 + checks));
-    assert_eq!(xml.matches("<failure type=\"not met\"").count(), 2, "{xml}");
+    assert_eq!(xml.matches("type=\"not met\"").count(), 2, "{xml}");
     assert!(xml.contains("expected worst Linf 56.1/255 &gt;= 0.5, found 25.0 % [7.1, 59.1] (2/8)"), "{xml}");
     assert!(xml.contains("<testsuite name=\"a &lt;b&gt; &amp; &quot;c&quot;\""), "{xml}");
     assert!(xml.contains("suspicious, though `checks` is not required"), "{xml}");
@@ -139,7 +139,7 @@ fn junit_has_a_case_for_every_requirement_and_check_of_every_model() {
     let xml = asked.to_junit();
     let met: Vec<bool> = asked.requirements.iter().map(|judgment| judgment.met).collect();
     assert!(!met[1] && asked.requirements[1].found.contains("vanishing gradients"), "{met:?}");
-    assert!(xml.contains("<failure type=\"suspicious\""), "{xml}");
+    assert!(xml.contains("type=\"suspicious\""), "{xml}");
     assert_eq!(xml, report(&victims, &["checks"]).to_junit(), "the same report, other bytes");
     assert!(asked.to_markdown().contains("| checks | **not met** | suspicious: "));
 }

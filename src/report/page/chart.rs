@@ -12,7 +12,7 @@ use crate::statistics::Proportion;
 
 const WIDTH: f64 = 460.0;
 const HEIGHT: f64 = 300.0;
-const LEFT: f64 = 44.0;
+const LEFT: f64 = 54.0;
 const RIGHT: f64 = 14.0;
 const TOP: f64 = 10.0;
 const BELOW: f64 = 46.0;
@@ -23,7 +23,7 @@ const BEYOND: f64 = 3.0;
 const APART: f64 = 3.0;
 const APART_ALL: f64 = 18.0;
 /// Room that a tick's label takes.
-const LABEL: f64 = 26.0;
+const LABEL: f64 = 32.0;
 /// Colors of the page's style; a series beyond has another marker and dash.
 const COLORS: usize = 6;
 
@@ -94,7 +94,7 @@ fn grid(scale: &Scale<'_>, ticks: &[(f64, String)], label: &str) -> Markup {
             @for level in (0..=5).map(|i| f64::from(20 * i)) {
                 @let y = Scale::y(level);
                 line x1=(LEFT) x2=(right) y1=(short(y)) y2=(short(y)) {}
-                text x=(LEFT - 8.0) y=(short(y + 4.0)) text-anchor="end" { (level) }
+                text x=(LEFT - 8.0) y=(short(y + 5.0)) text-anchor="end" { (level) }
             }
             @for (x, text) in labeled {
                 line x1=(short(x)) x2=(short(x)) y1=(TOP) y2=(bottom) {}
@@ -102,7 +102,7 @@ fn grid(scale: &Scale<'_>, ticks: &[(f64, String)], label: &str) -> Markup {
             }
             text x=((LEFT + right) / 2.0) y=(HEIGHT - 8.0) text-anchor="middle" { (label) }
             text.side x="0" y="0" text-anchor="middle"
-                transform=(format!("translate(11 {}) rotate(-90)", (TOP + bottom) / 2.0)) { "accuracy (%)" }
+                transform=(format!("translate(14 {}) rotate(-90)", (TOP + bottom) / 2.0)) { "accuracy (%)" }
         }
     }
 }

@@ -23,9 +23,9 @@
   system.addEventListener("change", named);
   named();
 
-  // Sorting: by the first number where every cell begins with one; what has none comes last.
+  // Sorting: by the first number where every cell begins with one, which 14-22549G does not; what is empty comes last.
   const empty = /^(-|–|no images|)$/;
-  const numeric = /^(at most )?[-+]?\d/;
+  const numeric = /^(at most )?[-+]?\d+(\.\d+)?(\/255)?( |$)/;
   const sort = (table, column, ascending) => {
     const body = table.tBodies[table.tBodies.length - 1];
     const text = (row) => row.cells[column].textContent.trim();
@@ -105,7 +105,7 @@
     const show = (place) => {
       chosen = Math.max(0, Math.min(places.length - 1, place));
       ["x1", "x2"].forEach((end) => cursor.setAttribute(end, places[chosen]));
-      svg.prepend(cursor);
+      svg.querySelector(".grid").after(cursor);
       const cell = (row) => row.cells[chosen + 1].textContent;
       const lines = [...table.tBodies[0].rows].filter((row) => cell(row) !== "-");
       box.replaceChildren(

@@ -5,7 +5,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use super::breakdown::breakdown;
 use super::curves::curves;
 use super::pictures::pictures;
-use super::prose::{cell, folded, open, scrolled};
+use super::prose::{alone, cell, folded, open, scrolled};
 use crate::evaluate::Verdict;
 use crate::report::document::Document;
 use crate::report::report::{ModelReport, Report};
@@ -83,7 +83,7 @@ impl Report {
         };
         let mut parts = vec![part("first", READ_FIRST, first)];
         if !self.requirements.is_empty() {
-            let body = self.requirement_table();
+            let body = alone(&written(|doc| self.requirements(doc)));
             parts.push(part("requirements", "Requirements", body));
         }
         if self.models.iter().any(|model| !model.result.checks.is_empty()) {
@@ -109,10 +109,6 @@ impl Report {
             parts.push(part("checks", "What the checks saw", folded(&checks, false)));
         }
         parts
-    }
-
-    fn requirement_table(&self) -> Markup {
-        open(&written(|doc| self.requirements(doc)))
     }
 
     /// A row a check, a column a model.

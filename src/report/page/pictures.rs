@@ -19,8 +19,8 @@ pub(super) fn pictures(report: &Report) -> Option<Markup> {
     let shown = models.filter(|(_, exhibits)| !exhibits.is_empty());
     Some(html! {
         p {
-            "Images that fall to the smallest budget first, under the attack that broke the most. Adversarial images \
-             are composed of the original and the difference, whose steps are rounded to a seventh of its range; \
+            "Images that fall to the smallest budget first, under the attack that broke the most. An adversarial image is \
+             composed of the original and the difference, which is held in three steps each way of its largest value; \
              large images are reduced. The numbers are those of the images themselves."
         }
         noscript { p { "Without JavaScript originals and differences are shown, one beside the other." } }
@@ -43,7 +43,7 @@ fn shown_exhibit(id: &str, model: &ModelReport, encoded: &Encoded<'_>) -> Markup
     html! {
         article.exhibit id=(id) {
             h4 { (exhibit.name) }
-            p { "truly " strong { (truth) } ", slide " (exhibit.group) ", under " (exhibit.attack) }
+            p { "true class " strong { (truth) } ", slide " (exhibit.group) ", under " (exhibit.attack) }
             div.stage {
                 figure {
                     div.wipe style=(format!("aspect-ratio:{width}/{height}")) {

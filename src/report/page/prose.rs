@@ -16,6 +16,11 @@ pub(super) fn open(doc: &Document) -> Markup {
     }
 }
 
+/// Its tables alone, under the heading of the part that they make up.
+pub(super) fn alone(doc: &Document) -> Markup {
+    html! { @for block in &doc.blocks { @if let Block::Table(table) = block { (body(table)) } } }
+}
+
 /// Every table to be unfolded by its heading, with what follows it; the first of them is open.
 pub(super) fn folded(doc: &Document, first_open: bool) -> Markup {
     let is_table = |block: &Block| matches!(block, Block::Table(_));
@@ -60,9 +65,12 @@ fn body(Table { heading, intro, head, rows }: &Table) -> Markup {
     }
 }
 
+/// Texts that are longer wrap.
+const LONG: usize = 48;
+
 pub(super) fn cell(Cell { text, strong }: &Cell, head: bool) -> Markup {
     let shown = html! { @if *strong { strong { (text) } } @else { (text) } };
-    html! { @if head { th scope="row" { (shown) } } @else { td { (shown) } } }
+    html! { @if head { th scope="row" { (shown) } } @else { td.long[text.len() > LONG] { (shown) } } }
 }
 
 /// A table that is wider than the page scrolls by itself, by keyboard too.
