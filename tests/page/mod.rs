@@ -13,8 +13,6 @@ use html5ever::tokenizer::{
 pub struct Element {
     pub name: String,
     pub attributes: Vec<(String, String)>,
-    /// The text up to the next start or end tag.
-    pub text: String,
 }
 
 impl Element {
@@ -57,7 +55,7 @@ impl TokenSink for Sink {
                 let attributes = tag.attrs.iter();
                 let attributes = attributes.map(|a| (a.name.local.to_string(), a.value.to_string()));
                 let attributes = attributes.collect();
-                page.elements.push(Element { name: name.clone(), attributes, text: String::new() });
+                page.elements.push(Element { name: name.clone(), attributes });
                 page.events.push(Event::Open(name.clone()));
                 match name.as_str() {
                     "script" => return TokenSinkResult::RawData(RawKind::ScriptData),
@@ -66,12 +64,7 @@ impl TokenSink for Sink {
                     _ => {}
                 }
             }
-            Token::CharacterTokens(text) => {
-                if let Some(element) = page.elements.last_mut() {
-                    element.text += &text;
-                }
-                page.events.push(Event::Text(text.to_string()));
-            }
+            Token::CharacterTokens(text) => page.events.push(Event::Text(text.to_string())),
             Token::ParseError(error) => page.errors.push(error.to_string()),
             _ => {}
         }

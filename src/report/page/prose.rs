@@ -75,5 +75,5 @@ pub(super) fn cell(Cell { text, strong }: &Cell, head: bool) -> Markup {
 
 /// A table that is wider than the page scrolls by itself, by keyboard too.
 pub(super) fn scrolled(label: &str, table: Markup) -> Markup {
-    html! { div.scroll tabindex="0" role="region" aria-label=(label) { (table) } }
+    html! { div.scroll tabindex="0" role="region" aria-label={ "Table: " (label) } { (table) } }
 }
