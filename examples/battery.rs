@@ -28,10 +28,14 @@ use common::recorded::Recorded;
 use common::{images, interrupt};
 use histoguard::data::{LabeledImages, Prepared, Split};
 use histoguard::evaluate::EvaluationError;
+use histoguard::file::write_whole;
 use histoguard::prelude::*;
 use histoguard::report::figures::{AttackCurves, Figure};
-use histoguard::report::{ModelReport, Report};
+use histoguard::report::{Gate, Judgment, ModelReport, Report};
 use histoguard::weights;
+
+/// Exit code where a requirement is not met.
+const NOT_MET: u8 = 3;
 
 fn main() -> ExitCode {
     let options = Options::parse();
@@ -54,21 +58,26 @@ fn battery(options: &Options) -> Result<(), Failure> {
         .zip(names(&options.checkpoints))
         .map(|(path, name)| Ok((name, load(path, test.classes().len())?)))
         .collect::<Result<Vec<(String, Frozen)>, Failure>>()?;
+    let gate = Gate::new(options.require.clone());
+    if let Some((_, victim)) = victims.first() {
+        gate.check(&evaluation(options, &split, victim)?, test.classes())?;
+    }
     let mut models = Vec::new();
     for (name, victim) in &victims {
-        models.push(ModelReport::new(name.clone(), attack(options, &split, &test, name, victim, stop)?));
+        models.push(attack(options, &split, &test, name, victim, stop)?);
     }
     let transfer = transfer(options, &test, &victims, &models, stop)?;
     let tested = format!("{}, {} test images", options.images.describe(), test.len());
     let mut data = images::summary(&options.images, &split, tested);
     data.notes.extend(seen);
-    let report = Report {
+    let mut report = Report {
         configuration: serde_json::json!({ "options": options, "split": split.record() }),
         models,
         transfer,
         ..Report::new("Robustness under a battery of attacks", data)
     };
-    let [_, markdown] = report.write(&options.out)?;
+    report.requirements = gate.judge(&report);
+    let files = report.write(&options.out)?;
     for (norm, _) in options.budgets() {
         let models = report.models.iter().map(|model| (model.name.clone(), &model.result));
         AttackCurves::new(norm, models).save(&options.out.join(format!("figure_attacks_{norm}.png")))?;
@@ -77,9 +86,29 @@ fn battery(options: &Options) -> Result<(), Failure> {
     for warning in report.warnings() {
         println!("note: {warning}");
     }
-    println!("tables in {}, figures beside it", markdown.display());
+    println!("one page in {}, tables and figures beside it", files.html.display());
     std::fs::remove_dir_all(options.out.join("unfinished"))?;
-    Ok(())
+    judged(options, &report)
+}
+
+/// Says what is not met, for readers and for continuous integration.
+fn judged(options: &Options, report: &Report) -> Result<(), Failure> {
+    if let Some(path) = options.junit() {
+        write_whole(&path, report.to_junit().as_bytes())
+            .map_err(|error| Failure::wrong(format!("{}: expected a file: {error}", path.display())))?;
+    }
+    let (met, missed): (Vec<_>, Vec<_>) = report.requirements.iter().partition(|judgment| judgment.met);
+    met.iter().for_each(|Judgment { model, requirement, found, .. }| {
+        println!("met by {model}: {requirement}, found {found}");
+    });
+    let said: Vec<String> = missed
+        .iter()
+        .map(|Judgment { model, requirement, found, .. }| format!("{model}: {requirement}, found {found}"))
+        .collect();
+    match said.is_empty() {
+        true => Ok(()),
+        false => Err(Failure { code: NOT_MET, message: format!("not met: {}", said.join("; ")) }),
+    }
 }
 
 /// The test side of the split, or as many of its images as the limit allows.
@@ -108,6 +137,18 @@ fn load(checkpoint: &Path, classes: usize) -> Result<Frozen, Failure> {
     Ok(Frozen::new(Normalized::new(net, Normalization::IMAGENET)))
 }
 
+/// What every model goes through.
+fn evaluation<'a>(options: &Options, split: &Split, victim: &'a Frozen) -> Result<Evaluation<'a>, Failure> {
+    Ok(Evaluation::new(victim)
+        .attacks(options.chosen_attacks()?)
+        .budgets(options.budgets().into_iter().flat_map(|(_, budgets)| budgets))
+        .only_survivors(options.only_survivors)
+        .check_images(options.check_images)
+        .seed(options.images.seed)
+        .training_groups(split.train.samples().iter().map(|sample| sample.group.clone()))
+        .batch_size(options.batch_size))
+}
+
 /// One model under all attacks.
 fn attack(
     options: &Options,
@@ -116,21 +157,15 @@ fn attack(
     name: &str,
     victim: &Frozen,
     stop: &'static AtomicBool,
-) -> Result<EvaluationResult, Failure> {
+) -> Result<ModelReport, Failure> {
     let told = Told::new(format!("{name}: attacking"));
-    Evaluation::new(victim)
-        .attacks(options.chosen_attacks()?)
-        .budgets(options.budgets().into_iter().flat_map(|(_, budgets)| budgets))
-        .only_survivors(options.only_survivors)
-        .check_images(options.check_images)
-        .seed(options.images.seed)
-        .training_groups(split.train.samples().iter().map(|sample| sample.group.clone()))
-        .batch_size(options.batch_size)
+    let evaluation = evaluation(options, split, victim)?
         .resume_from(options.out.join("unfinished").join(name))
         .on_progress(|progress| told.tell(progress))
-        .cancel_with(stop)
-        .run(test)
-        .map_err(failure)
+        .cancel_with(stop);
+    let result = evaluation.run(test).map_err(failure)?;
+    let exhibits = evaluation.exhibits(test, &result, options.exhibits).map_err(failure)?;
+    Ok(ModelReport { exhibits, ..ModelReport::new(name, result) })
 }
 
 /// The strongest attack with a budget in each norm, from every model to every other.

@@ -45,6 +45,8 @@ use histoguard::report::{History, ModelReport, Report};
 
 /// Side of drawn images in pixels: a dozen trainings and their attacks are to take minutes.
 const DRAWN_SIZE: usize = 64;
+/// Images of each defense that the page shows.
+const EXHIBITS: usize = 2;
 
 fn main() -> ExitCode {
     let mut options = Options::parse();
@@ -236,7 +238,7 @@ impl Setting<'_> {
             // Random answers tell no classifier from another.
             evaluation = evaluation.fingerprint(&name);
         }
-        let result = evaluation
+        let evaluation = evaluation
             .attacks(attacks)
             .budgets(options.budgets())
             .only_survivors(options.only_survivors)
@@ -246,12 +248,12 @@ impl Setting<'_> {
             .batch_size(options.batch_size)
             .resume_from(options.out.join("unfinished").join(&name))
             .on_progress(|progress| told.tell(progress))
-            .cancel_with(self.stop)
-            .run(&self.test)
-            .map_err(stopped)?;
+            .cancel_with(self.stop);
+        let result = evaluation.run(&self.test).map_err(stopped)?;
+        let exhibits = evaluation.exhibits(&self.test, &result, EXHIBITS).map_err(stopped)?;
         let row = Row::of(name.clone(), &result, &options.budgets());
         let answer = self.answer(|images| drop(victim.predict(images)))?;
-        let report = ModelReport { history, ..ModelReport::new(name, result) };
+        let report = ModelReport { history, exhibits, ..ModelReport::new(name, result) };
         Ok(Compared { row, cost: Cost { training, answer }, report: Some(report) })
     }
 }
@@ -283,7 +285,7 @@ fn write(setting: &Setting<'_>, compared: &[Compared]) -> Result<(), Failure> {
         timing: timing.collect(),
         ..Report::new("Defenses under attacks that know them", data)
     };
-    let [_, markdown] = report.write(&options.out)?;
+    let files = report.write(&options.out)?;
     let models = report.models.iter().map(|model| (model.name.clone(), &model.result));
     AttackCurves::new(Norm::Linf, models).save(&options.out.join("figure_attacks_Linf.png"))?;
     let certified: Vec<_> = report
@@ -303,6 +305,6 @@ fn write(setting: &Setting<'_>, compared: &[Compared]) -> Result<(), Failure> {
     for warning in report.warnings() {
         println!("note: {warning}");
     }
-    println!("tables in {}, figures beside it", markdown.display());
+    println!("one page in {}, tables and figures beside it", files.html.display());
     Ok(())
 }

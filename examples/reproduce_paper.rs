@@ -34,6 +34,9 @@ use common::reproduce_paper::report;
 use common::reproduce_paper::report::Measured;
 use common::{images, interrupt};
 
+/// Images of each model that the page shows.
+const EXHIBITS: usize = 3;
+
 /// What Ctrl-C sets: a handle for training and a flag for the evaluation.
 struct Stop {
     interrupter: Interrupter,
@@ -115,20 +118,26 @@ fn run(
     let (history, epoch_seconds) = (History::of(&trained), trained.history.seconds.clone());
     let victim = Frozen::new(trained.model);
     let told = Told::new(format!("{name}: attacking"));
-    let result = Evaluation::new(&victim)
+    let evaluation = Evaluation::new(&victim)
         .attack(Fgsm::new(Budget::pixels(1.0)))
         .budgets(options.budgets())
         .seed(options.images.seed)
         .training_groups(split.train.samples().iter().map(|sample| sample.group.clone()))
         .batch_size(options.batch_size)
         .on_progress(|progress| told.tell(progress))
-        .cancel_with(stop.flag)
-        .run(test)
-        .map_err(|error| match error {
-            EvaluationError::Cancelled { .. } => {
-                interrupt::interrupted("stopped; go on with --resume and the same options")
-            }
-            error => error.into(),
-        })?;
-    Ok(Measured { victim, result, history, epoch_seconds, test: test.clone() })
+        .cancel_with(stop.flag);
+    let result = evaluation.run(test).map_err(stopped)?;
+    let exhibits = evaluation.exhibits(test, &result, EXHIBITS).map_err(stopped)?;
+    drop(evaluation);
+    Ok(Measured { victim, result, exhibits, history, epoch_seconds, test: test.clone() })
+}
+
+/// Of an evaluation that somebody stopped, how to go on.
+fn stopped(error: EvaluationError) -> Failure {
+    match error {
+        EvaluationError::Cancelled { .. } => {
+            interrupt::interrupted("stopped; go on with --resume and the same options")
+        }
+        error => error.into(),
+    }
 }

@@ -108,8 +108,11 @@ fn the_experiment_writes_its_report_and_figures_and_repeats_itself() {
         command.arg("--out").arg(&battery);
         command
     };
-    let said = succeed(&mut command());
+    let said =
+        succeed(command().args(["--require", "clean >= 0", "--require", "lower worst Linf 8/255 >= 0 %"]));
     assert!(said.contains("original, all images: ") && said.contains("% at 8/255"), "{said}");
+    let junit = std::fs::read_to_string(battery.join("junit.xml")).unwrap();
+    assert_eq!((junit.matches("name=\"clean &gt;= 0\"").count(), junit.matches("<failure").count()), (2, 0));
     let found = Report::read(&battery.join("report.json")).unwrap();
     for (there, here) in found.models.iter().zip(&report.models) {
         assert_eq!(there.result.clean.metrics, here.result.clean.metrics);
@@ -122,7 +125,15 @@ fn the_experiment_writes_its_report_and_figures_and_repeats_itself() {
     for figure in ["figure_attacks_Linf.png", "figure_attacks_L2.png"] {
         image::open(battery.join(figure)).unwrap();
     }
-    succeed(&mut command());
+    let page = std::fs::read_to_string(battery.join("report.html")).unwrap();
+    assert!(page.contains("id=\"exhibit-0-0\"") && page.len() < 600_000, "{}", page.len());
+    let out =
+        run(command().args(["--require", "worst Linf 1/255 >= 0", "--require", "DeepFool Linf 8/255 >= 1"]));
+    let error = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert_eq!(out.status.code(), Some(3), "{error}");
+    assert!(error.contains("error: not met: original: DeepFool Linf 8/255 >= 1, found "), "{error}");
+    let junit = std::fs::read_to_string(battery.join("junit.xml")).unwrap();
+    assert_eq!(junit.matches("type=\"not met\"").count(), 2, "{junit}");
     let again = Report::read(&battery.join("report.json")).unwrap();
     let plain = |report: Report| -> Vec<_> {
         report.models.into_iter().map(|model| model.result.without_timing()).collect()
@@ -130,6 +141,14 @@ fn the_experiment_writes_its_report_and_figures_and_repeats_itself() {
     assert!(plain(found) == plain(again));
     fail(command().args(["--attacks", "magic"]), "magic");
     fail(command().args(["--limit", "0"]), "--limit");
+    for (wrong, named) in [
+        ("clean", "worst Linf 2/255 >= 0.4"),
+        ("worst Linf 2/255 >= 0.4", "a budget of Linf 1/255, Linf 8/255"),
+        ("APGD Linf 1/255 >= 0.4", "FGSM Linf"),
+        ("clean grey >= 0.4", "benign, malignant"),
+    ] {
+        fail(command().args(["--require", wrong]), named);
+    }
 
     // The model that it saved can be attacked from the command line.
     let picture = folders[0].path().join("picture.png");
@@ -298,6 +317,13 @@ fn a_comparison_that_was_killed_in_each_stage_ends_as_one_that_was_not() {
         report
     };
     assert_eq!(read(&whole), read(&cut));
+    // The page shows the same images; what it says of paces is another run's.
+    let images = |out: &Path| {
+        let page = std::fs::read_to_string(out.join("report.html")).unwrap();
+        let (_, images) = page.split_once("<section id=\"images\"").expect("images");
+        images.split("</section>").next().unwrap().to_string()
+    };
+    assert!(images(&whole).contains("<article") && images(&whole) == images(&cut));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 mod small;
 
 use histoguard::prelude::*;
-use histoguard::report::{DataSummary, ModelReport, Report, ReportError};
+use histoguard::report::{DataSummary, ModelReport, Report, ReportError, ReportFiles};
 use serde_json::{Value, json};
 use small::{Plain, Search, Shade, Steps, bright, by_brightness};
 
@@ -106,7 +106,7 @@ fn tables_have_as_many_cells_in_every_row() {
 fn files_are_written_whole_and_read_back_the_same() {
     let folder = tempfile::tempdir().unwrap();
     let report = report();
-    let [json, markdown] = report.write(&folder.path().join("new")).unwrap();
+    let ReportFiles { json, markdown, .. } = report.write(&folder.path().join("new")).unwrap();
     assert!(Report::read(&json).unwrap() == report);
     assert_eq!(std::fs::read_to_string(markdown).unwrap(), report.to_markdown());
     std::fs::write(&json, "{}").unwrap();
@@ -140,7 +140,7 @@ fn every_budget_says_its_norm_and_unit() {
     let folder = tempfile::tempdir().unwrap();
     let report =
         Report { models: vec![model], ..Report::new("Two norms", DataSummary::of("eight plain images")) };
-    let [json, markdown] = report.write(folder.path()).unwrap();
+    let ReportFiles { json, markdown, .. } = report.write(folder.path()).unwrap();
     let mut found = Vec::new();
     budgets(&serde_json::from_slice(&std::fs::read(json).unwrap()).unwrap(), &mut found);
     let written = [

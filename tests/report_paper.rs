@@ -4,7 +4,8 @@ use histoguard::data::{Batch, DataError, TensorSet};
 use histoguard::evaluate::Verdict;
 use histoguard::prelude::*;
 use histoguard::report::{
-    DataSummary, EpochMetrics, History, ModelReport, PAPER, PaperView, Report, ReportError, SplitSummary,
+    DataSummary, EpochMetrics, History, ModelReport, PAPER, PaperView, Report, ReportError, ReportFiles,
+    SplitSummary,
 };
 
 /// Images of this many slides, dealt out in turn.
@@ -256,13 +257,13 @@ fn files_are_written_whole_and_read_back_the_same() {
     let folder = tempfile::tempdir().unwrap();
     let inner = folder.path().join("a").join("b");
     let mut report = like_the_paper();
-    let [json, md] = PaperView::new(&report).write(&inner).unwrap();
+    let ReportFiles { json, markdown: md, .. } = PaperView::new(&report).write(&inner).unwrap();
     assert!(Report::read(&json).unwrap() == report);
     assert_eq!(std::fs::read_to_string(md).unwrap(), markdown(&report));
     let first = std::fs::read(&json).unwrap();
     PaperView::new(&like_the_paper()).write(&inner).unwrap();
     assert!(first == std::fs::read(&json).unwrap(), "two runs of the same command differ");
-    assert_eq!(std::fs::read_dir(&inner).unwrap().count(), 2, "temporary files left");
+    assert_eq!(std::fs::read_dir(&inner).unwrap().count(), 3, "temporary files left");
 
     report.timing = serde_json::json!({ "seconds": 12 });
     PaperView::new(&report).write(&inner).unwrap();

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::checks;
 use super::error::EvaluationError;
+use super::exhibits::{Exhibit, exhibits};
 use super::result::{EvaluationResult, Ran, Setting, readable};
 use super::run::{
     Conduct, Engine, Journal, Passes, Plan, Run, check_data, features_identity, images_identity,
@@ -196,6 +197,37 @@ impl<'a> Evaluation<'a> {
         })?;
         result.timing.seconds = started.elapsed().as_secs_f64();
         Ok(result)
+    }
+
+    /// Test images with what the strongest attack of each norm, the one that broke the most, makes of them: so many a norm,
+    /// those first that fall at the smallest budget, a class in turn. The attack runs on them once more, one image at a
+    /// time, so that an evaluation that was resumed shows the same images; only a classifier with random answers may answer
+    /// otherwise than it did before.
+    ///
+    /// # Errors
+    ///
+    /// [`EvaluationError`]: a result of another evaluation or other images, an image that cannot be read, an attack that
+    /// refuses, or the cancel flag.
+    pub fn exhibits(
+        &self,
+        data: &dyn LabeledImages,
+        result: &EvaluationResult,
+        images: usize,
+    ) -> Result<Vec<Exhibit>, EvaluationError> {
+        let plan = Plan::new(&self.attacks, &self.budgets)?;
+        let passes = Passes::new(&self.conduct, 0);
+        let shown = || exhibits(self.victim, &plan, (data, result), images, &passes);
+        self.conduct.watched([self.victim], shown)
+    }
+
+    /// The label of every attack and the budgets that it will be judged with, rising, as the result will have them.
+    ///
+    /// # Errors
+    ///
+    /// [`EvaluationError`] if [`run`](Self::run) would refuse the attacks or budgets.
+    pub fn planned(&self) -> Result<Vec<(String, Vec<Budget>)>, EvaluationError> {
+        let plan = Plan::new(&self.attacks, &self.budgets)?;
+        Ok(plan.attacks.into_iter().map(|planned| (planned.label, planned.budgets)).collect())
     }
 
     /// What is finished of an evaluation that is the same in everything that decides on its result.

@@ -10,6 +10,7 @@ mod certification;
 mod checks;
 mod error;
 mod evaluation;
+mod exhibits;
 mod result;
 mod run;
 mod transfer;
@@ -17,6 +18,7 @@ mod transfer;
 pub use certification::Certification;
 pub use error::EvaluationError;
 pub use evaluation::Evaluation;
+pub use exhibits::{Answer, Exhibit, Version};
 pub use result::{
     AttackRecord, AttackResult, AttackTiming, AttackView, AttackViews, AttackedImage, CertificationResult,
     CertifiedImage, Check, ClassMetrics, CleanResult, Confusion, Detail, EvaluationResult, Flip,

@@ -1,60 +1,95 @@
-//! Markdown: headings, paragraphs and tables whose cells cannot break them.
+//! What a report says, as data: headings, paragraphs, lists and tables, to be rendered as Markdown or HTML.
 
 use std::fmt::Display;
 
 use crate::evaluate::{Estimate, EvaluationResult, Interval, Metrics, Summary, UnderAttack, WorstCase};
 
-/// A Markdown text in the making: blocks with an empty line between them.
-#[derive(Default)]
-pub(super) struct Document(String);
+/// A text in the making, block by block.
+#[derive(Debug, Default)]
+pub(super) struct Document {
+    pub(super) blocks: Vec<Block>,
+}
+
+/// One piece of a text.
+#[derive(Debug)]
+pub(super) enum Block {
+    /// 1 is the title.
+    Heading(usize, String),
+    Paragraph(String),
+    Items(Vec<String>),
+    Table(Table),
+}
+
+/// Rows of as many cells as the head has.
+#[derive(Debug)]
+pub(super) struct Table {
+    pub(super) heading: String,
+    /// How to read it; may be empty.
+    pub(super) intro: String,
+    pub(super) head: Vec<String>,
+    pub(super) rows: Vec<Vec<Cell>>,
+}
+
+/// A text in a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Cell {
+    pub(super) text: String,
+    /// Whether a reader is to see it first.
+    pub(super) strong: bool,
+}
+
+impl Cell {
+    pub(super) fn strong(text: impl Into<String>) -> Self {
+        Self { text: text.into(), strong: true }
+    }
+}
+
+impl From<String> for Cell {
+    fn from(text: String) -> Self {
+        Self { text, strong: false }
+    }
+}
+
+impl From<&str> for Cell {
+    fn from(text: &str) -> Self {
+        text.to_string().into()
+    }
+}
 
 impl Document {
     pub(super) fn heading(&mut self, level: usize, text: impl Display) {
-        self.paragraph(format!("{} {text}", "#".repeat(level)));
+        self.blocks.push(Block::Heading(level, text.to_string()));
     }
 
     pub(super) fn paragraph(&mut self, text: impl Display) {
-        self.0 += &format!("{}\n\n", cell(&text.to_string()));
+        self.blocks.push(Block::Paragraph(text.to_string()));
     }
 
     pub(super) fn items<T: Display>(&mut self, items: impl IntoIterator<Item = T>) {
-        items.into_iter().for_each(|item| self.0 += &format!("- {}\n", cell(&item.to_string())));
-        self.0 += "\n";
+        self.blocks.push(Block::Items(items.into_iter().map(|item| item.to_string()).collect()));
     }
 
     /// Rows of as many cells as the head has, under a heading and a word on how to read them; nothing without
     /// rows.
-    pub(super) fn table(
+    pub(super) fn table<C: Into<Cell>>(
         &mut self,
         heading: impl Display,
         intro: &str,
         head: Vec<String>,
-        rows: Vec<Vec<String>>,
+        rows: Vec<Vec<C>>,
     ) {
         if rows.is_empty() {
             return;
         }
-        self.heading(2, heading);
-        if !intro.is_empty() {
-            self.paragraph(intro);
-        }
-        let (columns, ruler) = (head.len(), vec!["---".into(); head.len()]);
-        for cells in [head, ruler].into_iter().chain(rows) {
-            assert_eq!(cells.len(), columns, "a cell a column");
-            let cells: Vec<String> = cells.iter().map(|text| cell(text)).collect();
-            self.0 += &format!("| {} |\n", cells.join(" | "));
-        }
-        self.0 += "\n";
+        assert!(rows.iter().all(|row| row.len() == head.len()), "a cell a column");
+        let rows = rows.into_iter().map(|row| row.into_iter().map(C::into).collect()).collect();
+        self.blocks.push(Block::Table(Table {
+            heading: heading.to_string(),
+            intro: intro.into(),
+            head,
+            rows,
+        }));
     }
-
-    pub(super) fn into_text(self) -> String {
-        format!("{}\n", self.0.trim_end())
-    }
-}
-
-/// One line, without the characters that would break a table.
-fn cell(text: &str) -> String {
-    text.replace(['\n', '\r'], " ").replace('|', "\\|")
 }
 
 /// Texts between bars: heads of columns in one line.

@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::error::ReportError;
+use super::gate::Judgment;
 use super::history::History;
-use crate::evaluate::{CertificationResult, EvaluationResult, TransferMatrix};
+use crate::evaluate::{CertificationResult, EvaluationResult, Exhibit, TransferMatrix};
 use crate::file::write_whole;
 
 /// One or more models under attack on the same images, with what they were trained and tested on.
@@ -48,6 +49,9 @@ pub struct Report {
     pub models: Vec<ModelReport>,
     /// Which model's adversarial images break which other model.
     pub transfer: Vec<TransferMatrix>,
+    /// What was required of every model, and whether it is met: see [`Gate`](super::Gate).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requirements: Vec<Judgment>,
     /// Durations and dates: what differs between two runs of the same command.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub timing: Value,
@@ -118,12 +122,33 @@ pub struct ModelReport {
     /// How far its answers are proven to hold, if it is smoothed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certification: Option<CertificationResult>,
+    /// Images to be looked at, for `report.html` alone: a report that is read back has none.
+    #[serde(skip)]
+    pub exhibits: Vec<Exhibit>,
+}
+
+/// The files of a report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReportFiles {
+    /// `report.json`: everything, for programs.
+    pub json: PathBuf,
+    /// `report.md`: the tables.
+    pub markdown: PathBuf,
+    /// `report.html`: one page with curves, tables and images, which needs no other file and no network.
+    pub html: PathBuf,
+}
+
+/// A report as a reader gets it, with the warnings that go with it.
+pub(super) struct Rendered {
+    pub(super) warnings: Vec<String>,
+    pub(super) markdown: String,
+    pub(super) html: String,
 }
 
 impl ModelReport {
     /// A model of this name, trained elsewhere.
     pub fn new(name: impl Into<String>, result: EvaluationResult) -> Self {
-        Self { name: name.into(), history: None, result, certification: None }
+        Self { name: name.into(), history: None, result, certification: None, exhibits: Vec::new() }
     }
 }
 
@@ -137,34 +162,32 @@ impl Report {
             data,
             models: Vec::new(),
             transfer: Vec::new(),
+            requirements: Vec::new(),
             timing: Value::Null,
         }
     }
 
-    /// Writes `report.json` and `report.md` into this folder, each whole or not at all, and gives their
-    /// paths. The folder is created if it is missing.
+    /// Writes `report.json`, `report.md` and `report.html` into this folder, each whole or not at all, and gives
+    /// their paths. The folder is created if it is missing. The same report gives the same bytes.
     ///
     /// # Errors
     ///
     /// [`ReportError::Io`] if the folder cannot be written to.
-    pub fn write(&self, folder: &Path) -> Result<[PathBuf; 2], ReportError> {
-        self.write_as(folder, self.warnings(), self.to_markdown())
+    pub fn write(&self, folder: &Path) -> Result<ReportFiles, ReportError> {
+        let (warnings, markdown, html) = (self.warnings(), self.to_markdown(), self.to_html());
+        self.write_as(folder, Rendered { warnings, markdown, html })
     }
 
-    pub(super) fn write_as(
-        &self,
-        folder: &Path,
-        warnings: Vec<String>,
-        markdown: String,
-    ) -> Result<[PathBuf; 2], ReportError> {
-        let paths = [folder.join("report.json"), folder.join("report.md")];
-        let mut json =
+    pub(super) fn write_as(&self, folder: &Path, rendered: Rendered) -> Result<ReportFiles, ReportError> {
+        let Rendered { warnings, markdown, html } = rendered;
+        let [json, md, page] = ["report.json", "report.md", "report.html"].map(|name| folder.join(name));
+        let mut text =
             serde_json::to_vec_pretty(&Written { report: self, warnings }).expect("plain data serialises");
-        json.push(b'\n');
-        for (path, text) in paths.iter().zip([json, markdown.into_bytes()]) {
+        text.push(b'\n');
+        for (path, text) in [(&json, text), (&md, markdown.into_bytes()), (&page, html.into_bytes())] {
             write_whole(path, &text).map_err(|source| ReportError::unwritable(path, source))?;
         }
-        Ok(paths)
+        Ok(ReportFiles { json, markdown: md, html: page })
     }
 
     /// Reads a `report.json`.

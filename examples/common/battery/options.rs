@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 use histoguard::prelude::*;
+use histoguard::report::Requirement;
 use serde::Serialize;
 
 use crate::common::battery::attacks::{NAMES, attack_by_name};
@@ -13,11 +14,11 @@ use crate::common::images::ImageOptions;
 /// What runs if nothing else is asked for: minutes, where Square and HopSkipJump take thousands of queries an image.
 const DEFAULT: &[&str] = &["noise", "fgsm", "pgd", "apgd-ce", "apgd-margin", "fab"];
 
-/// Attacks one or more DenseNet-121 checkpoints with a battery of attacks on test images, and writes
-/// report.json, report.md and a figure a norm. The test images are those that no checkpoint has seen by the
+/// Attacks one or more DenseNet-121 checkpoints with a battery of attacks on test images, and writes report.html,
+/// report.md, report.json and a figure a norm. The test images are those that no checkpoint has seen by the
 /// record beside it (NAME.images.json, which the training examples write), and what the command line leaves
-/// open is as in that record;
-/// --split or --fold-file splits anew. The same command goes on where it was interrupted.
+/// open is as in that record; --split or --fold-file splits anew. The same command goes on where it was
+/// interrupted.
 #[derive(Clone, Debug, Parser, Serialize)]
 pub struct Options {
     /// Checkpoints: safetensors or PyTorch state dicts with torchvision's names.
@@ -50,6 +51,19 @@ pub struct Options {
     /// Images on which the checks attack again; 0 for none.
     #[arg(long, default_value_t = 16)]
     pub check_images: usize,
+    /// Images of each norm that report.html shows, with what the strongest attack makes of them; 0 for none.
+    #[arg(long, default_value_t = 4)]
+    pub exhibits: usize,
+    /// What every model has to meet, such as "worst Linf 2/255 >= 0.4", "lower PGD malignant Linf 1/255 >= 30 %" (the
+    /// lower end of the interval), "clean >= 0.9" or "checks" (none suspicious); may be given several times. Exit code 3
+    /// if one is not met.
+    #[arg(long)]
+    #[serde(skip)]
+    pub require: Vec<Requirement>,
+    /// Where requirements and checks go as JUnit XML [default: junit.xml in --out, with --require].
+    #[arg(long)]
+    #[serde(skip)]
+    pub junit: Option<PathBuf>,
     /// Images at a time.
     #[arg(long, default_value_t = 16)]
     #[serde(skip)]
@@ -78,6 +92,12 @@ impl Options {
             NormName::L1 => (Norm::L1, self.epsilons_l1.iter().map(|&e| Budget::l1(e)).collect()),
         };
         self.norm.iter().map(of).collect()
+    }
+
+    /// The JUnit file, if one is wanted.
+    pub fn junit(&self) -> Option<PathBuf> {
+        let beside = || (!self.require.is_empty()).then(|| self.out.join("junit.xml"));
+        self.junit.clone().or_else(beside)
     }
 
     /// The attacks in every norm that they know.

@@ -1,11 +1,11 @@
-//! `report.json`, `report.md` and the figures.
+//! The report and the figures.
 
 use std::path::Path;
 use std::time::Instant;
 
 use histoguard::data::{LabeledImages, Prepared, Split};
 use histoguard::defense::GaussianNoise;
-use histoguard::evaluate::Outcome;
+use histoguard::evaluate::{Exhibit, Outcome};
 use histoguard::prelude::*;
 use histoguard::report::figures::{
     AccuracyCurves, AccuracyOverEpsilon, AdversarialExample, AdversarialPanel, Figure, NoisePanel,
@@ -25,6 +25,7 @@ const PANEL_IMAGES: usize = 3;
 pub struct Measured {
     pub victim: Frozen,
     pub result: EvaluationResult,
+    pub exhibits: Vec<Exhibit>,
     pub history: History,
     pub epoch_seconds: Vec<f64>,
     pub test: Prepared,
@@ -42,6 +43,7 @@ pub fn write(
     let synthetic = split.test.is_synthetic();
     let model = |name: String, measured: &Measured| ModelReport {
         history: Some(measured.history.clone()),
+        exhibits: measured.exhibits.clone(),
         ..ModelReport::new(name, measured.result.clone())
     };
     let report = Report {
@@ -88,7 +90,7 @@ pub fn print(report: &Report, folder: &Path) {
     for warning in PaperView::new(report).warnings() {
         println!("note: {warning}");
     }
-    println!("tables in {}, figures beside it", folder.join("report.md").display());
+    println!("one page in {}, tables and figures beside it", folder.join("report.html").display());
 }
 
 /// The first malignant training image without and with the defense's noise.

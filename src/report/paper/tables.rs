@@ -1,12 +1,13 @@
 //! The paper's Tables 1 to 3, beside its own numbers.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::numbers::PAPER;
 use crate::evaluate::{Metrics, Proportion, UnderAttack, WorstCase};
 use crate::pixels::{Budget, Norm};
 use crate::report::document::{Document, attacked, auroc, columns, or_dash, patient_rate};
-use crate::report::{ModelReport, Report, ReportError};
+use crate::report::report::Rendered;
+use crate::report::{ModelReport, Report, ReportError, ReportFiles};
 
 /// A [`Report`] as the paper's experiment: its first two models, the original and the defense, under one
 /// L-infinity attack, with the malignant images alone as the measure.
@@ -33,20 +34,28 @@ impl<'r> PaperView<'r> {
 
     /// The report as Markdown, with the paper's Tables 1 to 3 beside the paper's numbers after the summary.
     pub fn to_markdown(&self) -> String {
-        self.report.markdown(&self.warnings(), |doc| {
-            self.table1(doc);
-            self.table2(doc);
-            self.table3(doc);
-        })
+        self.report.markdown(&self.warnings(), |doc| self.tables(doc))
     }
 
-    /// Writes `report.json` and `report.md` as [`Report::write`] does.
+    /// The report as one page, with the paper's tables as in Markdown.
+    pub fn to_html(&self) -> String {
+        self.report.html(&self.warnings(), |doc| self.tables(doc))
+    }
+
+    /// Writes `report.json`, `report.md` and `report.html` as [`Report::write`] does.
     ///
     /// # Errors
     ///
     /// As [`Report::write`].
-    pub fn write(&self, folder: &Path) -> Result<[PathBuf; 2], ReportError> {
-        self.report.write_as(folder, self.warnings(), self.to_markdown())
+    pub fn write(&self, folder: &Path) -> Result<ReportFiles, ReportError> {
+        let (warnings, markdown, html) = (self.warnings(), self.to_markdown(), self.to_html());
+        self.report.write_as(folder, Rendered { warnings, markdown, html })
+    }
+
+    fn tables(&self, doc: &mut Document) {
+        self.table1(doc);
+        self.table2(doc);
+        self.table3(doc);
     }
 
     fn worst(&self, model: usize) -> Option<&'r WorstCase> {

@@ -1,0 +1,188 @@
+//! A few test images with what the strongest attack makes of them, to be looked at.
+
+use burn::tensor::Tensor;
+
+use super::error::EvaluationError;
+use super::result::{EvaluationResult, ImageRecord, Outcome};
+use super::run::{Loaded, Passes, Plan, Planned, Targets};
+use crate::classifier::Frozen;
+use crate::data::LabeledImages;
+use crate::parameter::Parameter;
+use crate::pixels::{Budget, Distances, Norm};
+use crate::rows::values;
+
+/// A test image and what the strongest attack of a norm makes of it, with every budget.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Exhibit {
+    /// The image's short name.
+    pub name: String,
+    /// The slide or patient that it belongs to.
+    pub group: String,
+    /// Its true class.
+    pub label: usize,
+    /// The norm of the attack.
+    pub norm: Norm,
+    /// The attack's label.
+    pub attack: String,
+    /// Channels, height and width.
+    pub shape: [usize; 3],
+    /// The original image in \[0,1\], channel by channel, row by row.
+    pub original: Vec<f32>,
+    /// What the classifier says to it.
+    pub before: Answer,
+    /// By rising budget; of an attack that looks for the smallest perturbation the only one.
+    pub versions: Vec<Version>,
+}
+
+/// An adversarial image, held to its budget as it is when it is judged.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Version {
+    /// How far the attack might go; `None` of an attack that looks for the smallest perturbation.
+    pub budget: Option<Budget>,
+    /// As the original.
+    pub pixels: Vec<f32>,
+    /// What the classifier says to it.
+    pub after: Answer,
+    /// How far it is from the original.
+    pub distances: Distances,
+}
+
+/// What a classifier says to an image.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Answer {
+    /// The class with the highest logit; `None` if a logit is NaN.
+    pub prediction: Option<usize>,
+    /// Softmax probability of that class; `None` if it cannot be computed.
+    pub probability: Option<f64>,
+}
+
+impl Answer {
+    fn from_logits(logits: &[f32]) -> Self {
+        let prediction = Outcome::from_logits(logits).prediction;
+        let probability = prediction.map(|class| {
+            let away = |logit: &f32| (f64::from(*logit) - f64::from(logits[class])).exp();
+            1.0 / logits.iter().map(away).sum::<f64>()
+        });
+        Self { prediction, probability: probability.filter(|p| p.is_finite()) }
+    }
+}
+
+/// So many exhibits of each norm: see [`Evaluation::exhibits`](super::Evaluation::exhibits).
+pub(super) fn exhibits(
+    victim: &Frozen,
+    plan: &Plan<'_>,
+    (data, result): (&dyn LabeledImages, &EvaluationResult),
+    count: usize,
+    passes: &Passes<'_, '_>,
+) -> Result<Vec<Exhibit>, EvaluationError> {
+    let planned = plan.attacks.iter().map(|planned| (&planned.label, planned.budgets.as_slice()));
+    let ran = result.attacks.iter().map(|attack| (&attack.label, attack.budgets().collect::<Vec<_>>()));
+    let same_attacks =
+        planned.len() == ran.len() && planned.zip(ran).all(|((a, b), (c, d))| a == c && b == d);
+    let named =
+        |(p, record): (usize, &ImageRecord)| record.name == data.name(p) && record.label == data.label(p);
+    let same = result.records.len() == data.len() && result.records.iter().enumerate().all(named);
+    let wanted = "that of this evaluation on these images";
+    Parameter::new("result", wanted, same_attacks && same, "another one").check()?;
+    let mut exhibits = Vec::new();
+    for worst in &result.worst_cases {
+        let Some(strongest) = strongest(result, worst.norm) else { continue };
+        for position in telling(result, strongest, count) {
+            passes.go_on()?;
+            let record = &result.records[position];
+            let of = Loaded::new(data, victim, &[position]).targets(&[position])?;
+            let [_, channels, height, width] = of.images.dims();
+            exhibits.push(Exhibit {
+                name: record.name.clone(),
+                group: record.group.clone(),
+                label: record.label,
+                norm: worst.norm,
+                attack: plan.attacks[strongest].label.clone(),
+                shape: [channels, height, width],
+                original: values(of.images.clone()),
+                before: answer(victim, of.images.clone()),
+                versions: versions(victim, &plan.attacks[strongest], &of, passes)?,
+            });
+        }
+    }
+    Ok(exhibits)
+}
+
+/// The attack of this norm that broke the most images over all its budgets; the earlier one of two.
+fn strongest(result: &EvaluationResult, norm: Norm) -> Option<usize> {
+    let of_norm = (0..result.attacks.len()).filter(|&a| result.attacks[a].profile.norm() == norm);
+    let broken = |&a: &usize| result.attacks[a].sweep.iter().map(|under| under.success.hits).sum::<usize>();
+    of_norm.rev().max_by_key(broken)
+}
+
+/// Positions of the images that fall to this attack at the smallest budget, a class in turn from the positive one on;
+/// then those that it attacked without success.
+fn telling(result: &EvaluationResult, attack: usize, count: usize) -> Vec<usize> {
+    let norm = result.attacks[attack].profile.norm();
+    let ease = |position: &usize| {
+        let record = &result.records[*position];
+        let at = &record.attacks[attack].at;
+        let first = at.iter().position(|under| under.fell(record.label));
+        (first.unwrap_or(usize::MAX), first.map_or(f64::INFINITY, |first| at[first].size(record.label, norm)))
+    };
+    let attacked = |position: &usize| {
+        let record = &result.records[*position];
+        record.attacks[attack].at.iter().any(|under| under.distances.is_some())
+    };
+    let classes = (0..result.classes.len()).rev().map(|class| {
+        let of_class = (0..result.records.len()).filter(|&p| result.records[p].label == class);
+        let mut positions: Vec<usize> = of_class.filter(attacked).collect();
+        positions.sort_by(|a, b| {
+            let (a, b) = (ease(a), ease(b));
+            a.0.cmp(&b.0).then(a.1.total_cmp(&b.1))
+        });
+        positions
+    });
+    let classes: Vec<Vec<usize>> = classes.collect();
+    let most = classes.iter().map(Vec::len).max().unwrap_or(0);
+    let in_turn = (0..most).flat_map(|rank| classes.iter().filter_map(move |class| class.get(rank).copied()));
+    let (mut fallen, held): (Vec<usize>, Vec<usize>) = in_turn.partition(|p| ease(p).0 < usize::MAX);
+    fallen.extend(held);
+    fallen.truncate(count);
+    fallen
+}
+
+fn versions(
+    victim: &Frozen,
+    planned: &Planned<'_>,
+    of: &Targets,
+    passes: &Passes<'_, '_>,
+) -> Result<Vec<Version>, EvaluationError> {
+    let [_, channels, height, width] = of.images.dims();
+    let moving = planned.jobs().into_iter().filter(|budget| !budget.is_some_and(Budget::is_zero));
+    let version = |budget: Option<Budget>| {
+        let at = budget.map(|budget| planned.attack.at(budget));
+        let attack = at.as_deref().unwrap_or(planned.attack);
+        let found = attack.perturb(victim, of.images.clone(), &of.goal);
+        let found = found.map_err(|error| passes.ended(&planned.label, error))?;
+        let images = of.crafted(found, budget)?.images;
+        let (pixels, original) = (values(images.clone()), values(of.images.clone()));
+        let distances = Distances::between(&original, &pixels, [channels, height, width]);
+        Ok(Version { budget, after: answer(victim, images), distances, pixels })
+    };
+    moving.map(version).collect()
+}
+
+fn answer(victim: &Frozen, image: Tensor<4>) -> Answer {
+    Answer::from_logits(&values(victim.logits(image)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn probability_is_the_softmax_of_the_answer() {
+        // 1 / (1 + e^-3 + e^-1), by hand; NaN is no answer.
+        let answer = Answer::from_logits(&[2.0, -1.0, 1.0]);
+        assert_eq!(answer.prediction, Some(0));
+        assert!((answer.probability.unwrap() - 0.705384513).abs() < 1e-6);
+        assert_eq!(Answer::from_logits(&[f32::NAN, 1.0]), Answer { prediction: None, probability: None });
+        assert_eq!(Answer::from_logits(&[0.0, f32::INFINITY]).prediction, Some(1));
+    }
+}
