@@ -285,7 +285,7 @@ fn pictures_hold_original_and_difference() {
 
 #[test]
 fn pages_stay_small_however_large_the_images() {
-    let (html, exhibits) = shown(448);
+    let (html, exhibits) = shown(256);
     assert!(html.len() < 450_000, "{}", html.len());
     let page = Page::read(&html);
     let shown = page.elements.iter().filter(|e| e.name == "article").count();

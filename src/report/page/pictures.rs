@@ -62,7 +62,7 @@ fn shown_exhibit(id: &str, model: &ModelReport, encoded: &Encoded<'_>) -> Markup
                     @for change in changes { option value=(change.version) { (size(exhibit.norm, &exhibit.versions[change.version])) } }
                 } }
             }
-            (answers(id, classes, encoded))
+            (answers(id, model, encoded))
         }
     }
 }
@@ -81,7 +81,8 @@ fn difference(Encoded { exhibit, size: [width, height], .. }: &Encoded<'_>, chan
 }
 
 /// What the classifier says with every budget, and how far the image is from the original.
-fn answers(id: &str, classes: &[String], Encoded { exhibit, changes, .. }: &Encoded<'_>) -> Markup {
+fn answers(id: &str, model: &ModelReport, Encoded { exhibit, changes, .. }: &Encoded<'_>) -> Markup {
+    let classes = &model.result.classes;
     let said = |answer: &Answer| {
         let class = answer.prediction.map_or("no answer", |class| classes[class].as_str()).to_string();
         let right = answer.prediction == Some(exhibit.label);
@@ -97,7 +98,7 @@ fn answers(id: &str, classes: &[String], Encoded { exhibit, changes, .. }: &Enco
         } }
     };
     html! {
-        div.scroll tabindex="0" role="region" aria-label=(format!("answers to {}", exhibit.name)) {
+        div.scroll tabindex="0" role="region" aria-label=(format!("Answers of {} to {} ({})", model.name, exhibit.name, exhibit.norm)) {
             table id=(format!("{id}-answers")) {
                 thead { tr { @for head in ["epsilon", "answer", "probability", "grey levels", "L2", "L1"] {
                     th scope="col" { (head) }
