@@ -9,6 +9,8 @@ mod common {
         pub mod options;
     }
     pub mod failure;
+    pub mod output;
+    pub mod program;
     pub mod images;
     pub mod interrupt;
     pub mod progress;
@@ -21,9 +23,10 @@ use std::sync::atomic::AtomicBool;
 
 use clap::Parser;
 use common::battery::options::Options;
-use common::failure::{self, Failure};
+use common::failure::Failure;
 use common::progress::Told;
-use common::{images, interrupt};
+use common::output::say;
+use common::{images, interrupt, program};
 use histoguard::data::{LabeledImages, Prepared, Split};
 use histoguard::evaluate::EvaluationError;
 use histoguard::prelude::*;
@@ -32,8 +35,7 @@ use histoguard::report::{ModelReport, Report};
 use histoguard::weights;
 
 fn main() -> ExitCode {
-    let options = Options::parse();
-    failure::run(|| battery(&options))
+    program::run(|options: Options| battery(&options))
 }
 
 fn battery(options: &Options) -> Result<(), Failure> {
@@ -65,11 +67,11 @@ fn battery(options: &Options) -> Result<(), Failure> {
         let models = report.models.iter().map(|model| (model.name.clone(), &model.result));
         AttackCurves::new(norm, models).save(&options.out.join(format!("figure_attacks_{norm}.png")))?;
     }
-    println!("{}", report.summary());
+    say(report.summary())?;
     for warning in report.warnings() {
-        println!("note: {warning}");
+        say(format_args!("note: {warning}"))?;
     }
-    println!("tables in {}, figures beside it", markdown.display());
+    say(format_args!("tables in {}, figures beside it", markdown.display()))?;
     std::fs::remove_dir_all(options.out.join("unfinished"))?;
     Ok(())
 }

@@ -15,6 +15,8 @@ mod common {
         pub mod training;
     }
     pub mod failure;
+    pub mod output;
+    pub mod program;
     pub mod images;
     pub mod interrupt;
     pub mod network;
@@ -32,10 +34,11 @@ use common::defend::comparison::{self, Cost};
 use common::defend::options::{Defense, Kind, Options};
 use common::defend::row::Row;
 use common::defend::{detection, preprocessing, training};
-use common::failure::{self, Failure};
+use common::failure::Failure;
 use common::network::Model;
 use common::progress::Told;
-use common::{images, interrupt};
+use common::output::say;
+use common::{images, interrupt, program};
 use histoguard::data::{ImageSet, LabeledImages, Prepared, Split};
 use histoguard::evaluate::EvaluationError;
 use histoguard::file::write_whole;
@@ -47,11 +50,12 @@ use histoguard::report::{History, ModelReport, Report};
 const DRAWN_SIZE: usize = 64;
 
 fn main() -> ExitCode {
-    let mut options = Options::parse();
-    if options.images.data.is_none() {
-        options.images.image_size.get_or_insert(DRAWN_SIZE);
-    }
-    failure::run(|| compare(&options))
+    program::run(|mut options: Options| {
+        if options.images.data.is_none() {
+            options.images.image_size.get_or_insert(DRAWN_SIZE);
+        }
+        compare(&options)
+    })
 }
 
 /// What all defenses share.
@@ -299,10 +303,10 @@ fn write(setting: &Setting<'_>, compared: &[Compared]) -> Result<(), Failure> {
     let path = options.out.join("comparison.md");
     write_whole(&path, table.as_bytes())
         .map_err(|error| Failure::wrong(format!("{}: expected a file: {error}", path.display())))?;
-    println!("{table}");
+    say(&table)?;
     for warning in report.warnings() {
-        println!("note: {warning}");
+        say(format_args!("note: {warning}"))?;
     }
-    println!("tables in {}, figures beside it", markdown.display());
+    say(format_args!("tables in {}, figures beside it", markdown.display()))?;
     Ok(())
 }

@@ -4,6 +4,8 @@
 
 mod common {
     pub mod failure;
+    pub mod output;
+    pub mod program;
     pub mod images;
     pub mod interrupt;
     pub mod network;
@@ -27,12 +29,12 @@ use histoguard::evaluate::EvaluationError;
 use histoguard::prelude::*;
 use histoguard::report::History;
 
-use common::failure::{self, Failure};
+use common::failure::Failure;
 use common::progress::Told;
 use common::reproduce_paper::options::Options;
 use common::reproduce_paper::report;
 use common::reproduce_paper::report::Measured;
-use common::{images, interrupt};
+use common::{images, interrupt, program};
 
 /// What Ctrl-C sets: a handle for training and a flag for the evaluation.
 struct Stop {
@@ -41,8 +43,7 @@ struct Stop {
 }
 
 fn main() -> ExitCode {
-    let options = Options::parse();
-    failure::run(|| experiment(&options))
+    program::run(|options: Options| experiment(&options))
 }
 
 fn experiment(options: &Options) -> Result<(), Failure> {
@@ -67,7 +68,7 @@ fn experiment(options: &Options) -> Result<(), Failure> {
         };
         let defense = run(options, &split, &test, &name, Some(sigma), &stop)?;
         let report = report::write(options, &split, [&original, &defense], sigma, started, &folder)?;
-        report::print(&report, &folder);
+        report::print(&report, &folder)?;
     }
     Ok(())
 }

@@ -4,6 +4,8 @@
 
 mod common {
     pub mod failure;
+    pub mod output;
+    pub mod program;
     pub mod interrupt;
     pub mod verify;
 }
@@ -12,8 +14,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
-use common::failure::{self, Failure};
-use common::{interrupt, verify};
+use common::failure::Failure;
+use common::output::{note, say};
+use common::{interrupt, program, verify};
 use histoguard::data::{Augmentation, FolderSet, ImageSet, Split};
 use histoguard::defense::GaussianNoise;
 use histoguard::prelude::*;
@@ -65,8 +68,7 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    let options = Options::parse();
-    failure::run(|| train(&options))
+    program::run(|options: Options| train(&options))
 }
 
 fn train(options: &Options) -> Result<(), Failure> {
@@ -80,7 +82,7 @@ fn train(options: &Options) -> Result<(), Failure> {
     let (training, validation) = open(&options.data, options.seed)?;
     let training = verify::readable(training, options.skip_damaged)?;
     let validation = verify::readable(validation, options.skip_damaged)?;
-    eprintln!("training on {}\nvalidation on {}", training.describe(), validation.describe());
+    note(format_args!("training on {}\nvalidation on {}", training.describe(), validation.describe()));
 
     let device = Device::default();
     let mut net = DenseNetConfig::densenet121(training.classes().len()).init_seeded(&device, options.seed);
@@ -114,13 +116,13 @@ fn train(options: &Options) -> Result<(), Failure> {
     })?;
     weights::save_safetensors(&trained.model.network, &options.out)?;
     let best = &trained.history.epochs[trained.best_epoch - 1];
-    println!(
+    say(format_args!(
         "best epoch {}: validation accuracy {:.1} % of {} images, saved to {}",
         trained.best_epoch,
         100.0 * best.validation_accuracy,
         validation.len(),
         options.out.display()
-    );
+    ))?;
     Ok(())
 }
 

@@ -1,9 +1,8 @@
 //! How an example fails: one clear line, and exit code 2 for a wrong option or path.
 
 use std::fmt::Display;
-use std::process::ExitCode;
 
-/// Why an example ended early, in one line, and its exit code.
+/// Why an example ended early, in one line, and its exit code; an empty line is not said.
 pub struct Failure {
     pub code: u8,
     pub message: String,
@@ -19,16 +18,5 @@ impl Failure {
 impl<E: std::error::Error> From<E> for Failure {
     fn from(error: E) -> Self {
         Self::wrong(error)
-    }
-}
-
-/// Runs the example and turns its failure into one line and an exit code.
-pub fn run(example: impl FnOnce() -> Result<(), Failure>) -> ExitCode {
-    match example() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(Failure { code, message }) => {
-            eprintln!("error: {message}");
-            ExitCode::from(code)
-        }
     }
 }

@@ -10,6 +10,7 @@ use histoguard::train::TrainingConfig;
 use serde::Serialize;
 
 use crate::common::failure::Failure;
+use crate::common::output::note;
 use crate::common::verify::readable;
 
 const FRACTIONS: [f64; 3] = [0.8, 0.1, 0.1];
@@ -106,7 +107,7 @@ pub fn open(options: &ImageOptions) -> Result<Split, Failure> {
         Some(_) => breakhis(options)?,
         None => drawn(options)?,
     };
-    eprintln!("{}", images.describe());
+    note(images.describe());
     let images = match options.data {
         // A damaged file is to be known now, not hours into the training.
         Some(_) => readable(images, options.skip_damaged)?,
@@ -118,13 +119,13 @@ pub fn open(options: &ImageOptions) -> Result<Split, Failure> {
         (None, Some(By::Slide)) => Split::by_slide(&images, FRACTIONS, options.seed)?,
         (None, Some(By::Stem)) => Split::by_stem(&images, FRACTIONS, options.seed)?,
     };
-    eprintln!(
+    note(format_args!(
         "training / validation / test: {} / {} / {} images; {}",
         split.train.len(),
         split.validation.len(),
         split.test.len(),
         split.leakage()
-    );
+    ));
     Ok(split)
 }
 
@@ -147,7 +148,7 @@ fn breakhis(options: &ImageOptions) -> Result<ImageSet, Failure> {
     let root = options.data.as_ref().expect("called with --data");
     let breakhis = BreakHis::open(root)?;
     for slide in breakhis.repeated_slides() {
-        eprintln!("{slide}");
+        note(slide);
     }
     Ok(match options.subset {
         None | Some(Subset::Paper) => breakhis.paper_subset(),

@@ -11,6 +11,7 @@ use histoguard::weights::{self, WeightsError};
 use crate::common::failure::Failure;
 use crate::common::images::ImageOptions;
 use crate::common::interrupt::interrupted;
+use crate::common::output::note;
 
 pub type Model = Normalized<DenseNet>;
 
@@ -65,7 +66,7 @@ impl Networks<'_> {
         histoguard::model::release_memory();
         let path = self.out.join(format!("{name}.safetensors"));
         weights::save_safetensors(&trained.model.network, &path)?;
-        eprintln!("{name}: best epoch {} saved to {}", trained.best_epoch, path.display());
+        note(format_args!("{name}: best epoch {} saved to {}", trained.best_epoch, path.display()));
         Ok(trained)
     }
 }

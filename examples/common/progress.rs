@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 use histoguard::evaluate::Progress;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::common::output::note;
+
 /// Between lines where no bar can be drawn.
 const QUIET: Duration = Duration::from_secs(10);
 
@@ -40,7 +42,7 @@ impl Told {
             let (first, at) = self.before.get().unwrap_or((0, Duration::ZERO));
             let pace = (self.started.elapsed() - at).as_secs_f64() / (done - first).max(1) as f64;
             let left = pace * (total - done) as f64;
-            eprintln!("{}, {done} of {total} image passes, {left:.0} s left", self.what);
+            note(format_args!("{}, {done} of {total} image passes, {left:.0} s left", self.what));
             self.before.set(Some((done, self.started.elapsed())));
         }
     }

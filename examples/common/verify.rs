@@ -2,15 +2,17 @@
 
 use histoguard::data::{DataError, ImageSet, OnError};
 
+use crate::common::output::note;
+
 /// The images that can be read; a damaged one is an error, or with `skip` left out, named and counted.
 pub fn readable(images: ImageSet, skip: bool) -> Result<ImageSet, DataError> {
     let (images, skipped) = images.verify(if skip { OnError::Skip } else { OnError::Fail })?;
     for damaged in &skipped {
-        eprintln!("left out: {}", damaged.reason);
+        note(format_args!("left out: {}", damaged.reason));
     }
     if skipped.is_empty() {
         return Ok(images);
     }
-    eprintln!("{} damaged images left out", skipped.len());
+    note(format_args!("{} damaged images left out", skipped.len()));
     Ok(images.with_note(format!("{} damaged images left out", skipped.len())))
 }

@@ -66,11 +66,9 @@ impl Folder {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(file_error(&path, "a training's state")(error)),
         };
-        serde_json::from_slice(&text).map(Some).map_err(|error| TrainError::File {
-            path,
-            expected: "a training's state",
-            found: error.to_string(),
-        })
+        let read = serde_json::from_slice(&text).map_err(|error| error.to_string());
+        let whole = read.and_then(|state: State| state.history.check().map(|()| state));
+        whole.map(Some).map_err(|found| TrainError::File { path, expected: "a training's state", found })
     }
 
     pub(super) fn write_state(&self, state: &State) -> Result<(), TrainError> {

@@ -33,3 +33,21 @@ pub struct Attacked {
     /// overfitted to single steps (Andriushchenko & Flammarion, NeurIPS 2020, figure 4). `None` if all are zero.
     pub alignment: Option<f64>,
 }
+
+impl EpochRecord {
+    /// Whether this can have been measured; what does not fit, if not.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let Self { train_loss, train_accuracy, validation_loss, validation_accuracy, attacked, .. } = *self;
+        let of_attack = attacked.map(|attacked| [attacked.accuracy, attacked.fgsm_accuracy]);
+        let shares = [train_accuracy, validation_accuracy].into_iter().chain(of_attack.into_iter().flatten());
+        let losses = [train_loss, validation_loss].into_iter().map(|loss| ("a loss", loss, loss.is_finite()));
+        let accuracies = shares.map(|share| ("an accuracy", share, (0.0..=1.0).contains(&share)));
+        // Cosines that are summed in single precision can pass 1 by as little as that is.
+        let alignment = attacked.and_then(|attacked| attacked.alignment);
+        let alignment = alignment.map(|cosine| ("an alignment", cosine, cosine.abs() <= 1.001));
+        match losses.chain(accuracies).chain(alignment).find(|(_, _, fits)| !fits) {
+            Some((what, value, _)) => Err(format!("{what} of {value}")),
+            None => Ok(()),
+        }
+    }
+}
