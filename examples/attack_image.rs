@@ -17,6 +17,7 @@ use common::output::say;
 use common::program;
 use histoguard::data::{FileImage, ImageSet, LabeledImages, Prepared, Sample, png};
 use histoguard::evaluate::Distances;
+use histoguard::file::FolderLock;
 use histoguard::prelude::*;
 use histoguard::weights;
 
@@ -122,6 +123,7 @@ fn attack(options: &Options) -> Result<(), Failure> {
     let adversarial = attack.perturb(&victim, image.clone(), &goal)?;
     let after = answer(&victim, adversarial.clone());
 
+    let _lock = FolderLock::take(&options.out)?;
     let paths = ["original.png", "adversarial.png", "difference.png"].map(|name| options.out.join(name));
     let difference = (adversarial.clone() - image.clone()) * options.magnify / 2.0 + 0.5;
     for (path, image) in paths.iter().zip([image.clone(), adversarial.clone(), difference.clamp(0.0, 1.0)]) {

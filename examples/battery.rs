@@ -9,10 +9,10 @@ mod common {
         pub mod options;
     }
     pub mod failure;
-    pub mod output;
-    pub mod program;
     pub mod images;
     pub mod interrupt;
+    pub mod output;
+    pub mod program;
     pub mod progress;
     pub mod verify;
 }
@@ -24,11 +24,12 @@ use std::sync::atomic::AtomicBool;
 use clap::Parser;
 use common::battery::options::Options;
 use common::failure::Failure;
-use common::progress::Told;
 use common::output::say;
+use common::progress::Told;
 use common::{images, interrupt, program};
 use histoguard::data::{LabeledImages, Prepared, Split};
 use histoguard::evaluate::EvaluationError;
+use histoguard::file::FolderLock;
 use histoguard::prelude::*;
 use histoguard::report::figures::{AttackCurves, Figure};
 use histoguard::report::{ModelReport, Report};
@@ -49,6 +50,7 @@ fn battery(options: &Options) -> Result<(), Failure> {
         .zip(names(&options.checkpoints))
         .map(|(path, name)| Ok((name, load(path, test.classes().len())?)))
         .collect::<Result<Vec<(String, Frozen)>, Failure>>()?;
+    let _lock = FolderLock::take(&options.out)?;
     let mut models = Vec::new();
     for (name, victim) in &victims {
         models.push(ModelReport::new(name.clone(), attack(options, &split, &test, name, victim, stop)?));

@@ -15,11 +15,11 @@ mod common {
         pub mod training;
     }
     pub mod failure;
-    pub mod output;
-    pub mod program;
     pub mod images;
     pub mod interrupt;
     pub mod network;
+    pub mod output;
+    pub mod program;
     pub mod progress;
     pub mod verify;
 }
@@ -36,12 +36,12 @@ use common::defend::row::Row;
 use common::defend::{detection, preprocessing, training};
 use common::failure::Failure;
 use common::network::Model;
-use common::progress::Told;
 use common::output::say;
+use common::progress::Told;
 use common::{images, interrupt, program};
 use histoguard::data::{ImageSet, LabeledImages, Prepared, Split};
 use histoguard::evaluate::EvaluationError;
-use histoguard::file::write_whole;
+use histoguard::file::{FolderLock, write_whole};
 use histoguard::prelude::*;
 use histoguard::report::figures::{AttackCurves, CertifiedCurves, Figure};
 use histoguard::report::{History, ModelReport, Report};
@@ -93,6 +93,7 @@ fn compare(options: &Options) -> Result<(), Failure> {
     let [train, validation, test] = [&split.train, &split.validation, &split.test].map(prepared);
     let (train, validation, test) = (train?, validation?, test?);
     detection::check(options, &validation)?;
+    let _lock = FolderLock::take(&options.out)?;
     prepare_folder(options)?;
     let setting = Setting { options, split: &split, train, validation, test, interrupter, stop };
     let undefended = setting.trained(Defense::Undefended, None)?;

@@ -4,11 +4,11 @@
 
 mod common {
     pub mod failure;
-    pub mod output;
-    pub mod program;
     pub mod images;
     pub mod interrupt;
     pub mod network;
+    pub mod output;
+    pub mod program;
     pub mod progress;
     pub mod reproduce_paper {
         pub mod options;
@@ -26,6 +26,7 @@ use clap::Parser;
 use histoguard::data::{Prepared, Split};
 use histoguard::defense::GaussianNoise;
 use histoguard::evaluate::EvaluationError;
+use histoguard::file::FolderLock;
 use histoguard::prelude::*;
 use histoguard::report::History;
 
@@ -54,9 +55,8 @@ fn experiment(options: &Options) -> Result<(), Failure> {
     let split = images::open(&options.images)?;
     // A checkpoint that does not fit is found now, not after the first training.
     options.networks().start(split.train.classes().len())?;
+    let _lock = FolderLock::take(&options.out)?;
     prepare_folder(options)?;
-    std::fs::create_dir_all(&options.out)
-        .map_err(|error| Failure::wrong(format!("{}: expected a folder: {error}", options.out.display())))?;
 
     let test = Prepared::new(split.test.clone(), options.images.image_size())?;
     let original = run(options, &split, &test, "original", None, &stop)?;

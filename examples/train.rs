@@ -4,9 +4,9 @@
 
 mod common {
     pub mod failure;
+    pub mod interrupt;
     pub mod output;
     pub mod program;
-    pub mod interrupt;
     pub mod verify;
 }
 

@@ -11,10 +11,11 @@ const NAME: &str = ".lock";
 
 /// The right to work in a folder, held until it is dropped or the process ends, however it ends.
 ///
-/// It is an advisory lock of the system's (`flock` on Unix, `LockFileEx` on Windows) on the empty file `.lock` in the folder, which
-/// stays there: removing it would let two later runs lock two files of that name. Nothing is to be cleaned up after a kill. On a
-/// file system without locks, as some networks' are, nobody is kept out; on one that has them, runs on other machines are kept out
-/// as far as it carries locks between machines.
+/// It is an advisory lock of the system's (`flock` on Unix, `LockFileEx` on Windows) on the empty file
+/// `.lock` in the folder, which stays there: removing it would let two later runs lock two files of that
+/// name. Nothing is to be cleaned up after a kill. On a file system without locks, as some networks' are,
+/// nobody is kept out; on one that has them, runs on other machines are kept out as far as it carries locks
+/// between machines.
 ///
 /// ```
 /// use histoguard::file::FolderLock;
@@ -34,12 +35,13 @@ pub struct FolderLock {
 }
 
 impl FolderLock {
-    /// Takes the folder, which is made if it is missing, or refuses at once if a run has it: one of another process, or of this one.
+    /// Takes the folder, which is made if it is missing, or refuses at once if a run has it: one of another
+    /// process, or of this one.
     ///
     /// # Errors
     ///
-    /// [`IoError`] of kind [`ResourceBusy`](ErrorKind::ResourceBusy) if a run has it, of another kind if the folder cannot be made or
-    /// written to.
+    /// [`IoError`] of kind [`ResourceBusy`](ErrorKind::ResourceBusy) if a run has it, of another kind if the
+    /// folder cannot be made or written to.
     pub fn take(folder: &Path) -> Result<Self, IoError> {
         let failed = IoError::at(folder, "a folder that can be written");
         std::fs::create_dir_all(folder).map_err(failed)?;
@@ -51,7 +53,9 @@ impl FolderLock {
                 let busy = Error::new(ErrorKind::ResourceBusy, "one is");
                 Err(IoError::at(folder, "a folder in which no other run is at work")(busy))
             }
-            Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Unsupported => Ok(Self { _file: file }),
+            Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Unsupported => {
+                Ok(Self { _file: file })
+            }
             Err(TryLockError::Error(error)) => Err(IoError::at(folder, "a folder that can be locked")(error)),
         }
     }

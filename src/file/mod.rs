@@ -1,5 +1,5 @@
-//! Files that are either there completely or not at all, folders that one run has to itself, and what is said of those that
-//! cannot be read or written.
+//! Files that are either there completely or not at all, folders that one run has to itself, and what is said
+//! of those that cannot be read or written.
 
 mod error;
 mod lock;

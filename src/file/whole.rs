@@ -6,7 +6,8 @@ use std::path::Path;
 /// How the names of files begin that are not whole yet; a kill can leave one.
 pub(crate) const PARTIAL: &str = ".partial-";
 
-/// Writes beside `path`, flushes to the disk and renames, so that the file is whole or as it was; missing folders are made.
+/// Writes beside `path`, flushes to the disk and renames, so that the file is whole or as it was; missing
+/// folders are made.
 ///
 /// # Errors
 ///

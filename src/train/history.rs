@@ -19,8 +19,9 @@ pub struct History {
 }
 
 impl History {
-    /// The epoch with the best validation accuracy under attack, where that was measured; then the accuracy without attack, the
-    /// lower validation loss and the earlier epoch decide. Epochs from a catastrophic one on are left out.
+    /// The epoch with the best validation accuracy under attack, where that was measured; then the accuracy
+    /// without attack, the lower validation loss and the earlier epoch decide. Epochs from a catastrophic one
+    /// on are left out.
     pub fn best(&self) -> Option<EpochRecord> {
         self.best_until(self.epochs.len())
     }
@@ -184,7 +185,8 @@ mod tests {
 
     #[test]
     fn what_nobody_can_have_measured_is_told() {
-        let sound = History { epochs: vec![record(1, 0.5, 0.1), record(2, 1.0, 0.0)], seconds: vec![0.0, 3.5] };
+        let sound =
+            History { epochs: vec![record(1, 0.5, 0.1), record(2, 1.0, 0.0)], seconds: vec![0.0, 3.5] };
         assert_eq!(sound.check(), Ok(()));
         let attacked = |alignment| Attacked { accuracy: 0.5, fgsm_accuracy: 0.5, alignment: Some(alignment) };
         let last = |record: EpochRecord| History { epochs: vec![sound.epochs[0], record], ..sound.clone() };
@@ -194,7 +196,10 @@ mod tests {
             (last(record(0, 0.5, 0.1)), "epoch 0 in place 2"),
             (last(record(2, 1.5, 0.1)), "an accuracy of 1.5 in epoch 2"),
             (last(record(2, 0.5, f64::INFINITY)), "a loss of inf in epoch 2"),
-            (last(EpochRecord { attacked: Some(attacked(-2.0)), ..record(2, 0.5, 0.1) }), "an alignment of -2 in epoch 2"),
+            (
+                last(EpochRecord { attacked: Some(attacked(-2.0)), ..record(2, 0.5, 0.1) }),
+                "an alignment of -2 in epoch 2",
+            ),
         ] {
             assert_eq!(history.check(), Err(found.to_string()));
         }

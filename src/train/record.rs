@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Means over one epoch, to 12 significant digits, so that a resumed run reads back what it wrote; training values are
-/// taken in training mode, as the epoch goes.
+/// Means over one epoch, to 12 significant digits, so that a resumed run reads back what it wrote; training
+/// values are taken in training mode, as the epoch goes.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EpochRecord {
     /// Epoch, from 1.
@@ -26,11 +26,13 @@ pub struct EpochRecord {
 pub struct Attacked {
     /// Share of them that were right and stayed so, in \[0,1\].
     pub accuracy: f64,
-    /// Share of them that are right after one FGSM step of the attack's budget, in \[0,1\], whatever they were before.
+    /// Share of them that are right after one FGSM step of the attack's budget, in \[0,1\], whatever they
+    /// were before.
     pub fgsm_accuracy: f64,
-    /// Mean cosine between the loss's gradients at an image and at a random point of the ball around it, in \[-1,1\], over those
-    /// whose gradients are not zero: near 1 where the loss is locally linear, and falling towards 0 where training has
-    /// overfitted to single steps (Andriushchenko & Flammarion, NeurIPS 2020, figure 4). `None` if all are zero.
+    /// Mean cosine between the loss's gradients at an image and at a random point of the ball around it, in
+    /// \[-1,1\], over those whose gradients are not zero: near 1 where the loss is locally linear, and
+    /// falling towards 0 where training has overfitted to single steps (Andriushchenko & Flammarion, NeurIPS
+    /// 2020, figure 4). `None` if all are zero.
     pub alignment: Option<f64>,
 }
 

@@ -53,7 +53,8 @@ impl FromStr for Input {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let (kind, number) = text.split_once(':').ok_or("expected KIND:NUMBER")?;
-        let number = number.parse().map_err(|_| format!("expected KIND:NUMBER, found {number} as the number"))?;
+        let number =
+            number.parse().map_err(|_| format!("expected KIND:NUMBER, found {number} as the number"))?;
         Ok(Self { kind: Kind::from_str(kind, false)?, number })
     }
 }

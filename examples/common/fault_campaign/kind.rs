@@ -57,8 +57,8 @@ impl Kind {
 
     /// The most bytes that reading an input may ask for, beside 64 for each of its own.
     ///
-    /// A decoder of images may ask for 512 MiB, and an image of one channel becomes one of three. What is a whole run has its
-    /// network and its images in memory.
+    /// A decoder of images may ask for 512 MiB, and an image of one channel becomes one of three. What is a
+    /// whole run has its network and its images in memory.
     pub fn memory(self) -> usize {
         match self {
             Self::Images => 1280 << 20,

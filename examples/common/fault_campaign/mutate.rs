@@ -22,7 +22,8 @@ const HANGING: Duration = Duration::from_secs(60);
 /// Faults that are printed; all are counted.
 const PRINTED: usize = 40;
 
-/// Feeds damaged files to everything that reads any, and says which were not refused or read as they should be.
+/// Feeds damaged files to everything that reads any, and says which were not refused or read as they should
+/// be.
 #[derive(Clone, Debug, Args)]
 pub struct MutateOptions {
     /// How many inputs.
@@ -72,7 +73,9 @@ pub fn mutate(options: &MutateOptions, seed: u64) -> Result<u64, Failure> {
     }
     for (kind, Count { inputs, accepted, refused, faults }) in &all.counts {
         let name = kind.name();
-        say(format_args!("{name:<12} {inputs:>9} inputs, {accepted:>8} read, {refused:>9} refused, {faults:>4} faults"))?;
+        say(format_args!(
+            "{name:<12} {inputs:>9} inputs, {accepted:>8} read, {refused:>9} refused, {faults:>4} faults"
+        ))?;
     }
     let inputs: u64 = all.counts.values().map(|count| count.inputs).sum();
     let (seconds, faults) = (started.elapsed().as_secs_f64(), all.faults.len());
@@ -167,7 +170,9 @@ impl Job<'_> {
         let (mut seen, mut since) = (None, Instant::now());
         loop {
             match lines.recv_timeout(Duration::from_secs(1)) {
-                Ok(Told::Counts(counts)) => counts.into_iter().for_each(|(kind, count)| tally.add(kind, count)),
+                Ok(Told::Counts(counts)) => {
+                    counts.into_iter().for_each(|(kind, count)| tally.add(kind, count))
+                }
                 Ok(Told::Fault(fault)) => {
                     note(format_args!("{}: {}", fault.input, fault.what));
                     tally.faults.push(fault);

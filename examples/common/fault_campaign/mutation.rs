@@ -1,5 +1,5 @@
-//! One input from another: damage as disks, networks and hands do it, and damage that knows the form, so that it is not found
-//! out by the first checksum.
+//! One input from another: damage as disks, networks and hands do it, and damage that knows the form, so that
+//! it is not found out by the first checksum.
 
 use std::io::{Cursor, Read, Write};
 
@@ -13,12 +13,37 @@ use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
 /// What stands where a number or a length stood.
 const NUMBERS: [&str; 16] = [
-    "0", "-1", "1", "2", "255", "65536", "4294967296", "9223372036854775807", "18446744073709551615",
-    "18446744073709551616", "1e308", "-1e308", "1e999", "0.5", "1e-320", "null",
+    "0",
+    "-1",
+    "1",
+    "2",
+    "255",
+    "65536",
+    "4294967296",
+    "9223372036854775807",
+    "18446744073709551615",
+    "18446744073709551616",
+    "1e308",
+    "-1e308",
+    "1e999",
+    "0.5",
+    "1e-320",
+    "null",
 ];
 /// As the bytes of lengths, offsets and counts.
 const EXTREMES: [u64; 12] = [
-    0, 1, 0x7f, 0x80, 0xff, 0x7fff, 0xffff, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff, i64::MAX as u64, u64::MAX,
+    0,
+    1,
+    0x7f,
+    0x80,
+    0xff,
+    0x7fff,
+    0xffff,
+    0x7fff_ffff,
+    0x8000_0000,
+    0xffff_ffff,
+    i64::MAX as u64,
+    u64::MAX,
 ];
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
 /// Of a file inside an archive that is not unpacked any further.
@@ -68,7 +93,7 @@ fn damage(bytes: &mut Vec<u8>, other: &[u8], rng: &mut Generator) {
     let at = rng.random_range(0..length);
     let end = (at + 1 + rng.random_range(0..64)).min(length);
     match rng.random_range(0..12) {
-        0 | 1 => bytes[at] ^= 1 << rng.random_range(0..8),
+        0 | 1 => bytes[at] ^= 1u8 << rng.random_range(0..8),
         2 => bytes[at] = EXTREMES[rng.random_range(0..5)] as u8,
         3 | 4 => overwrite(bytes, at, rng),
         5 => bytes.truncate(at),
@@ -124,7 +149,8 @@ fn text(seed: &[u8], other: &[u8], rng: &mut Generator) -> Vec<u8> {
     lines.join(&b'\n')
 }
 
-/// A chunk left out, doubled or changed, or the pixels before compression; every chunk with its right checksum.
+/// A chunk left out, doubled or changed, or the pixels before compression; every chunk with its right
+/// checksum.
 fn png(seed: &[u8], rng: &mut Generator) -> Option<Vec<u8>> {
     let mut chunks = chunks(seed)?;
     let at = rng.random_range(0..chunks.len());

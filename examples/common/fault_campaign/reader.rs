@@ -1,4 +1,5 @@
-//! Reads inputs as the crate does, and judges the answer: a value that can be, or an error that says what was expected.
+//! Reads inputs as the crate does, and judges the answer: a value that can be, or an error that says what was
+//! expected.
 
 use std::error::Error;
 use std::fs;
@@ -51,7 +52,8 @@ impl Reader {
         // In memory where that is possible: a disk would be the slowest part.
         let memory = Path::new("/dev/shm");
         let place = if memory.is_dir() { memory.to_path_buf() } else { std::env::temp_dir() };
-        let [folder, made] = [(), ()].map(|()| tempfile::Builder::new().prefix("campaign-").tempdir_in(&place));
+        let [folder, made] =
+            [(), ()].map(|()| tempfile::Builder::new().prefix("campaign-").tempdir_in(&place));
         let (folder, made) = (folder?, made?);
         let seeds = seeds(kind, made.path())?;
         let fixture = match kind {
@@ -62,7 +64,11 @@ impl Reader {
                 let sample = |(number, name): (usize, String)| {
                     Sample::new(image.clone(), number % 2, name).from_slide(format!("{}", number / 2), "")
                 };
-                Fixture::Images(ImageSet::new("s", vec!["b".into(), "m".into()], slides.map(sample).collect())?)
+                Fixture::Images(ImageSet::new(
+                    "s",
+                    vec!["b".into(), "m".into()],
+                    slides.map(sample).collect(),
+                )?)
             }
             Kind::Responses => Fixture::Server(Server::new()?),
             _ => Fixture::None,
@@ -131,17 +137,25 @@ impl Reader {
                 false => Err(format!("{text:?} is read as {back:?}")),
             };
         }
-        // As a path below a folder, as far as the system takes it: no other part of this machine is to be written to.
-        let plain = |part: &&str| !part.is_empty() && part.len() < 200 && !part.contains('\0') && !["..", "."].contains(part);
-        let path = text.split('/').filter(plain).take(5).fold(self.path("input"), |path, part| path.join(part));
+        // As a path below a folder, as far as the system takes it: no other part of this machine is to be
+        // written to.
+        let plain = |part: &&str| {
+            !part.is_empty() && part.len() < 200 && !part.contains('\0') && !["..", "."].contains(part)
+        };
+        let path =
+            text.split('/').filter(plain).take(5).fold(self.path("input"), |path, part| path.join(part));
         let parent = path.parent().expect("below a folder");
-        if path == self.path("input") || fs::create_dir_all(parent).and_then(|()| fs::write(&path, bytes)).is_err() {
+        if path == self.path("input")
+            || fs::create_dir_all(parent).and_then(|()| fs::write(&path, bytes)).is_err()
+        {
+            let _ = fs::remove_dir_all(self.path("input"));
             return Ok(Answer::Refused);
         }
         let listed = judged(FolderSet::open(self.folder.path()), |set| sized(set.all().len()));
         let opened = judged(BreakHis::open(self.folder.path()), |set| sized(set.len()));
         fs::remove_dir_all(self.path("input")).map_err(|error| error.to_string())?;
-        listed.and_then(|listed| opened.map(|opened| if opened == Answer::Accepted { opened } else { listed }))
+        listed
+            .and_then(|listed| opened.map(|opened| if opened == Answer::Accepted { opened } else { listed }))
     }
 
     fn report(&self, bytes: &[u8]) -> Result<Answer, String> {
@@ -199,7 +213,8 @@ impl Reader {
         let folder = self.path(&run);
         let answer = match run.as_str() {
             "evaluation" => judged(small::plain_evaluation(&folder), |result| {
-                let rates = result.attacks.iter().flat_map(|attack| &attack.sweep).map(|under| &under.metrics);
+                let rates =
+                    result.attacks.iter().flat_map(|attack| &attack.sweep).map(|under| &under.metrics);
                 let fits = rates.chain([&result.clean.metrics]).all(|m| m.accuracy.hits <= m.accuracy.total);
                 fits.then_some(()).ok_or("more right answers than images".to_string())
             }),
@@ -264,7 +279,8 @@ fn image(bytes: &[u8]) -> Result<Answer, String> {
     judged(decode_image("input", bytes), |image| {
         sized(image.width().min(image.height()) as usize)?;
         let sample = Sample::new(MemoryImage(Arc::new(image)), 0, "input");
-        let set = ImageSet::new("input", vec!["a".into()], vec![sample]).map_err(|error| error.to_string())?;
+        let set =
+            ImageSet::new("input", vec!["a".into()], vec![sample]).map_err(|error| error.to_string())?;
         let batch = Prepared::new(set, 8).and_then(|set| set.batch(&[0], &Device::default()));
         let images = batch.map_err(|error| error.to_string())?.images;
         let values: Vec<f32> = images.into_data().try_into_vec().expect("f32");
@@ -280,7 +296,8 @@ fn sized(size: usize) -> Result<(), String> {
 fn draw(report: &Report) {
     let results = || report.models.iter().map(|model| (model.name.clone(), &model.result));
     let _ = AttackCurves::new(Norm::Linf, results()).draw();
-    let histories = report.models.iter().filter_map(|model| Some((model.name.clone(), model.history.clone()?)));
+    let histories =
+        report.models.iter().filter_map(|model| Some((model.name.clone(), model.history.clone()?)));
     let _ = AccuracyCurves::new(histories).draw();
     let certified = report.models.iter().filter_map(|m| Some((m.name.clone(), m.certification.as_ref()?)));
     let certified: Vec<_> = certified.collect();

@@ -113,7 +113,8 @@ fn palette() -> Vec<u8> {
         [&(data.len() as u32).to_be_bytes(), named.as_slice(), &sum.sum().to_be_bytes()].concat()
     };
     let mut pixels = flate2::write::ZlibEncoder::new(Vec::new(), Compression::fast());
-    // The passes of Adam7 on 4 x 4 pixels: 1, 4, 5, 6 and 7 have pixels, in rows of one byte behind their filter's.
+    // The passes of Adam7 on 4 x 4 pixels: 1, 4, 5, 6 and 7 have pixels, in rows of one byte behind their
+    // filter's.
     pixels.write_all(&[0, 128, 0, 0, 0, 128, 0, 64, 0, 192, 0, 160, 0, 80]).expect("into memory");
     let data = pixels.finish().expect("into memory");
     [
@@ -202,7 +203,7 @@ fn archives() -> Result<Vec<Seed>, Box<dyn Error>> {
             let mut header = tar::Header::new_gnu();
             header.set_size(size);
             header.set_mode(0o644);
-            tar.append_data(&mut header, format!("{name}/{file}"), vec![7; size as usize].as_slice())?;
+            tar.append_data(&mut header, format!("{name}/{file}"), vec![7u8; size as usize].as_slice())?;
         }
         seeds.push(Seed::new("set.tar.gz", tar.into_inner()?.finish()?));
     }

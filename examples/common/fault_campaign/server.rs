@@ -32,11 +32,13 @@ impl Server {
     }
 }
 
-/// A server of two files, the second an archive, whole or from the byte that is asked for, in pieces with pauses between them.
+/// A server of two files, the second an archive, whole or from the byte that is asked for, in pieces with
+/// pauses between them.
 pub fn slow_server(files: [Vec<u8>; 2], piece: usize, pause: Duration) -> std::io::Result<SocketAddr> {
     serve(move |head, stream| {
         let file = &files[usize::from(head.starts_with("get /set.tar.gz"))];
-        let from = head.lines().find_map(|line| line.strip_prefix("range: bytes=")?.strip_suffix('-')?.parse().ok());
+        let from =
+            head.lines().find_map(|line| line.strip_prefix("range: bytes=")?.strip_suffix('-')?.parse().ok());
         let (from, all) = (from.unwrap_or(0usize).min(file.len()), file.len());
         let status = match from {
             0 => "200 OK".to_string(),

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -39,6 +38,9 @@ pub enum Subject {
     /// The example `reproduce_paper`.
     PaperExample,
 }
+
+/// Files by their place.
+pub type Files = BTreeMap<PathBuf, Vec<u8>>;
 
 /// What the subjects need beside their own folder.
 pub struct Stage {
@@ -77,7 +79,9 @@ impl Subject {
                 command.args(["--epsilons", "1", "--resume", "--out"]).arg(out);
             }
             _ => {
-                command.args(["work", &self.name(), "--address", &stage.address.to_string(), "--out"]).arg(out);
+                command
+                    .args(["work", &self.name(), "--address", &stage.address.to_string(), "--out"])
+                    .arg(out);
             }
         }
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
@@ -85,11 +89,12 @@ impl Subject {
     }
 
     /// The files that the run is for, without times and dates; unfinished work is none.
-    pub fn result(self, out: &Path) -> Result<BTreeMap<PathBuf, Vec<u8>>, Failure> {
+    pub fn result(self, out: &Path) -> Result<Files, Failure> {
         let mut result = BTreeMap::new();
         for path in files(out)? {
             let place = path.strip_prefix(out).expect("found below it").to_path_buf();
-            let unfinished = ["unfinished", "training", "model.training"].iter().any(|name| place.starts_with(name));
+            let unfinished =
+                ["unfinished", "training", "model.training"].iter().any(|name| place.starts_with(name));
             if unfinished || hidden(&path) {
                 continue;
             }
@@ -116,7 +121,8 @@ impl Subject {
                 // A step of a journal has its checksum in a second line.
                 Some("json") => {
                     let mut values = serde_json::Deserializer::from_slice(&bytes).into_iter::<Value>();
-                    let whole = values.next().is_some_and(|first| first.is_ok()) && values.all(|value| value.is_ok());
+                    let whole =
+                        values.next().is_some_and(|first| first.is_ok()) && values.all(|value| value.is_ok());
                     (!whole).then(|| "no JSON".to_string())
                 }
                 Some("png") if !path.starts_with(out.join("set")) => {
@@ -237,9 +243,28 @@ fn without_times(value: &mut Value) {
     }
 }
 
-/// Writes to standard error what a run said before it ended otherwise than it should.
+/// The last lines that a run said, in one.
 pub fn told(stderr: &[u8]) -> String {
     let text = String::from_utf8_lossy(stderr);
-    let last: Vec<&str> = text.lines().rev().take(3).collect();
-    last.into_iter().rev().collect::<Vec<_>>().join(" / ")
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(3)..].join(" / ")
+}
+
+/// Lets a run come to its end in this folder.
+pub fn finish(stage: &Stage, subject: Subject, out: &Path) -> Result<(), Failure> {
+    let output = subject.command(stage, out)?.output()?;
+    match output.status.success() {
+        true => Ok(()),
+        false => {
+            let name = subject.name();
+            Err(Failure::wrong(format!("{name} ended with {}: {}", output.status, told(&output.stderr))))
+        }
+    }
+}
+
+/// The first file in which two results differ.
+pub fn differ(expected: &Files, found: &Files) -> Option<String> {
+    let all = expected.keys().chain(found.keys());
+    let mut other = all.filter(|path| expected.get(*path) != found.get(*path));
+    other.next().map(|path| path.display().to_string())
 }

@@ -117,8 +117,10 @@ fn report(out: &Path) -> Result<(), Failure> {
 fn figures(report: &Report, out: &Path) -> Result<(), Failure> {
     let results = report.models.iter().map(|model| (model.name.clone(), &model.result));
     AttackCurves::new(Norm::Linf, results).save(&out.join("attacks.png"))?;
-    let histories = report.models.iter().map(|m| (m.name.clone(), m.history.clone().unwrap_or_else(History::default)));
-    let histories: Vec<(String, History)> = histories.filter(|(_, history)| !history.epochs.is_empty()).collect();
+    let histories =
+        report.models.iter().map(|m| (m.name.clone(), m.history.clone().unwrap_or_else(History::default)));
+    let histories: Vec<(String, History)> =
+        histories.filter(|(_, history)| !history.epochs.is_empty()).collect();
     match histories.is_empty() {
         true => Ok(()),
         false => Ok(AccuracyCurves::new(histories).save(&out.join("epochs.png"))?),

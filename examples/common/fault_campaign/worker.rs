@@ -32,8 +32,6 @@ pub struct WorkerOptions {
     pub to: u64,
     #[arg(long)]
     pub step: u64,
-    #[arg(long)]
-    pub seed: u64,
     #[arg(long, value_enum, value_delimiter = ',')]
     pub kinds: Vec<Kind>,
     #[arg(long)]
@@ -68,9 +66,10 @@ pub enum Told {
 }
 
 /// Reads the inputs and tells, line by line, what became of them.
-pub fn work(options: &WorkerOptions) -> Result<(), Failure> {
+pub fn work(options: &WorkerOptions, seed: u64) -> Result<(), Failure> {
     let started = Instant::now();
-    let out_of_time = || options.milliseconds.is_some_and(|limit| started.elapsed().as_millis() as u64 >= limit);
+    let out_of_time =
+        || options.milliseconds.is_some_and(|limit| started.elapsed().as_millis() as u64 >= limit);
     let mut position = File::options().write(true).open(&options.position)?;
     let mut readers = BTreeMap::new();
     let mut counts = BTreeMap::<Kind, Count>::new();
@@ -80,16 +79,16 @@ pub fn work(options: &WorkerOptions) -> Result<(), Failure> {
         if out_of_time() {
             break;
         }
-        let input = Input::of(&options.kinds, options.seed, number);
+        let input = Input::of(&options.kinds, seed, number);
         position.seek(SeekFrom::Start(0))?;
         position.write_all(&number.to_le_bytes())?;
         if !readers.contains_key(&input.kind) {
             readers.insert(input.kind, reader(input.kind)?);
         }
-        let (seed, bytes) = input.bytes(&readers[&input.kind].seeds, options.seed);
+        let (place, bytes) = input.bytes(&readers[&input.kind].seeds, seed);
         let count = counts.entry(input.kind).or_default();
         count.inputs += 1;
-        match read(&readers[&input.kind], seed, &bytes) {
+        match read(&readers[&input.kind], place, &bytes) {
             Ok(Answer::Accepted) => count.accepted += 1,
             Ok(Answer::Refused) => count.refused += 1,
             Err(what) => {
@@ -124,7 +123,8 @@ pub fn quiet() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map_or("somewhere".to_string(), ToString::to_string);
         let message = panic.payload_as_str().unwrap_or("without a word");
-        *PANIC.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(format!("panic at {place}: {message}"));
+        *PANIC.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) =
+            Some(format!("panic at {place}: {message}"));
     }));
 }
 

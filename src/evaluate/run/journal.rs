@@ -10,7 +10,6 @@ use serde_json::Value;
 use crate::evaluate::EvaluationError;
 use crate::evaluate::result::{AttackRecord, Cost, GradientState, Outcome};
 use crate::file::{FolderLock, write_whole};
-use crate::random::split_mix;
 
 const SETTINGS: &str = "settings.json";
 /// Of what the files hold; another one is refused.
@@ -59,7 +58,7 @@ pub(crate) struct Journal {
 struct Folder {
     path: PathBuf,
     /// The checksum of the settings: a file from another evaluation's folder is not taken for this one's.
-    settings: u64,
+    settings: u32,
     /// Ends with the journal.
     _lock: FolderLock,
 }
@@ -191,28 +190,31 @@ fn difference(place: &str, found: &Value, wanted: &Value) -> Option<(String, Str
     }
 }
 
-/// A finished step in one line, and its checksum in another: what a disk or a hand has changed would go into results as if it
-/// had been measured.
-fn written(chunk: &Chunk, settings: u64) -> Vec<u8> {
+/// A finished step in one line, and its checksum in another: what a disk or a hand has changed would go into results
+/// as if it had been measured.
+fn written(chunk: &Chunk, settings: u32) -> Vec<u8> {
     let mut text = serde_json::to_vec(chunk).expect("plain data serialises");
     let sum = checksum(settings, &text);
-    text.extend(format!("\n\"{sum:016x}\"\n").into_bytes());
+    text.extend(format!("\n\"{sum:08x}\"\n").into_bytes());
     text
 }
 
-fn read_chunk(path: &Path, settings: u64) -> Result<Chunk, EvaluationError> {
+fn read_chunk(path: &Path, settings: u32) -> Result<Chunk, EvaluationError> {
     let bytes = bytes_of(path)?;
     let end = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len());
     let (text, sum) = bytes.split_at(end);
-    if sum != format!("\n\"{:016x}\"\n", checksum(settings, text)).as_bytes() {
+    if sum != format!("\n\"{:08x}\"\n", checksum(settings, text)).as_bytes() {
         let expected = "a file of an unfinished evaluation as it was written";
         return Err(state(path, expected, "another checksum than that of its content and the settings"));
     }
     parse(path, text)
 }
 
-fn checksum(start: u64, bytes: &[u8]) -> u64 {
-    bytes.iter().fold(split_mix(start ^ bytes.len() as u64), |state, byte| split_mix(state ^ u64::from(*byte)))
+/// CRC-32, going on from that of something else.
+fn checksum(start: u32, bytes: &[u8]) -> u32 {
+    let mut sum = crc32fast::Hasher::new_with_initial(start);
+    sum.update(bytes);
+    sum.finalize()
 }
 
 fn read<T: DeserializeOwned>(path: &Path) -> Result<T, EvaluationError> {
