@@ -232,7 +232,7 @@ fn archive(seed: &[u8], other: &[u8], rng: &mut Generator) -> Option<Vec<u8>> {
     let mut files = Vec::new();
     for at in 0..archive.len() {
         let file = archive.by_index(at).ok()?;
-        let name = file.name().to_string();
+        let name = file.name().ok()?.into_owned();
         files.push((name, inflated(file)?));
     }
     // The pickle says what everything else is.

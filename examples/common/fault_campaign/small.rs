@@ -118,8 +118,9 @@ pub fn plain_report(folder: &Path) -> Result<Report, Box<dyn std::error::Error>>
     let mut model = ModelReport::new("brightness", plain_evaluation(&evaluation)?);
     model.history = Some(History::of(&trained));
     model.certification = Some(plain_certification(&certification)?);
+    let other = ModelReport { name: "the same again".into(), ..model.clone() };
     Ok(Report {
-        models: vec![model],
+        models: vec![model, other],
         transfer: vec![plain_transfer(&transfer)?],
         ..Report::new("Plain images", DataSummary::of("six plain images"))
     })

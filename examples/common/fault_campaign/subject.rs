@@ -95,7 +95,9 @@ impl Subject {
             let place = path.strip_prefix(out).expect("found below it").to_path_buf();
             let unfinished =
                 ["unfinished", "training", "model.training"].iter().any(|name| place.starts_with(name));
-            if unfinished || hidden(&path) {
+            // The tables are those of the JSON, with durations among them.
+            let tables = path.extension().is_some_and(|ending| ending == "md");
+            if unfinished || tables || hidden(&path) {
                 continue;
             }
             let bytes = fs::read(&path)?;
