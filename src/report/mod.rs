@@ -5,6 +5,7 @@
 //! feature `figures`, [`figures`] draws the paper's figures and more.
 
 mod certification;
+mod consistent;
 mod document;
 mod error;
 #[cfg(feature = "figures")]

@@ -172,8 +172,8 @@ impl Reader {
             if bytes.len() % 64 == 0 {
                 draw(&report);
             }
-            let nan = texts.iter().find(|text| text.contains("NaN"));
-            nan.map_or(Ok(()), |_| Err("NaN in a report's text".to_string()))
+            let nan = texts.iter().find(|text| text.contains("NaN %"));
+            nan.map_or(Ok(()), |_| Err("NaN for a rate in a report".to_string()))
         })
     }
 
