@@ -21,7 +21,6 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
 
-use clap::Parser;
 use common::battery::options::Options;
 use common::failure::Failure;
 use common::output::say;

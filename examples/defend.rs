@@ -29,7 +29,6 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use burn::train::Interrupter;
-use clap::Parser;
 use common::defend::comparison::{self, Cost};
 use common::defend::options::{Defense, Kind, Options};
 use common::defend::row::Row;

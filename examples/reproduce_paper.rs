@@ -22,7 +22,6 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use burn::train::Interrupter;
-use clap::Parser;
 use histoguard::data::{Prepared, Split};
 use histoguard::defense::GaussianNoise;
 use histoguard::evaluate::EvaluationError;

@@ -40,14 +40,15 @@ fn same(what: &str, expected: usize, mut found: impl Iterator<Item = usize>) -> 
 
 #[cfg(test)]
 mod tests {
-    use crate::evaluate::TransferMatrix;
     use serde_json::json;
+
+    use crate::prelude::*;
 
     #[test]
     fn a_matrix_has_as_many_rows_and_columns_as_models() {
         let share = json!({ "hits": 1, "total": 2, "value": 0.5, "interval": null });
         let cell = json!({ "accuracy": share, "success": share, "patient_rate": null });
-        let attack = crate::attack::Profile::bounded("any", crate::pixels::Budget::pixels(1.0));
+        let attack = Fgsm::new(Budget::pixels(1.0)).profile();
         let matrix = |cells: serde_json::Value| -> TransferMatrix {
             let value = json!({
                 "attack": attack, "settings": null, "models": ["one", "other"], "clean": [share, share], "cells": cells,

@@ -169,7 +169,7 @@ impl Reader {
                 texts.extend(view.warnings());
             }
             // Drawing takes a hundred times as long: one in sixty-four.
-            if bytes.len() % 64 == 0 {
+            if bytes.len().is_multiple_of(64) {
                 draw(&report);
             }
             let nan = texts.iter().find(|text| text.contains("NaN %"));
@@ -185,7 +185,7 @@ impl Reader {
         for entry in left.flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
             let known = ["set.tar.gz", ".set.lock"].contains(&name.as_str());
-            if !known && !(name == "set" && answer == Answer::Accepted) {
+            if !(known || name == "set" && answer == Answer::Accepted) {
                 return Err(format!("{name} is left after {answer:?}"));
             }
         }

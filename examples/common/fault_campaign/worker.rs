@@ -1,6 +1,7 @@
 //! A process that reads inputs one after the other, so that one that ends it does not end the campaign.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -82,13 +83,14 @@ pub fn work(options: &WorkerOptions, seed: u64) -> Result<(), Failure> {
         let input = Input::of(&options.kinds, seed, number);
         position.seek(SeekFrom::Start(0))?;
         position.write_all(&number.to_le_bytes())?;
-        if !readers.contains_key(&input.kind) {
-            readers.insert(input.kind, reader(input.kind)?);
-        }
-        let (place, bytes) = input.bytes(&readers[&input.kind].seeds, seed);
+        let reader = match readers.entry(input.kind) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => place.insert(reader(input.kind)?),
+        };
+        let (place, bytes) = input.bytes(&reader.seeds, seed);
         let count = counts.entry(input.kind).or_default();
         count.inputs += 1;
-        match read(&readers[&input.kind], place, &bytes) {
+        match read(reader, place, &bytes) {
             Ok(Answer::Accepted) => count.accepted += 1,
             Ok(Answer::Refused) => count.refused += 1,
             Err(what) => {
