@@ -4,15 +4,22 @@
 
 mod common {
     pub mod failure;
+    pub mod output;
+    pub mod program;
+    pub mod weights_notes;
 }
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
-use common::failure::{self, Failure};
+use common::failure::Failure;
+use common::output::{note, say};
+use common::program;
+use common::weights_notes::tell;
 use histoguard::data::{FileImage, ImageSet, LabeledImages, Prepared, Sample, exif_orientation, png};
 use histoguard::evaluate::Distances;
+use histoguard::file::FolderLock;
 use histoguard::prelude::*;
 use histoguard::weights;
 
@@ -58,8 +65,7 @@ enum NormName {
 }
 
 fn main() -> ExitCode {
-    let options = Options::parse();
-    failure::run(|| attack(&options))
+    program::run(|options: Options| attack(&options))
 }
 
 /// What the network says of an image.
@@ -106,13 +112,14 @@ fn attack(options: &Options) -> Result<(), Failure> {
 
     let device = Device::default();
     let net = DenseNetConfig::densenet121(options.classes.len()).init(&device);
-    let net = weights::load(net, &options.checkpoint)?;
+    let (net, notes) = weights::load_noted(net, &options.checkpoint)?;
+    tell(&options.checkpoint, &notes);
     let victim = Frozen::new(Normalized::new(net, Normalization::IMAGENET));
     let image = read(options, &options.image, &device)?;
     if let Some(orientation) = exif_orientation(&options.image)? {
-        eprintln!(
+        note(format_args!(
             "note: EXIF orientation {orientation} is not applied: the image is judged as it lies in the file"
-        );
+        ));
     }
     let before = answer(&victim, image.clone());
     let label = label.unwrap_or(before.class);
@@ -130,6 +137,7 @@ fn attack(options: &Options) -> Result<(), Failure> {
     let adversarial = attack.perturb(&victim, image.clone(), &goal)?;
     let after = answer(&victim, adversarial.clone());
 
+    let _lock = FolderLock::take(&options.out)?;
     let paths = ["original.png", "adversarial.png", "difference.png"].map(|name| options.out.join(name));
     let difference = (adversarial.clone() - image.clone()) * options.magnify / 2.0 + 0.5;
     for (path, image) in paths.iter().zip([image.clone(), adversarial.clone(), difference.clamp(0.0, 1.0)]) {
@@ -139,28 +147,29 @@ fn attack(options: &Options) -> Result<(), Failure> {
     let from_png = read(options, &paths[1], &device)?;
     let saved = answer(&victim, from_png.clone());
 
-    let say = |what: &str, answer: &Answer| {
-        println!("{what:<22} {} ({:.1} %)", options.classes[answer.class], 100.0 * answer.probability);
+    let said = |what: &str, answer: &Answer| {
+        let (class, percent) = (&options.classes[answer.class], 100.0 * answer.probability);
+        say(format_args!("{what:<22} {class} ({percent:.1} %)"))
     };
-    println!("FGSM within {budget}, true class {}", options.classes[label]);
-    say("original:", &before);
-    say("adversarial:", &after);
-    say("adversarial from PNG:", &saved);
+    say(format_args!("FGSM within {budget}, true class {}", options.classes[label]))?;
+    said("original:", &before)?;
+    said("adversarial:", &after)?;
+    said("adversarial from PNG:", &saved)?;
     for (what, changed) in [("adversarial:", adversarial), ("adversarial from PNG:", from_png)] {
         let values =
             |image: Tensor<4>| image.into_data().convert::<f32>().try_into_vec::<f32>().expect("f32");
         let size = options.image_size;
         let distances = Distances::between(&values(image.clone()), &values(changed), [3, size, size]);
         let or_dash = |value: Option<f32>| value.map_or("-".to_string(), |value| format!("{value:.4}"));
-        println!(
+        say(format_args!(
             "{what:<22} Linf {:.4}, L2 {:.3}, PSNR {} dB, SSIM {}",
             distances.linf,
             distances.l2,
             or_dash(distances.psnr),
             or_dash(distances.ssim)
-        );
+        ))?;
     }
-    println!("pictures in {}", options.out.display());
+    say(format_args!("pictures in {}", options.out.display()))?;
     Ok(())
 }
 

@@ -11,24 +11,29 @@ mod common {
     pub mod failure;
     pub mod images;
     pub mod interrupt;
+    pub mod output;
+    pub mod program;
     pub mod progress;
     pub mod recorded;
     pub mod verify;
+    pub mod weights_notes;
 }
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
 
-use clap::{CommandFactory, Parser};
+use clap::CommandFactory;
 use common::battery::options::Options;
-use common::failure::{self, Failure};
+use common::failure::Failure;
+use common::output::{note, say};
 use common::progress::Told;
 use common::recorded::Recorded;
-use common::{images, interrupt};
+use common::weights_notes::tell;
+use common::{images, interrupt, program};
 use histoguard::data::{LabeledImages, Prepared, Split};
 use histoguard::evaluate::EvaluationError;
-use histoguard::file::write_whole;
+use histoguard::file::{FolderLock, write_whole};
 use histoguard::prelude::*;
 use histoguard::report::figures::{AttackCurves, Figure};
 use histoguard::report::{Gate, Judgment, ModelReport, Report};
@@ -38,8 +43,7 @@ use histoguard::weights;
 const NOT_MET: u8 = 3;
 
 fn main() -> ExitCode {
-    let options = Options::parse();
-    failure::run(|| battery(&options))
+    program::run(|options: Options| battery(&options))
 }
 
 fn battery(options: &Options) -> Result<(), Failure> {
@@ -51,7 +55,7 @@ fn battery(options: &Options) -> Result<(), Failure> {
     let split = recorded.split(&options.images)?;
     let test = test_images(options, &split)?;
     let seen = recorded.notes(test.images())?;
-    seen.iter().for_each(|note| eprintln!("note: {note}"));
+    seen.iter().for_each(|seen| note(format_args!("note: {seen}")));
     let victims = options
         .checkpoints
         .iter()
@@ -62,6 +66,7 @@ fn battery(options: &Options) -> Result<(), Failure> {
     if let Some((_, victim)) = victims.first() {
         gate.check(&evaluation(options, &split, victim)?, test.classes())?;
     }
+    let _lock = FolderLock::take(&options.out)?;
     let mut models = Vec::new();
     for (name, victim) in &victims {
         models.push(attack(options, &split, &test, name, victim, stop)?);
@@ -82,11 +87,11 @@ fn battery(options: &Options) -> Result<(), Failure> {
         let models = report.models.iter().map(|model| (model.name.clone(), &model.result));
         AttackCurves::new(norm, models).save(&options.out.join(format!("figure_attacks_{norm}.png")))?;
     }
-    println!("{}", report.summary());
+    say(report.summary())?;
     for warning in report.warnings() {
-        println!("note: {warning}");
+        say(format_args!("note: {warning}"))?;
     }
-    println!("one page in {}, tables and figures beside it", files.html.display());
+    say(format_args!("one page in {}, tables and figures beside it", files.html.display()))?;
     std::fs::remove_dir_all(options.out.join("unfinished"))?;
     judged(options, &report)
 }
@@ -98,9 +103,9 @@ fn judged(options: &Options, report: &Report) -> Result<(), Failure> {
             .map_err(|error| Failure::wrong(format!("{}: expected a file: {error}", path.display())))?;
     }
     let (met, missed): (Vec<_>, Vec<_>) = report.requirements.iter().partition(|judgment| judgment.met);
-    met.iter().for_each(|Judgment { model, requirement, found, .. }| {
-        println!("met by {model}: {requirement}, found {found}");
-    });
+    for Judgment { model, requirement, found, .. } in met {
+        say(format_args!("met by {model}: {requirement}, found {found}"))?;
+    }
     let said: Vec<String> = missed
         .iter()
         .map(|Judgment { model, requirement, found, .. }| format!("{model}: {requirement}, found {found}"))
@@ -133,7 +138,8 @@ fn names(checkpoints: &[PathBuf]) -> Vec<String> {
 
 fn load(checkpoint: &Path, classes: usize) -> Result<Frozen, Failure> {
     let net = DenseNetConfig::densenet121(classes).init(&Device::default());
-    let net = weights::load(net, checkpoint)?;
+    let (net, notes) = weights::load_noted(net, checkpoint)?;
+    tell(checkpoint, &notes);
     Ok(Frozen::new(Normalized::new(net, Normalization::IMAGENET)))
 }
 

@@ -18,6 +18,8 @@ mod common {
     pub mod images;
     pub mod interrupt;
     pub mod network;
+    pub mod output;
+    pub mod program;
     pub mod progress;
     pub mod verify;
 }
@@ -27,18 +29,18 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use burn::train::Interrupter;
-use clap::Parser;
 use common::defend::comparison::{self, Cost};
 use common::defend::options::{Defense, Kind, Options};
 use common::defend::row::Row;
 use common::defend::{detection, preprocessing, training};
-use common::failure::{self, Failure};
+use common::failure::Failure;
 use common::network::Model;
+use common::output::say;
 use common::progress::Told;
-use common::{images, interrupt};
+use common::{images, interrupt, program};
 use histoguard::data::{ImageSet, LabeledImages, Prepared, Split};
 use histoguard::evaluate::EvaluationError;
-use histoguard::file::write_whole;
+use histoguard::file::{FolderLock, write_whole};
 use histoguard::prelude::*;
 use histoguard::report::figures::{AttackCurves, CertifiedCurves, Figure};
 use histoguard::report::{History, ModelReport, Report};
@@ -49,11 +51,12 @@ const DRAWN_SIZE: usize = 64;
 const EXHIBITS: usize = 2;
 
 fn main() -> ExitCode {
-    let mut options = Options::parse();
-    if options.images.data.is_none() {
-        options.images.image_size.get_or_insert(DRAWN_SIZE);
-    }
-    failure::run(|| compare(&options))
+    program::run(|mut options: Options| {
+        if options.images.data.is_none() {
+            options.images.image_size.get_or_insert(DRAWN_SIZE);
+        }
+        compare(&options)
+    })
 }
 
 /// What all defenses share.
@@ -91,6 +94,7 @@ fn compare(options: &Options) -> Result<(), Failure> {
     let [train, validation, test] = [&split.train, &split.validation, &split.test].map(prepared);
     let (train, validation, test) = (train?, validation?, test?);
     detection::check(options, &validation)?;
+    let _lock = FolderLock::take(&options.out)?;
     prepare_folder(options)?;
     let setting = Setting { options, split: &split, train, validation, test, interrupter, stop };
     let undefended = setting.trained(Defense::Undefended, None)?;
@@ -301,10 +305,10 @@ fn write(setting: &Setting<'_>, compared: &[Compared]) -> Result<(), Failure> {
     let path = options.out.join("comparison.md");
     write_whole(&path, table.as_bytes())
         .map_err(|error| Failure::wrong(format!("{}: expected a file: {error}", path.display())))?;
-    println!("{table}");
+    say(&table)?;
     for warning in report.warnings() {
-        println!("note: {warning}");
+        say(format_args!("note: {warning}"))?;
     }
-    println!("one page in {}, tables and figures beside it", files.html.display());
+    say(format_args!("one page in {}, tables and figures beside it", files.html.display()))?;
     Ok(())
 }

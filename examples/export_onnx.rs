@@ -4,13 +4,17 @@
 
 mod common {
     pub mod failure;
+    pub mod output;
+    pub mod program;
 }
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
-use common::failure::{self, Failure};
+use common::failure::Failure;
+use common::output::say;
+use common::program;
 use histoguard::prelude::*;
 use histoguard::weights::OnnxImages;
 
@@ -53,8 +57,7 @@ enum NormalizationName {
 }
 
 fn main() -> ExitCode {
-    let options = Options::parse();
-    failure::run(|| export(&options))
+    program::run(|options: Options| export(&options))
 }
 
 fn export(options: &Options) -> Result<(), Failure> {
@@ -82,6 +85,6 @@ fn export(options: &Options) -> Result<(), Failure> {
     let net = weights::load(config.init(&Device::default()), &options.checkpoint)?;
     let model = Normalized::new(net, normalization);
     weights::save_onnx(&model, OnnxImages::AnySize { channels: options.channels }, &options.onnx)?;
-    println!("{}: images [batch, {}, height, width] to logits", options.onnx.display(), options.channels);
-    Ok(())
+    let (onnx, channels) = (options.onnx.display(), options.channels);
+    say(format_args!("{onnx}: images [batch, {channels}, height, width] to logits"))
 }

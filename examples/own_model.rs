@@ -1,11 +1,28 @@
 //! Attacks a small network of your own: implement `Classifier` for any burn module, freeze it, perturb.
 //!
 //! `cargo run --release --example own_model`
+
+mod common {
+    pub mod failure;
+    pub mod output;
+    pub mod program;
+}
+
+use std::process::ExitCode;
+
 use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::activation::relu;
+use clap::Parser;
+use common::failure::Failure;
+use common::output::say;
+use common::program;
 use histoguard::prelude::*;
+
+/// Attacks a small network with FGSM.
+#[derive(Debug, Parser)]
+struct Options {}
 
 #[derive(Module, Debug)]
 struct SmallNet {
@@ -33,7 +50,11 @@ impl Classifier for SmallNet {
     }
 }
 
-fn main() -> Result<(), AttackError> {
+fn main() -> ExitCode {
+    program::run(|Options {}| attack())
+}
+
+fn attack() -> Result<(), Failure> {
     let device = Device::default();
     device.seed(0);
     let noise = Tensor::<4>::random([8, 3, 64, 64], burn::tensor::Distribution::Uniform(0.0, 1.0), &device);
@@ -52,7 +73,8 @@ fn main() -> Result<(), AttackError> {
         let adversarial = attack.perturb(&victim, images.clone(), &Goal::untargeted(labels.as_slice()))?;
         let changed =
             victim.predict(adversarial).iter().zip(&labels).filter(|(now, before)| now != before).count();
-        println!("FGSM at epsilon {}: {changed} of {} answers changed", budget.shown(), labels.len());
+        let (shown, all) = (budget.shown(), labels.len());
+        say(format_args!("FGSM at epsilon {shown}: {changed} of {all} answers changed"))?;
     }
     Ok(())
 }

@@ -7,6 +7,8 @@ mod common {
     pub mod images;
     pub mod interrupt;
     pub mod network;
+    pub mod output;
+    pub mod program;
     pub mod progress;
     pub mod reproduce_paper {
         pub mod options;
@@ -20,19 +22,19 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use burn::train::Interrupter;
-use clap::Parser;
 use histoguard::data::{Prepared, Split};
 use histoguard::defense::GaussianNoise;
 use histoguard::evaluate::EvaluationError;
+use histoguard::file::FolderLock;
 use histoguard::prelude::*;
 use histoguard::report::History;
 
-use common::failure::{self, Failure};
+use common::failure::Failure;
 use common::progress::Told;
 use common::reproduce_paper::options::Options;
 use common::reproduce_paper::report;
 use common::reproduce_paper::report::Measured;
-use common::{images, interrupt};
+use common::{images, interrupt, program};
 
 /// Images of each model that the page shows.
 const EXHIBITS: usize = 3;
@@ -44,8 +46,7 @@ struct Stop {
 }
 
 fn main() -> ExitCode {
-    let options = Options::parse();
-    failure::run(|| experiment(&options))
+    program::run(|options: Options| experiment(&options))
 }
 
 fn experiment(options: &Options) -> Result<(), Failure> {
@@ -56,9 +57,8 @@ fn experiment(options: &Options) -> Result<(), Failure> {
     let split = images::open(&options.images)?;
     // A checkpoint that does not fit is found now, not after the first training.
     options.networks().start(split.train.classes().len())?;
+    let _lock = FolderLock::take(&options.out)?;
     prepare_folder(options)?;
-    std::fs::create_dir_all(&options.out)
-        .map_err(|error| Failure::wrong(format!("{}: expected a folder: {error}", options.out.display())))?;
 
     let test = Prepared::new(split.test.clone(), options.images.image_size())?;
     let original = run(options, &split, &test, "original", None, &stop)?;
@@ -70,7 +70,7 @@ fn experiment(options: &Options) -> Result<(), Failure> {
         };
         let defense = run(options, &split, &test, &name, Some(sigma), &stop)?;
         let report = report::write(options, &split, [&original, &defense], sigma, started, &folder)?;
-        report::print(&report, &folder);
+        report::print(&report, &folder)?;
     }
     Ok(())
 }

@@ -5,6 +5,8 @@
 mod common {
     pub mod failure;
     pub mod interrupt;
+    pub mod output;
+    pub mod program;
     pub mod verify;
 }
 
@@ -12,8 +14,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
-use common::failure::{self, Failure};
-use common::{interrupt, verify};
+use common::failure::Failure;
+use common::output::{note, say};
+use common::{interrupt, program, verify};
 use histoguard::data::{Augmentation, FolderSet, FolderSplit, ImageSet, OnError, Split, TrainingRecord};
 use histoguard::defense::GaussianNoise;
 use histoguard::prelude::*;
@@ -65,8 +68,7 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    let options = Options::parse();
-    failure::run(|| train(&options))
+    program::run(|options: Options| train(&options))
 }
 
 fn train(options: &Options) -> Result<(), Failure> {
@@ -80,7 +82,7 @@ fn train(options: &Options) -> Result<(), Failure> {
     let (training, validation) = open(&options.data, options.seed, verify::policy(options.skip_damaged))?;
     let training = verify::readable(training, options.skip_damaged)?;
     let validation = verify::readable(validation, options.skip_damaged)?;
-    eprintln!("training on {}\nvalidation on {}", training.describe(), validation.describe());
+    note(format_args!("training on {}\nvalidation on {}", training.describe(), validation.describe()));
 
     let device = Device::default();
     let mut net = DenseNetConfig::densenet121(training.classes().len()).init_seeded(&device, options.seed);
@@ -116,13 +118,13 @@ fn train(options: &Options) -> Result<(), Failure> {
     let settings = serde_json::json!({ "image_size": options.image_size });
     TrainingRecord::new(&training, &validation)?.with_settings(settings).write_beside(&options.out)?;
     let best = &trained.history.epochs[trained.best_epoch - 1];
-    println!(
+    say(format_args!(
         "best epoch {}: validation accuracy {:.1} % of {} images, saved to {}",
         trained.best_epoch,
         100.0 * best.validation_accuracy,
         validation.len(),
         options.out.display()
-    );
+    ))?;
     Ok(())
 }
 
@@ -132,12 +134,12 @@ fn open(data: &Path, seed: u64, on_error: OnError) -> Result<(ImageSet, ImageSet
     let options = FolderSet::options().on_error(on_error);
     if !FolderSplit::is_at(data)? {
         let images = options.open(data)?;
-        images.skipped().iter().for_each(|skipped| eprintln!("left out: {}", skipped.reason));
+        images.skipped().iter().for_each(|skipped| note(format_args!("left out: {}", skipped.reason)));
         let split = Split::by_image(&images.all(), [0.8, 0.1, 0.1], seed)?;
         return Ok((split.train, split.validation));
     }
     let sides = FolderSplit::open_with(options, data)?;
-    sides.skipped().iter().for_each(|skipped| eprintln!("left out: {}", skipped.reason));
+    sides.skipped().iter().for_each(|skipped| note(format_args!("left out: {}", skipped.reason)));
     if let Some(validation) = sides.validation() {
         return Ok((sides.train(), validation));
     }

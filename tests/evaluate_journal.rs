@@ -146,12 +146,13 @@ fn another_format_or_version_is_refused() {
     let write = |value: &Value| std::fs::write(&settings, serde_json::to_vec(value).unwrap()).unwrap();
     let stored = || serde_json::from_slice::<Value>(&std::fs::read(&settings).unwrap()).unwrap();
     write(&old);
-    assert_eq!(refusal(folder.path(), evaluation()), "the same format none, found 2");
+    assert_eq!(refusal(folder.path(), evaluation()), "the same format none, found 3");
     assert_eq!(stored(), old, "what is refused is left alone");
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    let files = std::fs::read_dir(folder.path()).unwrap().count();
+    assert_eq!(files, 2, "the settings and the lock");
     // Settings that are none at all.
     write(&json!(["FGSM"]));
-    assert_eq!(refusal(folder.path(), evaluation()), "the same format none, found 2");
+    assert_eq!(refusal(folder.path(), evaluation()), "the same format none, found 3");
 
     std::fs::remove_file(&settings).unwrap();
     evaluation().resume_from(folder.path()).run(&Plain::eight()).unwrap();
@@ -162,7 +163,7 @@ fn another_format_or_version_is_refused() {
         write(&other);
         refusal(folder.path(), evaluation())
     };
-    assert_eq!(changed("format", json!(1)), "the same format 1, found 2");
+    assert_eq!(changed("format", json!(1)), "the same format 1, found 3");
     let version = env!("CARGO_PKG_VERSION");
     assert_eq!(
         changed("version", json!("0.0.9")),
@@ -174,6 +175,45 @@ fn another_format_or_version_is_refused() {
     std::fs::remove_file(&settings).unwrap();
     let error = evaluation().resume_from(folder.path()).run(&Plain::eight()).unwrap_err().to_string();
     assert!(error.ends_with("expected the settings of the other files in the folder, found none"), "{error}");
+}
+
+#[test]
+fn a_file_that_was_changed_is_refused() {
+    let victim = bright();
+    let folder = tempfile::tempdir().unwrap();
+    let evaluation = || Evaluation::new(&victim).attack(fgsm()).budgets(budgets()).resume_from(folder.path());
+    let whole = evaluation().run(&Plain::eight()).unwrap();
+    let first = folder.path().join("000000.json");
+    let text = std::fs::read_to_string(&first).unwrap();
+    // Each is JSON of the right form: a class that there is not, another class, the same number written differently.
+    for (found, changed) in
+        [("\"prediction\":1", "\"prediction\":7"), ("\"prediction\":1", "\"prediction\":0"), ("[0,", "[00,")]
+    {
+        let other = text.replacen(found, changed, 1);
+        assert_ne!(other, text, "{found}");
+        std::fs::write(&first, other).unwrap();
+        let error = evaluation().run(&Plain::eight()).unwrap_err().to_string();
+        assert!(error.contains("000000.json") && error.contains("checksum"), "{error}");
+    }
+    std::fs::write(&first, text).unwrap();
+    assert!(evaluation().run(&Plain::eight()).unwrap().without_timing() == whole.without_timing());
+}
+
+#[test]
+fn a_second_run_in_the_same_folder_is_refused() {
+    let victim = bright();
+    let folder = tempfile::tempdir().unwrap();
+    let evaluation = || Evaluation::new(&victim).attack(fgsm()).budgets(budgets()).resume_from(folder.path());
+    let refused = std::cell::Cell::new(0);
+    let beside = |_| {
+        let error = evaluation().run(&Plain::eight()).unwrap_err();
+        assert!(matches!(&error, EvaluationError::State { path, .. } if path == folder.path()), "{error}");
+        assert!(error.to_string().ends_with("in which no other run is at work, found one is"), "{error}");
+        refused.set(refused.get() + 1);
+    };
+    evaluation().on_progress(beside).run(&Plain::eight()).unwrap();
+    assert!(refused.get() > 0);
+    evaluation().run(&Plain::eight()).unwrap();
 }
 
 #[test]

@@ -2,9 +2,8 @@
 //! met.
 
 use std::fmt::Display;
-use std::process::ExitCode;
 
-/// Why an example ended early, in one line, and its exit code.
+/// Why an example ended early, in one line, and its exit code; an empty line is not said.
 pub struct Failure {
     pub code: u8,
     pub message: String,
@@ -20,16 +19,5 @@ impl Failure {
 impl<E: std::error::Error> From<E> for Failure {
     fn from(error: E) -> Self {
         Self::wrong(error)
-    }
-}
-
-/// Runs the example and turns its failure into one line and an exit code.
-pub fn run(example: impl FnOnce() -> Result<(), Failure>) -> ExitCode {
-    match example() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(Failure { code, message }) => {
-            eprintln!("error: {message}");
-            ExitCode::from(code)
-        }
     }
 }

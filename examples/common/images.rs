@@ -10,6 +10,7 @@ use histoguard::train::TrainingConfig;
 use serde::{Deserialize, Serialize};
 
 use crate::common::failure::Failure;
+use crate::common::output::note;
 use crate::common::verify::{policy, readable};
 
 const FRACTIONS: [f64; 3] = [0.8, 0.1, 0.1];
@@ -111,7 +112,7 @@ pub fn found(options: &ImageOptions) -> Result<ImageSet, Failure> {
         Some(_) => breakhis(options)?,
         None => drawn(options)?,
     };
-    eprintln!("{}", images.describe());
+    note(images.describe());
     Ok(match options.data {
         // A damaged file is to be known now, not hours into the training.
         Some(_) => readable(images, options.skip_damaged)?,
@@ -131,7 +132,7 @@ pub fn share(options: &ImageOptions, images: &ImageSet) -> Result<Split, Failure
     tell(&split);
     let seen = TrainingRecord::of(&split)?.seen(&split.test)?;
     if !seen.is_clean() {
-        eprintln!("same pixels on both sides: {seen}");
+        note(format_args!("same pixels on both sides: {seen}"));
         split.test = split.test.with_note(format!("same pixels on both sides: {seen}"));
     }
     Ok(split)
@@ -139,13 +140,13 @@ pub fn share(options: &ImageOptions, images: &ImageSet) -> Result<Split, Failure
 
 /// Says how many images are where.
 pub fn tell(split: &Split) {
-    eprintln!(
+    note(format_args!(
         "training / validation / test: {} / {} / {} images; {}",
         split.train.len(),
         split.validation.len(),
         split.test.len(),
         split.leakage()
-    );
+    ));
 }
 
 /// What a report says of the images; `tested` describes the test images.
@@ -167,10 +168,10 @@ fn breakhis(options: &ImageOptions) -> Result<ImageSet, Failure> {
     let root = options.data.as_ref().expect("called with --data");
     let breakhis = BreakHis::options().on_error(policy(options.skip_damaged)).open(root)?;
     for skipped in breakhis.skipped() {
-        eprintln!("left out: {}", skipped.reason);
+        note(format_args!("left out: {}", skipped.reason));
     }
     for slide in breakhis.repeated_slides() {
-        eprintln!("{slide}");
+        note(slide);
     }
     if options.subset == Some(Subset::All) {
         return Ok(breakhis.all());

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use burn::train::Interrupter;
 
 use crate::common::failure::Failure;
+use crate::common::output::note;
 
 /// Exit code after Ctrl-C, as shells count it.
 const CODE: u8 = 130;
@@ -19,7 +20,7 @@ pub fn on_interrupt() -> Result<(Interrupter, &'static AtomicBool), Failure> {
         if STOP.swap(true, Ordering::Relaxed) {
             std::process::exit(i32::from(CODE));
         }
-        eprintln!("stopping after this step; press Ctrl-C again to end at once");
+        note("stopping after this step; press Ctrl-C again to end at once");
         handle.stop(Some("interrupted"));
     })?;
     Ok((interrupter, &STOP))

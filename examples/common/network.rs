@@ -11,6 +11,7 @@ use histoguard::weights::{self, WeightsError};
 use crate::common::failure::Failure;
 use crate::common::images::ImageOptions;
 use crate::common::interrupt::interrupted;
+use crate::common::output::note;
 
 pub type Model = Normalized<DenseNet>;
 
@@ -67,7 +68,7 @@ impl Networks<'_> {
         weights::save_safetensors(&trained.model.network, &path)?;
         let settings = serde_json::json!({ "images": source, "image_size": source.image_size() });
         TrainingRecord::of(split)?.with_settings(settings).write_beside(&path)?;
-        eprintln!("{name}: best epoch {} saved to {}", trained.best_epoch, path.display());
+        note(format_args!("{name}: best epoch {} saved to {}", trained.best_epoch, path.display()));
         Ok(trained)
     }
 }

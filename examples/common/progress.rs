@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 use histoguard::evaluate::Progress;
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 
+use crate::common::output::note;
+
 /// Between lines where no bar can be drawn.
 const QUIET: Duration = Duration::from_secs(10);
 
@@ -35,7 +37,7 @@ impl Told {
             self.bar.finish_and_clear();
         } else if self.bar.is_hidden() && self.said.get().elapsed() >= QUIET {
             self.said.set(Instant::now());
-            eprintln!("{}, {done} of {total} image passes{left}", self.what);
+            note(format_args!("{}, {done} of {total} image passes{left}", self.what));
         }
         self.bar.set_message(left);
     }

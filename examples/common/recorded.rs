@@ -8,6 +8,7 @@ use histoguard::data::{ImageSet, Split, TrainingRecord};
 
 use crate::common::failure::Failure;
 use crate::common::images::{self, ImageOptions};
+use crate::common::output::note;
 
 /// The records beside some checkpoints.
 pub struct Recorded {
@@ -65,10 +66,10 @@ impl Recorded {
         let record = known.try_fold(first.clone(), |joined, record| joined.joined(record))?;
         let seen = record.seen(&found)?;
         if self.own_split || seen.is_clean() {
-            eprintln!(
+            note(format_args!(
                 "not the recorded split: {}",
                 if self.own_split { "the options ask for another" } else { "none of these images is in it" }
-            );
+            ));
             return images::share(options, &found);
         }
         let split = record.split(&found)?;

@@ -2,6 +2,8 @@
 
 use histoguard::data::{DataError, ImageSet, OnError};
 
+use crate::common::output::note;
+
 /// What happens with a file that cannot be used.
 pub fn policy(skip: bool) -> OnError {
     if skip { OnError::Skip } else { OnError::Fail }
@@ -11,11 +13,11 @@ pub fn policy(skip: bool) -> OnError {
 pub fn readable(images: ImageSet, skip: bool) -> Result<ImageSet, DataError> {
     let (images, skipped) = images.verify(policy(skip))?;
     for damaged in &skipped {
-        eprintln!("left out: {}", damaged.reason);
+        note(format_args!("left out: {}", damaged.reason));
     }
     if skipped.is_empty() {
         return Ok(images);
     }
-    eprintln!("{} damaged images left out", skipped.len());
+    note(format_args!("{} damaged images left out", skipped.len()));
     Ok(images.with_note(format!("{} damaged images left out", skipped.len())))
 }

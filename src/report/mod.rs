@@ -7,6 +7,7 @@
 
 mod axis;
 mod certification;
+mod consistent;
 mod document;
 mod error;
 #[cfg(feature = "figures")]

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::consistent::{check_model, check_transfer};
 use super::error::ReportError;
 use super::gate::Judgment;
 use super::history::History;
@@ -190,18 +191,28 @@ impl Report {
         Ok(ReportFiles { json, markdown: md, html: page })
     }
 
+    fn check(&self) -> Result<(), String> {
+        self.models.iter().try_for_each(|model| check_model(&model.name, &model.result))?;
+        self.transfer.iter().try_for_each(check_transfer)
+    }
+
     /// Reads a `report.json`.
     ///
     /// # Errors
     ///
-    /// [`ReportError::Io`] if it cannot be read, [`ReportError::Json`] if it is not a report.
+    /// [`ReportError::Io`] if it cannot be read, [`ReportError::Json`] if it is not a report, or one whose parts do not
+    /// fit each other.
     pub fn read(path: &Path) -> Result<Self, ReportError> {
         let text = std::fs::read_to_string(path).map_err(|source| ReportError::Io {
             path: path.into(),
             expected: "a readable report.json",
             source,
         })?;
-        serde_json::from_str(&text).map_err(|source| ReportError::Json { path: path.into(), source })
+        let read = serde_json::from_str(&text).and_then(|report: Self| match report.check() {
+            Ok(()) => Ok(report),
+            Err(found) => Err(serde::de::Error::custom(found)),
+        });
+        read.map_err(|source| ReportError::Json { path: path.into(), source })
     }
 }
 

@@ -1,6 +1,7 @@
 //! Checkpoints written so that a kill at any moment leaves a whole one, and which of them to keep.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -21,7 +22,8 @@ use crate::file::{PARTIAL, write_whole};
 
 const PARTS: [&str; 3] = ["model", "optimizer", "scheduler"];
 
-/// The folder of a training: `training.json` (settings and history) and `checkpoints/PART-EPOCH.bpk`.
+/// The folder of a training: `training.json` (settings and history), `checkpoints/PART-EPOCH.bpk` and the
+/// checksums of those files, `sums/PART-EPOCH.crc32`.
 #[derive(Clone, Debug)]
 pub(super) struct Folder(PathBuf);
 
@@ -63,14 +65,12 @@ impl Folder {
         let path = self.state_path();
         let text = match fs::read(&path) {
             Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(file_error(&path, "a training's state")(error)),
         };
-        serde_json::from_slice(&text).map(Some).map_err(|error| TrainError::File {
-            path,
-            expected: "a training's state",
-            found: error.to_string(),
-        })
+        let read = serde_json::from_slice(&text).map_err(|error| error.to_string());
+        let whole = read.and_then(|state: State| state.history.check().map(|()| state));
+        whole.map(Some).map_err(|found| TrainError::File { path, expected: "a training's state", found })
     }
 
     pub(super) fn write_state(&self, state: &State) -> Result<(), TrainError> {
@@ -141,7 +141,34 @@ fn file_error(path: &Path, expected: &'static str) -> impl Fn(std::io::Error) ->
 /// Reads whole: burn's own file loading is lazy, and the file may be gone when the weights are used.
 fn read<R: Checkpoint>(path: &Path) -> Result<R, CheckpointerError> {
     let bytes = fs::read(path).map_err(CheckpointerError::IOError)?;
+    // A damaged weight is a weight: nothing else would tell. Earlier versions left no checksums.
+    match fs::read_to_string(sum_path(path)) {
+        Ok(sum) if sum != checksum(&bytes) => {
+            let damaged = "another checksum than that of the file as it was written";
+            return Err(CheckpointerError::IOError(std::io::Error::new(ErrorKind::InvalidData, damaged)));
+        }
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(CheckpointerError::IOError(error)),
+        _ => {}
+    }
     R::checkpoint_from_bytes(Bytes::from_bytes_vec(bytes)).map_err(CheckpointerError::Record)
+}
+
+/// Where the checksum of a file of the checkpoints is.
+fn sum_path(path: &Path) -> PathBuf {
+    let checkpoints = path.parent().expect("a file in the folder of checkpoints");
+    let name = path.with_extension("crc32");
+    checkpoints.with_file_name("sums").join(name.file_name().expect("as the path"))
+}
+
+fn checksum(bytes: &[u8]) -> String {
+    format!("{:08x}\n", crc32fast::hash(bytes))
+}
+
+/// Writes a file of the checkpoints; its checksum goes first, so that after a kill between the two it fits no
+/// older file.
+fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    write_whole(&sum_path(path), checksum(bytes).as_bytes())?;
+    write_whole(path, bytes)
 }
 
 /// One part of the checkpoints.
@@ -168,18 +195,20 @@ impl<R: Checkpoint> Checkpointer<R> for WholeFiles {
     fn save(&self, epoch: usize, record: R) -> Result<(), CheckpointerError> {
         let path = self.folder.part(self.part, epoch);
         let bytes = record.checkpoint_into_bytes().map_err(CheckpointerError::Record);
-        self.keep(
-            epoch,
-            bytes.and_then(|bytes| write_whole(&path, &bytes).map_err(CheckpointerError::IOError)),
-        )
+        self.keep(epoch, bytes.and_then(|bytes| write(&path, &bytes).map_err(CheckpointerError::IOError)))
     }
 
     fn delete(&self, epoch: usize) -> Result<(), CheckpointerError> {
-        let gone = |error: &std::io::Error| error.kind() == std::io::ErrorKind::NotFound;
-        match fs::remove_file(self.folder.part(self.part, epoch)) {
-            Err(error) if !gone(&error) => self.keep(epoch, Err(CheckpointerError::IOError(error))),
-            _ => Ok(()),
+        let path = self.folder.part(self.part, epoch);
+        for path in [sum_path(&path), path] {
+            match fs::remove_file(path) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return self.keep(epoch, Err(CheckpointerError::IOError(error)));
+                }
+                _ => {}
+            }
         }
+        Ok(())
     }
 
     fn restore(&self, epoch: usize) -> Result<R, CheckpointerError> {
@@ -207,7 +236,8 @@ impl CheckpointingStrategy for LastAndBest {
         drop(recorder);
         (self.on_epoch)(&record, &history);
 
-        // The history goes first: a checkpoint without its history would not be found, the reverse is cut off.
+        // The history goes first: a checkpoint without its history would not be found, the reverse is cut
+        // off.
         let state = State { settings: self.settings.clone(), epochs: self.epochs, history };
         if let Err(error) = self.folder.write_state(&state) {
             self.shared.fail(error);
@@ -216,7 +246,8 @@ impl CheckpointingStrategy for LastAndBest {
         if state.history.overfitting().is_some() {
             self.shared.interrupter.stop(Some(Overfitting::REASON));
         }
-        // The best of the epochs before stays one epoch longer: if this epoch is cut off, it is the best again.
+        // The best of the epochs before stays one epoch longer: if this epoch is cut off, it is the best
+        // again.
         let before = state.history.best_until(epoch - 1).map(|record| record.epoch);
         let best = state.history.best().map(|record| record.epoch);
         let keep = [Some(epoch), epoch.checked_sub(1), best, before];

@@ -19,8 +19,9 @@ pub struct History {
 }
 
 impl History {
-    /// The epoch with the best validation accuracy under attack, where that was measured; then the accuracy without attack, the
-    /// lower validation loss and the earlier epoch decide. Epochs from a catastrophic one on are left out.
+    /// The epoch with the best validation accuracy under attack, where that was measured; then the accuracy
+    /// without attack, the lower validation loss and the earlier epoch decide. Epochs from a catastrophic one
+    /// on are left out.
     pub fn best(&self) -> Option<EpochRecord> {
         self.best_until(self.epochs.len())
     }
@@ -45,6 +46,21 @@ impl History {
             .take(epoch.min(sound))
             .copied()
             .reduce(|best, record| if better(&record, &best) { record } else { best })
+    }
+
+    /// Whether this can have been measured; what does not fit, if not.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let (epochs, seconds) = (self.epochs.len(), self.seconds.len());
+        if epochs != seconds {
+            return Err(format!("{epochs} epochs and the durations of {seconds}"));
+        }
+        if let Some(bad) = self.seconds.iter().find(|seconds| !(0.0..=f64::MAX).contains(*seconds)) {
+            return Err(format!("an epoch of {bad} seconds"));
+        }
+        self.epochs.iter().enumerate().try_for_each(|(at, record)| match record.epoch == at + 1 {
+            true => record.check().map_err(|found| format!("{found} in epoch {}", at + 1)),
+            false => Err(format!("epoch {} in place {}", record.epoch, at + 1)),
+        })
     }
 
     /// Forgets everything after `epoch`.
@@ -165,6 +181,28 @@ mod tests {
             (4, true, true)
         );
         assert_eq!(history(broken).best().unwrap().epoch, 3);
+    }
+
+    #[test]
+    fn what_nobody_can_have_measured_is_told() {
+        let sound =
+            History { epochs: vec![record(1, 0.5, 0.1), record(2, 1.0, 0.0)], seconds: vec![0.0, 3.5] };
+        assert_eq!(sound.check(), Ok(()));
+        let attacked = |alignment| Attacked { accuracy: 0.5, fgsm_accuracy: 0.5, alignment: Some(alignment) };
+        let last = |record: EpochRecord| History { epochs: vec![sound.epochs[0], record], ..sound.clone() };
+        for (history, found) in [
+            (History { seconds: vec![1.0], ..sound.clone() }, "2 epochs and the durations of 1"),
+            (History { seconds: vec![1.0, -1.0], ..sound.clone() }, "an epoch of -1 seconds"),
+            (last(record(0, 0.5, 0.1)), "epoch 0 in place 2"),
+            (last(record(2, 1.5, 0.1)), "an accuracy of 1.5 in epoch 2"),
+            (last(record(2, 0.5, f64::INFINITY)), "a loss of inf in epoch 2"),
+            (
+                last(EpochRecord { attacked: Some(attacked(-2.0)), ..record(2, 0.5, 0.1) }),
+                "an alignment of -2 in epoch 2",
+            ),
+        ] {
+            assert_eq!(history.check(), Err(found.to_string()));
+        }
     }
 
     #[test]

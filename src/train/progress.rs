@@ -1,5 +1,6 @@
 //! Progress as plain lines, for logs and pipes, where burn-train's dashboard cannot be drawn.
 
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 use burn::train::logger::{EvaluationProgressLogger, TrainingProgressLogger};
@@ -38,6 +39,11 @@ impl PlainProgress {
             last: now,
         }
     }
+}
+
+/// Writes a line to standard error; a training does not end because nobody reads them any more.
+pub(super) fn say(line: String) {
+    let _ = std::io::stderr().write_all((line + "\n").as_bytes());
 }
 
 /// The line at the end of an epoch, with the time left.
@@ -99,9 +105,9 @@ impl TrainingProgressLogger for PlainProgress {
             let seconds_an_image = started.elapsed().as_secs_f64() / items_processed.max(1) as f64;
             let later = epochs.saturating_sub(*epoch) * *training_images;
             let left = duration(seconds_an_image * (images.saturating_sub(items_processed) + later) as f64);
-            eprintln!(
+            say(format!(
                 "{label}: epoch {epoch}/{epochs}, {split} {items_processed}/{images} images, {left} left"
-            );
+            ));
         }
     }
 

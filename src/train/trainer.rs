@@ -15,7 +15,7 @@ use super::checkpoint::{Folder, LastAndBest, State};
 use super::history::Recorder;
 use super::learnable::{Learnable, Shared};
 use super::no_log::NoLog;
-use super::progress::{PlainProgress, epoch_line};
+use super::progress::{PlainProgress, epoch_line, say};
 use super::validation::Adversary;
 use super::watched::Watched;
 use super::{History, Overfitting, Schedule, TrainError, TrainingConfig};
@@ -23,6 +23,7 @@ use crate::attack::{Attack, Pgd};
 use crate::classifier::Classifier;
 use crate::data::{Batch, ImageCache, ImageLoader, ImageSet, LoaderConfig, Prepared, Split};
 use crate::defense::{CrossEntropy, DefenseError, Objective};
+use crate::file::FolderLock;
 use crate::parameter::{self, Parameter};
 
 /// A trained classifier in evaluation mode.
@@ -252,6 +253,11 @@ where
             temporary.path()
         }
     };
+    let _lock = FolderLock::take(directory).map_err(|error| TrainError::File {
+        path: error.path,
+        expected: error.expected,
+        found: error.source.to_string(),
+    })?;
     let folder = Folder::create(directory)?;
     let device = model.devices().first().expect("a module with at least one parameter").clone().autodiff();
     // Clones of a module share running statistics; `valid` gives this run its own.
@@ -285,7 +291,7 @@ where
             shared: shared.clone(),
             on_epoch: Box::new(move |record, history| {
                 if plain {
-                    eprintln!("{}", epoch_line(&label, record, history, record.epoch - done, epochs));
+                    say(epoch_line(&label, record, history, record.epoch - done, epochs));
                 }
             }),
         };
@@ -330,7 +336,8 @@ where
         if trainer.interrupter.get_message().as_deref() == Some(Overfitting::REASON) {
             trainer.interrupter.reset();
         }
-        eprintln!("{}: {overfitting}; training ends and goes back to epoch {best_epoch}", trainer.label);
+        let label = &trainer.label;
+        say(format!("{label}: {overfitting}; training ends and goes back to epoch {best_epoch}"));
     }
     let record = folder.load_model(best_epoch)?;
     let loaded = learnable.try_load_record(record).map_err(|error| TrainError::File {

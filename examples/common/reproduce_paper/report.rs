@@ -15,6 +15,7 @@ use serde_json::json;
 
 use crate::common::failure::Failure;
 use crate::common::images::summary;
+use crate::common::output::say;
 use crate::common::reproduce_paper::options::Options;
 
 /// Grey levels of the panel of adversarial images, if the sweep has them; else the nearest that it has.
@@ -85,12 +86,12 @@ pub fn write(
 }
 
 /// The report's results and warnings, on standard output.
-pub fn print(report: &Report, folder: &Path) {
-    println!("{}", report.summary());
+pub fn print(report: &Report, folder: &Path) -> Result<(), Failure> {
+    say(report.summary())?;
     for warning in PaperView::new(report).warnings() {
-        println!("note: {warning}");
+        say(format_args!("note: {warning}"))?;
     }
-    println!("one page in {}, tables and figures beside it", folder.join("report.html").display());
+    say(format_args!("one page in {}, tables and figures beside it", folder.join("report.html").display()))
 }
 
 /// The first malignant training image without and with the defense's noise.

@@ -129,6 +129,9 @@ fn decoder<'a>(path: &Path, bytes: &'a [u8]) -> Result<(ImageFormat, impl ImageD
         // Before the decoder, whose own refusal does not say what the samples are.
         tiff::is_premultiplied(bytes).map_err(fail)?;
     }
+    if let Some(length) = uneven_palette(bytes).filter(|_| format == ImageFormat::Png) {
+        return Err(wrong(Some(format), format!("a palette of {length} bytes, not three a color")));
+    }
     let mut limits = Limits::default();
     limits.max_image_width = Some(MAX_SIDE);
     limits.max_image_height = Some(MAX_SIDE);
@@ -174,6 +177,21 @@ fn ends(bytes: &[u8]) -> bool {
     match (last([0xff, 0xda]), last([0xff, 0xd9])) {
         (Some(scan), Some(end)) => scan < end,
         _ => false,
+    }
+}
+
+/// The length of a PNG's palette that is no multiple of three, an error (PNG specification, 11.2.2) that its decoder
+/// does not look for.
+fn uneven_palette(png: &[u8]) -> Option<u32> {
+    let mut rest = png.get(8..)?;
+    loop {
+        let (length, named) = rest.split_first_chunk()?;
+        let length = u32::from_be_bytes(*length);
+        if named.starts_with(b"PLTE") && length % 3 != 0 {
+            return Some(length);
+        }
+        // Name and checksum.
+        rest = named.get(8..)?.get(usize::try_from(length).ok()?..)?;
     }
 }
 
@@ -233,6 +251,24 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let error = read_image(folder.path().join("missing.png")).unwrap_err().to_string();
         assert!(error.contains("missing.png: expected a readable image file"), "{error}");
+    }
+
+    #[test]
+    fn a_palette_of_no_whole_colors_is_refused() {
+        // 4 x 4 pixels with two colors, and a palette chunk of 10 bytes with its right checksum.
+        let digits = [
+            "89504e470d0a1a0a0000000d4948445200000004000000040103000001e4383cab0000000a504c5445ff00000000ff00",
+            "0000ff4fc4b1c10000000174524e5380ad5e5b460000001649444154780163686060606860706038c0b08021000012be",
+            "02f17ecc7d790000000049454e44ae426082",
+        ];
+        let digits = digits.concat();
+        let byte = |at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap();
+        let bytes: Vec<u8> = (0..digits.len()).step_by(2).map(byte).collect();
+        let error = decode(&bytes).unwrap_err();
+        assert!(
+            error.ends_with("a whole PNG image, found: a palette of 10 bytes, not three a color"),
+            "{error}"
+        );
     }
 
     #[test]

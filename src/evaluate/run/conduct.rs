@@ -67,7 +67,8 @@ pub trait Run<'a>: Sized {
 
     /// Keeps what is finished in this folder and goes on with it, so that a kill costs one step: one attack with one
     /// budget on one batch. A folder of other attacks, budgets, images, another classifier or an earlier version is
-    /// refused. The folder can be deleted once the result is there.
+    /// refused, and so are one in which another run is at work ([`FolderLock`](crate::file::FolderLock)) and one with a
+    /// file that was changed since it was written. The folder can be deleted once the result is there.
     fn resume_from(mut self, folder: impl Into<PathBuf>) -> Self {
         self.conduct().state = Some(folder.into());
         self

@@ -9,11 +9,11 @@ use serde_json::Value;
 
 use crate::evaluate::EvaluationError;
 use crate::evaluate::result::{AttackRecord, Cost, GradientState, Outcome};
-use crate::file::write_whole;
+use crate::file::{FolderLock, write_whole};
 
 const SETTINGS: &str = "settings.json";
 /// Of what the files hold; another one is refused.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 /// One image without attack.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -48,11 +48,19 @@ pub(crate) struct Chunk {
 /// Everything that is finished.
 #[derive(Default)]
 pub(crate) struct Journal {
-    folder: Option<PathBuf>,
+    folder: Option<Folder>,
     /// The number of the next file.
     next: usize,
     clean: BTreeMap<usize, Clean>,
     runs: BTreeMap<String, Run>,
+}
+
+struct Folder {
+    path: PathBuf,
+    /// The checksum of the settings: a file from another evaluation's folder is not taken for this one's.
+    settings: u32,
+    /// Ends with the journal.
+    _lock: FolderLock,
 }
 
 #[derive(Default)]
@@ -76,15 +84,18 @@ impl Chunk {
 
 impl Journal {
     /// Goes on with what the folder holds. It is created if it is missing, and refused if it holds the work of other
-    /// `settings`, which are told apart in this order, or of another format.
+    /// `settings`, which are told apart in this order, or of another format, or if another run is at work in it.
     pub(crate) fn open(folder: &Path, settings: Vec<(&'static str, Value)>) -> Result<Self, EvaluationError> {
-        let mut journal = Self { folder: Some(folder.into()), ..Self::default() };
+        let lock = FolderLock::take(folder).map_err(|error| state(folder, error.expected, error.source))?;
         let path = folder.join(SETTINGS);
         let files = files_beside(&path, folder)?;
         let always = [("format", FORMAT.into()), ("version", env!("CARGO_PKG_VERSION").into())];
         let settings: Vec<(&str, Value)> = always.into_iter().chain(settings).collect();
         let wanted: Value = settings.iter().map(|(what, value)| (what.to_string(), value.clone())).collect();
         let text = serde_json::to_vec_pretty(&wanted).expect("JSON serialises");
+        let sum = checksum(0, &text);
+        let folder = Folder { path: folder.into(), settings: sum, _lock: lock };
+        let mut journal = Self { folder: Some(folder), ..Self::default() };
         if !path.exists() {
             // Work of unknown settings would be taken for this one's at the next start.
             if !files.is_empty() {
@@ -106,16 +117,16 @@ impl Journal {
         for file in &files {
             let number = file.file_stem().and_then(|stem| stem.to_str()?.parse::<usize>().ok());
             journal.next = journal.next.max(number.map_or(0, |number| number + 1));
-            journal.take_in(read(file)?);
+            journal.take_in(read_chunk(file, sum)?);
         }
         Ok(journal)
     }
 
     /// Adds a finished step, on disk first.
     pub(crate) fn add(&mut self, chunk: Chunk) -> Result<(), EvaluationError> {
-        if let Some(folder) = &self.folder {
-            let path = folder.join(format!("{:06}.json", self.next));
-            let text = serde_json::to_vec(&chunk).expect("plain data serialises");
+        if let Some(Folder { path, settings, .. }) = &self.folder {
+            let path = path.join(format!("{:06}.json", self.next));
+            let text = written(&chunk, *settings);
             write_whole(&path, &text).map_err(|error| state(&path, "a writable file", error))?;
             self.next += 1;
         }
@@ -179,9 +190,43 @@ fn difference(place: &str, found: &Value, wanted: &Value) -> Option<(String, Str
     }
 }
 
+/// A finished step in one line, and its checksum in another: what a disk or a hand has changed would go into results
+/// as if it had been measured.
+fn written(chunk: &Chunk, settings: u32) -> Vec<u8> {
+    let mut text = serde_json::to_vec(chunk).expect("plain data serialises");
+    let sum = checksum(settings, &text);
+    text.extend(format!("\n\"{sum:08x}\"\n").into_bytes());
+    text
+}
+
+fn read_chunk(path: &Path, settings: u32) -> Result<Chunk, EvaluationError> {
+    let bytes = bytes_of(path)?;
+    let end = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len());
+    let (text, sum) = bytes.split_at(end);
+    if sum != format!("\n\"{:08x}\"\n", checksum(settings, text)).as_bytes() {
+        let expected = "a file of an unfinished evaluation as it was written";
+        return Err(state(path, expected, "another checksum than that of its content and the settings"));
+    }
+    parse(path, text)
+}
+
+/// CRC-32, going on from that of something else.
+fn checksum(start: u32, bytes: &[u8]) -> u32 {
+    let mut sum = crc32fast::Hasher::new_with_initial(start);
+    sum.update(bytes);
+    sum.finalize()
+}
+
 fn read<T: DeserializeOwned>(path: &Path) -> Result<T, EvaluationError> {
-    let bytes = std::fs::read(path).map_err(|error| state(path, "a readable file", error))?;
-    serde_json::from_slice(&bytes).map_err(|error| state(path, "a file of an unfinished evaluation", error))
+    parse(path, &bytes_of(path)?)
+}
+
+fn bytes_of(path: &Path) -> Result<Vec<u8>, EvaluationError> {
+    std::fs::read(path).map_err(|error| state(path, "a readable file", error))
+}
+
+fn parse<T: DeserializeOwned>(path: &Path, text: &[u8]) -> Result<T, EvaluationError> {
+    serde_json::from_slice(text).map_err(|error| state(path, "a file of an unfinished evaluation", error))
 }
 
 fn state(path: &Path, expected: impl Into<String>, found: impl ToString) -> EvaluationError {
