@@ -130,7 +130,7 @@ fn decoder<'a>(path: &Path, bytes: &'a [u8]) -> Result<(ImageFormat, impl ImageD
         tiff::is_premultiplied(bytes).map_err(fail)?;
     }
     if let Some(length) = uneven_palette(bytes).filter(|_| format == ImageFormat::Png) {
-        return Err(wrong(Some(format), format!("a palette of {length} bytes, not three a color")));
+        return Err(fail(format!("a palette of {length} bytes, not three a color")));
     }
     let mut limits = Limits::default();
     limits.max_image_width = Some(MAX_SIDE);
