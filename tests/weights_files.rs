@@ -122,7 +122,7 @@ fn a_grey_network_becomes_an_rgb_network_that_sees_the_mean_of_the_channels() {
 #[test]
 fn a_fresh_head_replaces_that_of_every_form() {
     for (file, Expected { config, .. }) in expected() {
-        let load = Load { head: Head::Fresh { classes: 5 }, grey_to_rgb: false, below: None };
+        let load = Load { head: Head::Fresh { classes: 5 }, grey_to_rgb: false };
         let model = Normalized::new(fresh(&config), Normalization::NONE);
         let kept = weights::load(fresh(&config), path(&file)).unwrap();
         let model = load.into_model(model, path(&file)).unwrap();

@@ -123,32 +123,23 @@ fn with_headers(mut file: Vec<u8>, change: impl Fn(&mut [u8])) -> Vec<u8> {
 }
 
 #[test]
-fn whatever_a_pickle_calls_is_named_and_never_called() {
+fn whatever_a_pickle_calls_is_refused_by_name_and_never_called() {
     let canary = tempfile::tempdir().unwrap();
     let made = canary.path().join("made");
     let command = format!("touch {}", made.display());
     let call = |module, name| pickle().global(module, name).raw(b"(").text(&command).raw(b"tR");
     let new = |module, name| pickle().global(module, name).raw(b"(").text(&command).raw(b"t\x81");
     for (value, why) in [
-        (call("os", "system"), "without tensors that calls os.system"),
-        (call("posix", "system"), "without tensors that calls posix.system"),
-        (call("builtins", "eval"), "without tensors that calls builtins.eval"),
-        (call("torch", "load"), "without tensors that calls torch.load"),
-        (
-            call("torch.storage", "_load_from_bytes"),
-            "without tensors that calls torch.storage._load_from_bytes",
-        ),
-        (new("subprocess", "Popen"), "without tensors that calls subprocess.Popen"),
-        (
-            pickle().text("os").text("system").raw(b"\x93(").text(&command).raw(b"tR"),
-            "without tensors that calls os.system",
-        ),
+        (call("os", "system"), "a call of os.system,"),
+        (call("posix", "system"), "a call of posix.system,"),
+        (call("builtins", "eval"), "a call of builtins.eval,"),
+        (call("torch", "load"), "a call of torch.load,"),
+        (call("torch.storage", "_load_from_bytes"), "a call of torch.storage._load_from_bytes,"),
+        (new("subprocess", "Popen"), "an object of subprocess.Popen made with arguments"),
+        (pickle().text("os").text("system").raw(b"\x93(").text(&command).raw(b"tR"), "a call of os.system,"),
         (pickle().text("os.system").raw(b"(").text(&command).raw(b"tR"), "a call of a text"),
-        (pickle().raw(b"(").text(&command).raw(b"ios\nsystem\n"), "without tensors that calls os.system"),
-        (
-            pickle().raw(b"(").global("os", "system").text(&command).raw(b"o"),
-            "without tensors that calls os.system",
-        ),
+        (pickle().raw(b"(").text(&command).raw(b"ios\nsystem\n"), "INST"),
+        (pickle().raw(b"(").global("os", "system").text(&command).raw(b"o"), "OBJ"),
         (pickle().raw(b"\x82\x01"), "EXT1"),
         (pickle().raw(b"Pos.system\n"), "PERSID"),
         (pickle().raw(b"\xff"), "0xff"),
@@ -161,12 +152,12 @@ fn whatever_a_pickle_calls_is_named_and_never_called() {
                 .raw(b"(")
                 .text(&command)
                 .raw(b"tNtR"),
-            "without tensors that calls os.system",
+            "a call of os.system,",
         ),
         (
             // Beside a state dict that would load.
             pickle().raw(b"}(").text("x").global("os", "system").raw(b"(").text(&command).raw(b"tRu"),
-            "without tensors that calls os.system",
+            "a call of os.system,",
         ),
     ] {
         refused(&legacy(value.clone(), &[], b""), why);
@@ -307,10 +298,8 @@ fn archives_stay_inside_themselves() {
     refused(&archive(&[("a/data.pkl", &value), ("a/byteorder", b"big")]), "little-endian");
     let file = archive(&[("a/data.pkl", &value), ("a/data/0", &[0; 64])]);
     // The method, the sizes, and the place of each file.
-    // Deflated by its header, and not by its bytes.
-    load(&with_headers(file.clone(), |header| header[10] = 8)).unwrap_err();
-    refused(&with_headers(file.clone(), |header| header[10] = 12), "another method");
-    refused(&with_headers(file.clone(), |header| header[8] |= 1), "encrypted");
+    refused(&with_headers(file.clone(), |header| header[10] = 8), "compressed or encrypted");
+    refused(&with_headers(file.clone(), |header| header[8] |= 1), "compressed or encrypted");
     refused(
         &with_headers(file.clone(), |header| {
             header[20..24].copy_from_slice(&0x7fff_ffffu32.to_le_bytes());

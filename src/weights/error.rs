@@ -39,34 +39,6 @@ pub enum WeightsError {
         /// Tensors that do not fit, each with what was expected and what was found.
         mismatched: Tensors,
     },
-    /// The file holds the network more than once.
-    #[error(
-        "{path}: expected one network, found {}: below {}; choose one by `weights::load_below` or `Load::below`",
-        prefixes.len(),
-        prefixes.iter().map(|prefix| format!("{prefix:?}")).collect::<Vec<_>>().join(" and "),
-        path = path.display()
-    )]
-    Ambiguous {
-        /// The file.
-        path: PathBuf,
-        /// What is before the names of each.
-        prefixes: Vec<String>,
-    },
-    /// A weight or running statistic is no number.
-    #[error(
-        "{path}: expected finite numbers, found {count} of {of} in {tensor} that are NaN or infinite",
-        path = path.display()
-    )]
-    NotFinite {
-        /// The file.
-        path: PathBuf,
-        /// The first tensor with such a value, by its name in the network.
-        tensor: String,
-        /// How many of its values.
-        count: usize,
-        /// Number of its values.
-        of: usize,
-    },
     /// The network has no form in ONNX.
     #[cfg(feature = "onnx")]
     #[error("{path}: expected a network that ONNX can express, found: {found}", path = path.display())]

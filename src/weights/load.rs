@@ -1,15 +1,15 @@
 //! Loading a checkpoint into a network.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use burn::tensor::TensorData;
 
 use super::checkpointed::Checkpointed;
 use super::error::{Tensors, WeightsError};
-use super::located::{Located, locate};
-use super::notes::Notes;
-use super::{checkpoint, target};
+use super::stored::Stored;
+use super::target::{self, Slot};
+use super::{checkpoint, names};
 use crate::model::FineTune;
 
 /// The network with the weights and running statistics of a checkpoint.
@@ -22,11 +22,9 @@ use crate::model::FineTune;
 ///
 /// # Errors
 ///
-/// [`WeightsError::Io`] and [`WeightsError::Format`] if the file cannot be read,
-/// [`WeightsError::Mismatch`] unless it has exactly the network's tensors in the network's shapes below one name,
-/// [`WeightsError::Ambiguous`] if it has them below several, and [`WeightsError::NotFinite`] if one of them is no
-/// number. What lies beside the network is left out: [`load_noted`] says what. For a file with another classifier or
-/// with one input channel, see [`Load`].
+/// [`WeightsError::Io`] and [`WeightsError::Format`] if the file cannot be read, and
+/// [`WeightsError::Mismatch`] unless it has exactly the network's tensors in the network's shapes. For a
+/// file with another classifier or with one input channel, see [`Load`].
 ///
 /// ```
 /// use burn::tensor::Device;
@@ -45,25 +43,7 @@ use crate::model::FineTune;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn load<M: Checkpointed>(model: M, path: impl AsRef<Path>) -> Result<M, WeightsError> {
-    load_noted(model, path).map(|(model, _)| model)
-}
-
-/// The same with what is to be known about the file.
-///
-/// # Errors
-///
-/// As for [`load`].
-pub fn load_noted<M: Checkpointed>(model: M, path: impl AsRef<Path>) -> Result<(M, Notes), WeightsError> {
-    load_where(model, path.as_ref(), Fit::default())
-}
-
-/// The network that a file with several has below this name, such as `state_dict_ema` or `teacher`.
-///
-/// # Errors
-///
-/// As for [`load`], with everything missing if nothing in the file has a name that begins so.
-pub fn load_below<M: Checkpointed>(model: M, path: impl AsRef<Path>, name: &str) -> Result<M, WeightsError> {
-    load_where(model, path.as_ref(), Fit { below: Some(name), ..Fit::default() }).map(|(model, _)| model)
+    load_where(model, path.as_ref(), Fit { own_head: false, grey_to_rgb: false })
 }
 
 /// The network with the features of a checkpoint and its own classifier: for transfer to other classes.
@@ -75,7 +55,7 @@ pub fn load_below<M: Checkpointed>(model: M, path: impl AsRef<Path>, name: &str)
 ///
 /// As for [`load`].
 pub fn load_features<M: Checkpointed>(model: M, path: impl AsRef<Path>) -> Result<M, WeightsError> {
-    load_where(model, path.as_ref(), Fit { own_head: true, ..Fit::default() }).map(|(model, _)| model)
+    load_where(model, path.as_ref(), Fit { own_head: true, grey_to_rgb: false })
 }
 
 /// Which classifier a network has after loading.
@@ -104,13 +84,13 @@ pub enum Head {
 /// let config = DenseNetConfig::new(18).with_block_config(vec![1]).with_num_init_features(4);
 /// weights::save_safetensors(&config.clone().with_in_channels(1).init(&Device::default()), &file)?;
 ///
-/// let load = Load { head: Head::Fresh { classes: 2 }, grey_to_rgb: true, ..Load::default() };
+/// let load = Load { head: Head::Fresh { classes: 2 }, grey_to_rgb: true };
 /// let net = load.into_model(config.init(&Device::default()), &file)?;
 /// let model = Normalized::new(net, Normalization::TORCHXRAYVISION);
 /// assert_eq!(model.num_classes(), 2);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Load {
     /// Which classifier the network has afterwards.
     pub head: Head,
@@ -118,8 +98,6 @@ pub struct Load {
     /// channels and divided by three, so that it sees the mean of the channels. Files that have three channels
     /// already stay as they are.
     pub grey_to_rgb: bool,
-    /// The name that the network is below, in a file with several.
-    pub below: Option<String>,
 }
 
 impl Load {
@@ -133,39 +111,31 @@ impl Load {
     ///
     /// Panics if a fresh head is to have no classes.
     pub fn into_model<M: FineTune + Checkpointed>(
-        &self,
+        self,
         model: M,
         path: impl AsRef<Path>,
     ) -> Result<M, WeightsError> {
-        let Self { head, grey_to_rgb, below } = self;
-        let fit = Fit { own_head: *head != Head::Keep, grey_to_rgb: *grey_to_rgb, below: below.as_deref() };
+        let fit = Fit { own_head: self.head != Head::Keep, grey_to_rgb: self.grey_to_rgb };
         let model = match self.head {
             Head::Keep => model,
             Head::Fresh { classes } => model.with_fresh_classifier(classes, 0),
         };
-        load_where(model, path.as_ref(), fit).map(|(model, _)| model)
+        load_where(model, path.as_ref(), fit)
     }
 }
 
 /// What a file's tensors may differ in.
-#[derive(Clone, Copy, Default)]
-struct Fit<'a> {
+#[derive(Clone, Copy)]
+struct Fit {
     /// The network keeps its own classifier.
     own_head: bool,
     grey_to_rgb: bool,
-    below: Option<&'a str>,
 }
 
-fn load_where<M: Checkpointed>(model: M, path: &Path, fit: Fit<'_>) -> Result<(M, Notes), WeightsError> {
+fn load_where<M: Checkpointed>(model: M, path: &Path, fit: Fit) -> Result<M, WeightsError> {
     let checkpoint = checkpoint::read(path, M::tensor_name)?;
     let slots = target::slots(&model);
-    let below = fit.below.map(|name| match name {
-        "" => String::new(),
-        name => format!("{}.", name.trim_end_matches('.')),
-    });
-    let located = locate::<M>(checkpoint.tensors, &slots, fit.own_head, below.as_deref());
-    let Located { prefix, mut tensors, twice: mut unexpected, beside } =
-        located.map_err(|prefixes| WeightsError::Ambiguous { path: path.into(), prefixes })?;
+    let (mut tensors, mut unexpected) = canonical::<M>(checkpoint.tensors, &slots);
     let (mut missing, mut mismatched, mut matched) = (Vec::new(), Vec::new(), Vec::new());
     for slot in slots.iter().filter(|slot| !(fit.own_head && slot.is_head)) {
         let Some(tensor) = tensors.remove(&slot.name) else {
@@ -202,11 +172,6 @@ fn load_where<M: Checkpointed>(model: M, path: &Path, fit: Fit<'_>) -> Result<(M
             expected: "the data of every tensor",
             found: format!("{}: {found}", slot.name),
         })?;
-        let count = found.iter().filter(|value| !value.is_finite()).count();
-        if count > 0 {
-            let (tensor, of) = (slot.name.clone(), found.len());
-            return Err(WeightsError::NotFinite { path: path.into(), tensor, count, of });
-        }
         let found = match (transpose, widen) {
             (true, _) => transposed(&found, slot.shape[1]),
             (_, true) => widened(&found, slot.shape[2] * slot.shape[3]),
@@ -214,8 +179,36 @@ fn load_where<M: Checkpointed>(model: M, path: &Path, fit: Fit<'_>) -> Result<(M
         };
         values.insert(slot.path.clone(), TensorData::new(found, slot.shape.clone()));
     }
-    let notes = Notes { prefix, beside, not_run: checkpoint.not_run };
-    Ok((target::filled(model, values), notes))
+    Ok(target::filled(model, values))
+}
+
+/// The tensors by their present names, and the names that two tensors lay claim to.
+fn canonical<M: Checkpointed>(
+    mut stored: BTreeMap<String, Stored>,
+    slots: &[Slot],
+) -> (BTreeMap<String, Stored>, Vec<String>) {
+    let expected: BTreeSet<&str> = slots.iter().map(|slot| slot.name.as_str()).collect();
+    while let Some(prefix) = names::PREFIXES.iter().chain(M::PREFIXES).find(|prefix| {
+        let starts = |name: &str| name.starts_with(**prefix);
+        stored.keys().any(|name| starts(name)) && !expected.iter().any(|name| starts(name))
+    }) {
+        let strip = |name: String| name.strip_prefix(prefix).map(str::to_string).unwrap_or(name);
+        stored = stored.into_iter().map(|(name, tensor)| (strip(name), tensor)).collect();
+    }
+    stored.retain(|name, _| !names::counts_batches(name) && !M::is_beside(name));
+    let mut tensors = BTreeMap::new();
+    let mut twice = Vec::new();
+    for (name, tensor) in stored {
+        let present = M::present_name(&name);
+        let present = match names::without_sequential(&present) {
+            Some(plain) if !expected.contains(present.as_str()) && expected.contains(plain.as_str()) => plain,
+            _ => present,
+        };
+        if tensors.insert(present, tensor).is_some() {
+            twice.push(name);
+        }
+    }
+    (tensors, twice)
 }
 
 /// Whether a convolution takes one channel where three are expected.

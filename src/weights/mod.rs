@@ -11,15 +11,14 @@
 //! | timm, torchvision | safetensors |
 //! | TorchXRayVision | whole pickled module, before and since PyTorch 1.6; thresholds and sigmoid are set aside |
 //! | CheXNet | `state_dict` entry, `module.densenet121.`, `classifier.0.`, old names |
-//! | training checkpoints | the network in any entry and below any name (`state_dict`, `model.`, `module.backbone.`, a place in a `Sequential`), if it is there once; whatever else is in the file is left out and [noted](load_noted) |
-//! | sharded safetensors | `model.safetensors.index.json`, or the folder that it is in |
+//! | training checkpoints | `state_dict`, `model_state_dict`, `model` or `net` entry; `module.`, `model.`, `backbone.` before the names; whatever else is in the file is ignored |
 //! | burn | burnpack (`.bpk`), as burn and this crate's training write it |
 //!
 //! Another network loads from its files with an implementation of [`Checkpointed`].
 //!
-//! Pickles of protocols 0 to 5, in zip archives stored or deflated. Nothing in a pickle is executed: what a file calls
-//! beside what tensors and plain data need stays a name, which is [noted](load_noted). Damaged and hostile files end in
-//! an error, soon and in little memory. Data is read only when every name and shape fits.
+//! Nothing in a pickle is executed. A file that calls more than what tensors and plain data need is refused by
+//! the name of what it calls; damaged and hostile files end in an error, soon and in little memory. Data is read
+//! only when every name and shape fits.
 
 mod burnpack;
 mod bytes;
@@ -30,16 +29,13 @@ mod error;
 #[cfg(feature = "download")]
 mod fetch;
 mod load;
-mod located;
 mod names;
 mod normalized;
-mod notes;
 #[cfg(feature = "onnx")]
 mod onnx;
 mod pytorch;
 mod safetensors;
 mod save;
-mod sharded;
 mod stored;
 mod target;
 
@@ -47,8 +43,7 @@ pub use checkpointed::Checkpointed;
 pub use error::{Tensors, WeightsError};
 #[cfg(feature = "download")]
 pub use fetch::{Pretrained, fetch};
-pub use load::{Head, Load, load, load_below, load_features, load_noted};
-pub use notes::Notes;
+pub use load::{Head, Load, load, load_features};
 #[cfg(feature = "onnx")]
 pub use onnx::{OnnxImages, save_onnx};
 pub use save::save_safetensors;

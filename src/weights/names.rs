@@ -22,18 +22,21 @@ pub(super) fn torch_name(path: &str, lists: &[(&str, &str)]) -> String {
     parts.join(".")
 }
 
-/// `classifier.weight` for `classifier.1.weight`, the linear layer of a classifier that begins with dropout or ends in a
-/// sigmoid.
+/// `classifier.weight` for `classifier.0.weight`, the linear layer of a classifier that ends in a sigmoid.
 pub(super) fn without_sequential(name: &str) -> Option<String> {
-    let (before, after) = name.rsplit_once('.')?;
-    let (before, place) = before.rsplit_once('.')?;
-    place.parse::<u16>().ok().map(|_| format!("{before}.{after}"))
+    let (before, after) = name.split_once(".0.")?;
+    Some(format!("{before}.{after}"))
 }
 
 /// Whether a tensor counts the batches of a batch norm, which is no weight.
 pub(super) fn counts_batches(name: &str) -> bool {
     name.ends_with(".num_batches_tracked")
 }
+
+/// What training scripts put before a network's names: `DataParallel`, `torch.compile`, and the attribute of a
+/// wrapping module.
+pub(super) const PREFIXES: [&str; 7] =
+    ["module.", "_orig_mod.", "model.", "net.", WRAPPER, "backbone.", "encoder."];
 
 /// The path of the network inside a [`Normalized`](crate::model::Normalized).
 pub(super) const WRAPPER: &str = "network.";

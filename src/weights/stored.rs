@@ -10,8 +10,6 @@ pub(super) struct Stored {
     pub(super) dtype: DType,
     pub(super) shape: Vec<usize>,
     read: Reader,
-    /// Its place in the file, where several names may have the same.
-    place: Option<String>,
 }
 
 impl Stored {
@@ -20,17 +18,7 @@ impl Stored {
         shape: Vec<usize>,
         read: impl Fn() -> Result<Vec<u8>, String> + 'static,
     ) -> Self {
-        Self { dtype, shape, read: Box::new(read), place: None }
-    }
-
-    /// The same with its place in the file.
-    pub(super) fn at(self, place: String) -> Self {
-        Self { place: Some(place), ..self }
-    }
-
-    /// Whether both are the very same elements of the file.
-    pub(super) fn is_same(&self, other: &Self) -> bool {
-        self.place.is_some() && self.place == other.place && self.shape == other.shape
+        Self { dtype, shape, read: Box::new(read) }
     }
 
     pub(super) fn is_float(&self) -> bool {

@@ -20,8 +20,6 @@ pub(super) fn reduce<R: BufRead>(
 ) -> Result<Id, String> {
     let name = match heap.get(function) {
         Value::Global(name) => name.to_string(),
-        // What something that was not run would have given.
-        Value::Other | Value::Object(_) => return Ok(heap.add(Value::Other)),
         other => return Err(format!("a call of {}", other.kind())),
     };
     let arguments = match heap.get(arguments) {
@@ -63,7 +61,7 @@ pub(super) fn reduce<R: BufRead>(
             Value::Dict(items.iter().map(pair).collect::<Option<_>>().ok_or("a pair of other than two")?)
         }
         (name, _) if is_data(name) => Value::Other,
-        (name, _) => heap.not_run(name),
+        (name, _) => return Err(format!("a call of {name}, which a checkpoint has no use for")),
     };
     Ok(heap.add(value))
 }
@@ -82,15 +80,13 @@ fn tensor(heap: &Heap, storage: Id, offset: Id, shape: Id, strides: Id) -> Resul
 }
 
 /// An object without attributes. Any class may be named, because none is looked up.
-pub(super) fn new_object(heap: &mut Heap, class: Id, arguments: Id) -> Result<Value, String> {
+pub(super) fn new_object(heap: &Heap, class: Id, arguments: Id) -> Result<Value, String> {
     match (heap.get(class), heap.get(arguments)) {
         (Value::Global(_), Value::Tuple(arguments)) if arguments.is_empty() => Ok(Value::Object(None)),
         (Value::Global(name), _) if is_data(name) => Ok(Value::Other),
         (Value::Global(name), _) => {
-            let name = name.to_string();
-            Ok(heap.not_run(&name))
+            Err(format!("an object of {name} made with arguments, which a checkpoint has no use for"))
         }
-        (Value::Other | Value::Object(_), _) => Ok(Value::Other),
         (other, _) => Err(format!("an object of {}", other.kind())),
     }
 }

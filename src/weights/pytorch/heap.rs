@@ -1,7 +1,5 @@
 //! The values that a pickle makes.
 
-use std::collections::BTreeSet;
-
 use super::storage::Storage;
 use super::view::View;
 
@@ -30,43 +28,24 @@ pub(super) enum Value {
 }
 
 #[derive(Default)]
-pub(super) struct Heap {
-    values: Vec<Value>,
-    /// What the file names to be called and was not, beside plain data.
-    not_run: BTreeSet<String>,
-}
-
-/// The most names that are kept of what was not run.
-const MAX_NAMES: usize = 100;
+pub(super) struct Heap(Vec<Value>);
 
 impl Heap {
     pub(super) fn add(&mut self, value: Value) -> Id {
-        self.values.push(value);
-        (self.values.len() - 1) as Id
+        self.0.push(value);
+        (self.0.len() - 1) as Id
     }
 
     pub(super) fn get(&self, id: Id) -> &Value {
-        &self.values[id as usize]
+        &self.0[id as usize]
     }
 
     pub(super) fn get_mut(&mut self, id: Id) -> &mut Value {
-        &mut self.values[id as usize]
+        &mut self.0[id as usize]
     }
 
     pub(super) fn values(&self) -> &[Value] {
-        &self.values
-    }
-
-    /// A value that stands for the result of a call that is never made.
-    pub(super) fn not_run(&mut self, name: &str) -> Value {
-        if self.not_run.len() < MAX_NAMES {
-            self.not_run.insert(name.to_string());
-        }
-        Value::Other
-    }
-
-    pub(super) fn names_not_run(&self) -> Vec<String> {
-        self.not_run.iter().cloned().collect()
+        &self.0
     }
 
     pub(super) fn text(&self, id: Id) -> Option<&str> {

@@ -1,4 +1,4 @@
-//! The instructions of a pickle that data needs (Python's `pickletools`, protocols 0 to 5).
+//! The instructions of a pickle that data needs (Python's `pickletools`, protocols 2 to 5).
 
 use std::collections::HashMap;
 use std::io::BufRead;
@@ -6,7 +6,6 @@ use std::io::BufRead;
 use super::call;
 use super::heap::{Heap, Id, Value};
 use super::input::Input;
-use super::line;
 use super::storage::Storage;
 
 /// How every pickle of protocol 2 and later begins.
@@ -71,7 +70,7 @@ impl<R: BufRead> Machine<'_, R> {
                 b'M' => Value::Int(u16::from_le_bytes(self.input.array()?).into()),
                 0x8a => {
                     let length = self.input.byte()?;
-                    line::long(self.input.bytes(length.into())?)
+                    long(self.input.bytes(length.into())?)
                 }
                 0x8b => {
                     let length = i32::from_le_bytes(self.input.array()?);
@@ -79,19 +78,6 @@ impl<R: BufRead> Machine<'_, R> {
                 }
                 // BINFLOAT
                 b'G' => self.skip(8)?,
-                // FLOAT, INT, LONG, STRING, UNICODE: a line each, as protocol 0 has them
-                b'F' => {
-                    self.input.line()?;
-                    Value::Other
-                }
-                b'I' => match self.input.line()?.as_str() {
-                    "00" => Value::Bool(false),
-                    "01" => Value::Bool(true),
-                    number => line::integer(number)?,
-                },
-                b'L' => line::integer(self.input.line()?.trim_end_matches('L'))?,
-                b'S' => Value::Text(line::quoted(&self.input.line()?)?.into()),
-                b'V' => Value::Text(line::unicode(&self.input.line()?)?.into()),
                 // SHORT_BINUNICODE, BINUNICODE, BINUNICODE8
                 0x8c => self.text8()?,
                 b'X' => self.text32()?,
@@ -121,9 +107,8 @@ impl<R: BufRead> Machine<'_, R> {
                 0x86 => Value::Tuple(self.pop_last(2)?),
                 0x87 => Value::Tuple(self.pop_last(3)?),
                 b't' => Value::Tuple(self.pop_marked()?),
-                // EMPTY_LIST, LIST, APPEND, APPENDS
+                // EMPTY_LIST, APPEND, APPENDS
                 b']' => Value::List(Vec::new()),
-                b'l' => Value::List(self.pop_marked()?),
                 b'a' => {
                     let items = self.pop_last(1)?;
                     self.extend(items)?;
@@ -134,9 +119,8 @@ impl<R: BufRead> Machine<'_, R> {
                     self.extend(items)?;
                     continue;
                 }
-                // EMPTY_DICT, DICT, SETITEM, SETITEMS
+                // EMPTY_DICT, SETITEM, SETITEMS
                 b'}' => Value::Dict(Vec::new()),
-                b'd' => Value::Dict(pairs(&self.pop_marked()?)?),
                 b's' => {
                     let items = self.pop_last(2)?;
                     self.set(items)?;
@@ -158,12 +142,7 @@ impl<R: BufRead> Machine<'_, R> {
                     self.pop_marked()?;
                     Value::Other
                 }
-                // GET, BINGET, LONG_BINGET
-                b'g' => {
-                    let place = line::place(&self.input.line()?)?;
-                    self.recall(place)?;
-                    continue;
-                }
+                // BINGET, LONG_BINGET
                 b'h' => {
                     let place = self.input.byte()?;
                     self.recall(place.into())?;
@@ -174,12 +153,7 @@ impl<R: BufRead> Machine<'_, R> {
                     self.recall(place)?;
                     continue;
                 }
-                // PUT, BINPUT, LONG_BINPUT, MEMOIZE
-                b'p' => {
-                    let place = line::place(&self.input.line()?)?;
-                    self.memo.insert(place, self.top()?);
-                    continue;
-                }
+                // BINPUT, LONG_BINPUT, MEMOIZE
                 b'q' => {
                     let place = self.input.byte()?;
                     self.memo.insert(place.into(), self.top()?);
@@ -207,25 +181,6 @@ impl<R: BufRead> Machine<'_, R> {
                         }
                         _ => return Err("a class without a name".into()),
                     }
-                }
-                // INST, OBJ, NEWOBJ_EX: objects made with arguments
-                b'i' => {
-                    let [module, name] = [self.input.line()?, self.input.line()?];
-                    self.pop_marked()?;
-                    self.heap.not_run(&format!("{module}.{name}"))
-                }
-                b'o' => {
-                    let made = self.pop_marked()?;
-                    let class = made.first().map(|class| self.heap.get(*class));
-                    let Some(Value::Global(name)) = class else {
-                        return Err("an object without a class".into());
-                    };
-                    let name = name.to_string();
-                    self.heap.not_run(&name)
-                }
-                0x92 => {
-                    let [_, arguments, class] = [self.pop()?, self.pop()?, self.pop()?];
-                    call::new_object(self.heap, class, arguments)?
                 }
                 // REDUCE, NEWOBJ, BUILD
                 b'R' => {
@@ -310,9 +265,10 @@ impl<R: BufRead> Machine<'_, R> {
     }
 
     fn set(&mut self, items: Vec<Id>) -> Result<(), String> {
-        let pairs = pairs(&items)?;
+        let (pairs, rest) = items.as_chunks();
         match self.top().map(|top| self.heap.get_mut(top))? {
-            Value::Dict(dict) => dict.extend(pairs),
+            _ if !rest.is_empty() => return Err("a key without a value".into()),
+            Value::Dict(dict) => dict.extend(pairs.iter().map(|[key, value]| (*key, *value))),
             Value::Object(_) | Value::Other => (),
             other => return Err(format!("entries for {}", other.kind())),
         }
@@ -378,24 +334,37 @@ enum Persistent {
     Storage(Storage),
 }
 
-/// Keys and values in turn.
-fn pairs(items: &[Id]) -> Result<Vec<(Id, Id)>, String> {
-    let (pairs, rest) = items.as_chunks();
-    match rest {
-        [] => Ok(pairs.iter().map(|[key, value]| (*key, *value)).collect()),
-        _ => Err("a key without a value".into()),
-    }
-}
-
 const EMPTY: &str = "a pickle that takes what is not there";
+
+fn long(bytes: Vec<u8>) -> Value {
+    if bytes.len() > 8 {
+        return Value::Long(bytes.into());
+    }
+    let negative = bytes.last().is_some_and(|last| last & 0x80 != 0);
+    let mut number = if negative { [0xff; 8] } else { [0; 8] };
+    number[..bytes.len()].copy_from_slice(&bytes);
+    Value::Int(i64::from_le_bytes(number))
+}
 
 /// The names of the instructions that are refused.
 fn name(instruction: u8) -> String {
     let name = match instruction {
+        b'F' => "FLOAT",
+        b'I' => "INT",
+        b'L' => "LONG",
+        b'S' => "STRING",
+        b'V' => "UNICODE",
         b'P' => "PERSID",
+        b'd' => "DICT",
+        b'l' => "LIST",
+        b'g' => "GET",
+        b'p' => "PUT",
+        b'i' => "INST",
+        b'o' => "OBJ",
         0x82 => "EXT1",
         0x83 => "EXT2",
         0x84 => "EXT4",
+        0x92 => "NEWOBJ_EX",
         0x97 => "NEXT_BUFFER",
         0x98 => "READONLY_BUFFER",
         _ => return format!("{instruction:#04x}"),

@@ -1,14 +1,14 @@
 //! Checkpoints of `torch.save`, as data: nothing in a file is ever executed.
 //!
 //! A pickle is a program for a small machine. This one knows the instructions that data needs and makes
-//! plain values of them; it calls nothing and imports nothing: whatever else a file asks for stays a name. Every step, byte and name is counted, so that no file keeps it busy for long.
+//! plain values of them; it calls nothing, imports nothing, and refuses by its name whatever else a file
+//! asks for. Every step, byte and name is counted, so that no file keeps it busy for long.
 
 mod call;
 mod container;
 mod heap;
 mod input;
 mod legacy;
-mod line;
 mod machine;
 mod state;
 mod storage;

@@ -6,6 +6,8 @@ use super::heap::{Heap, Id, Value};
 use super::storage::MAX_TENSORS;
 use super::view::View;
 
+/// Where training scripts put the network into a checkpoint dictionary.
+const ENTRIES: [&str; 4] = ["state_dict", "model_state_dict", "model", "net"];
 /// How deep modules and dictionaries may be nested.
 const MAX_DEPTH: usize = 32;
 /// The longest name of a tensor.
@@ -13,10 +15,19 @@ const MAX_NAME: usize = 1 << 10;
 /// The most entries that are looked at, counting shared ones each time.
 const MAX_VISITS: usize = 1 << 20;
 
-/// Every tensor by its name in `state_dict()`, below the names of the entries that it is in.
+/// Every tensor of the network by its name in `state_dict()`.
 pub(super) fn tensors(heap: &Heap, root: Id) -> Result<BTreeMap<String, View>, String> {
+    let mut network = root;
+    for _ in 0..MAX_DEPTH {
+        let entry = ENTRIES.iter().filter_map(|entry| heap.entry(network, entry));
+        let is_network = |id: &Id| heap.pairs(*id).is_some() || module(heap, *id).is_some();
+        match entry.into_iter().find(is_network) {
+            Some(inner) => network = inner,
+            None => break,
+        }
+    }
     let mut walk = Walk { heap, found: BTreeMap::new(), visits: 0 };
-    walk.value(root, "", 0)?;
+    walk.value(network, "", 0)?;
     Ok(walk.found)
 }
 
@@ -43,12 +54,14 @@ impl Walk<'_> {
             return self.module(state, prefix, depth);
         }
         let pairs = self.heap.pairs(id).unwrap_or_default();
+        let is_tensor = |(_, value): &(Id, Id)| matches!(self.heap.get(*value), Value::Tensor(_));
+        let is_state_dict = pairs.iter().any(is_tensor);
         for (name, value) in pairs {
             let Some(name) = self.name(prefix, *name)? else { continue };
             match self.heap.get(*value) {
                 Value::Tensor(view) => self.insert(name, view)?,
                 // The optimizer's tensors are not the network's.
-                _ if !name.starts_with("optim") => self.value(*value, &name, depth + 1)?,
+                _ if !is_state_dict && !name.starts_with("optim") => self.value(*value, &name, depth + 1)?,
                 _ => (),
             }
         }

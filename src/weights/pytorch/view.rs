@@ -52,8 +52,7 @@ impl View {
 
     pub(super) fn stored(self, storages: Arc<dyn Storages>) -> Stored {
         let (dtype, shape) = (self.storage.dtype, self.shape.clone());
-        let place = format!("{} {:?} {:?}", self.storage.key, self.elements, self.strides);
-        let stored = Stored::new(dtype, shape, move || {
+        Stored::new(dtype, shape, move || {
             let size = self.storage.dtype.size() as u64;
             let [start, end] =
                 [self.elements.start, self.elements.end].map(|element| element.checked_mul(size));
@@ -62,8 +61,7 @@ impl View {
             };
             let bytes = storages.read(&self.storage.key, start, end - start)?;
             Ok(if self.is_contiguous() { bytes } else { self.gather(&bytes, size as usize) })
-        });
-        stored.at(place)
+        })
     }
 
     fn is_contiguous(&self) -> bool {

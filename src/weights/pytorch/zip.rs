@@ -17,9 +17,6 @@ use super::storage::{MAX_TENSORS, Storages};
 /// The most bytes that finding and reading the archive's directory may take; a DenseNet-201's has 0.1 MB.
 const MAX_DIRECTORY: u64 = 32 << 20;
 
-/// The most bytes that are unpacked after those that are needed, for the sake of the checksum.
-const MAX_UNPACKED: u64 = 1 << 30;
-
 struct Archive {
     archive: Mutex<ZipArchive<Limited>>,
     /// The folder that everything lies in.
@@ -33,7 +30,6 @@ struct Entry {
     length: u64,
     /// Whether the archive has the checksum of its bytes; PyTorch writes 0 if told to leave it out.
     checked: bool,
-    deflated: bool,
 }
 
 pub(super) fn read(file: File) -> Result<(Heap, Id, Arc<dyn Storages>), String> {
@@ -45,9 +41,6 @@ pub(super) fn read(file: File) -> Result<(Heap, Id, Arc<dyn Storages>), String> 
     allowance.store(u64::MAX, Ordering::Relaxed);
 
     let entries = entries(&archive, length)?;
-    if entries.keys().any(|name| name.ends_with("constants.pkl")) {
-        return Err("a TorchScript program (torch.jit.save), not a checkpoint: save its state_dict()".into());
-    }
     let mut roots = entries.keys().filter_map(|name| name.strip_suffix("data.pkl"));
     let root = match (roots.next(), roots.next()) {
         (Some(root), None) => root.to_string(),
@@ -55,6 +48,9 @@ pub(super) fn read(file: File) -> Result<(Heap, Id, Arc<dyn Storages>), String> 
         _ => return Err("a zip archive with several data.pkl".into()),
     };
     let archive = Archive { archive: Mutex::new(archive), root, entries };
+    if archive.entry("constants.pkl").is_ok() {
+        return Err("a TorchScript program, which is no checkpoint".into());
+    }
     if archive.entry("byteorder").and_then(|entry| archive.whole(entry)).is_ok_and(|order| order == b"big") {
         return Err("numbers that are not little-endian".into());
     }
@@ -82,19 +78,17 @@ fn entries(archive: &ZipArchive<Limited>, length: u64) -> Result<HashMap<String,
         if !is_inside(&name) {
             return Err(format!("a zip archive with the file {name:?}, outside of it"));
         }
-        let deflated = match file.compression() {
-            CompressionMethod::Stored if file.size() == file.compressed_size() => false,
-            CompressionMethod::Deflated => true,
-            _ => return Err(format!("a zip archive with the file {name:?} compressed by another method")),
-        };
-        if file.encrypted() {
-            return Err(format!("a zip archive with the file {name:?} encrypted"));
+        if file.encrypted()
+            || file.compression() != CompressionMethod::Stored
+            || file.size() != file.compressed_size()
+        {
+            return Err(format!("a zip archive with the file {name:?} compressed or encrypted"));
         }
-        total = total.saturating_add(file.compressed_size());
+        total = total.saturating_add(file.size());
         if total > length {
             return Err(format!("a zip archive whose files have more bytes than its {length}"));
         }
-        entries.insert(name, Entry { index, length: file.size(), checked: file.crc32() != 0, deflated });
+        entries.insert(name, Entry { index, length: file.size(), checked: file.crc32() != 0 });
     }
     Ok(entries)
 }
@@ -117,19 +111,8 @@ impl Archive {
     /// A part of a file; of a whole one, the checksum is compared.
     fn part(&self, entry: Entry, start: u64, length: u64) -> Result<Vec<u8>, String> {
         let mut archive = self.archive.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut bytes = Vec::new();
-        if !entry.deflated {
-            bytes.reserve(usize::try_from(length).map_err(|error| error.to_string())?);
-        }
-        let read = if entry.deflated {
-            // What comes before is unpacked and let go; memory grows with what is there.
-            let mut file = archive.by_index(entry.index).map_err(|error| error.to_string())?;
-            let before = std::io::copy(&mut file.by_ref().take(start), &mut std::io::sink());
-            let read = before.and_then(|_| file.by_ref().take(length).read_to_end(&mut bytes));
-            // The checksum is compared at the end.
-            let rest = std::io::copy(&mut file.take(MAX_UNPACKED), &mut std::io::sink());
-            read.and_then(|read| rest.map(|_| read))
-        } else if entry.checked && (start, length) == (0, entry.length) {
+        let mut bytes = Vec::with_capacity(usize::try_from(length).map_err(|error| error.to_string())?);
+        let read = if entry.checked && (start, length) == (0, entry.length) {
             let mut file = archive.by_index(entry.index).map_err(|error| error.to_string())?;
             file.read_to_end(&mut bytes)
         } else {
