@@ -48,41 +48,41 @@ pub(super) fn find<M: Checkpointed>(
     if !own_head {
         lend_heads(&mut claims, slots);
     }
-    if let Some(wanted) = wanted {
-        choose(&mut claims, wanted)?;
-    }
     let needed: Vec<&Slot> = slots.iter().filter(|slot| !(own_head && slot.is_head)).collect();
     let fitting = |claims: &Claims| {
         let fit = |slot: &&&Slot| claims.get(&*slot.name).is_some_and(|names| fits(slot, &tensors[names[0]]));
         needed.iter().filter(fit).count()
     };
-    let whole: Vec<&String> = claims
+    let everywhere: Vec<&str> = claims
         .iter()
         .filter(|(_, claims)| fitting(claims) == needed.len())
-        .map(|(prefix, _)| prefix)
+        .map(|(prefix, _)| prefix.as_str())
         .collect();
+    let meant = meant(&claims, &everywhere, wanted)?;
+    let whole: Vec<&str> = everywhere.iter().copied().filter(|prefix| meant.contains(prefix)).collect();
     let is_same = |a: &str, b: &str| {
         needed
             .iter()
             .all(|slot| tensors[claims[a][&*slot.name][0]].is_tied_to(&tensors[claims[b][&*slot.name][0]]))
     };
     let chosen = match whole.split_first() {
-        Some((first, rest)) if rest.iter().all(|other| is_same(first, other)) => (*first).clone(),
-        Some(_) => return Err(Unclear::Several(whole.into_iter().cloned().collect())),
+        Some((first, rest)) if rest.iter().all(|other| is_same(first, other)) => first,
+        Some(_) => return Err(Unclear::Several(whole.into_iter().map(str::to_string).collect())),
         None => {
             // The shortest of those with most.
-            let best = claims.iter().rev().max_by_key(|(_, claims)| (claims.len(), fitting(claims)));
-            best.map_or_else(|| wanted.unwrap_or_default().to_string(), |(prefix, _)| prefix.clone())
+            let most = |prefix: &&&str| (claims[**prefix].len(), fitting(&claims[**prefix]));
+            meant.iter().rev().max_by_key(most).copied().unwrap_or_default()
         }
     };
     let none = Claims::new();
-    let chosen_claims = claims.get(&chosen).unwrap_or(&none);
-    let elsewhere: Vec<&str> =
-        whole.iter().map(|prefix| prefix.as_str()).filter(|other| *other != chosen).collect();
-    let (unexpected, left_out) = others::<M>(tensors, slots, own_head, &chosen, chosen_claims, &elsewhere);
+    let chosen_claims = claims.get(chosen).unwrap_or(&none);
+    let elsewhere: Vec<&str> = everywhere.into_iter().filter(|other| *other != chosen).collect();
+    let (unexpected, mut left_out) = others::<M>(tensors, slots, own_head, chosen, chosen_claims, &elsewhere);
+    // Of tied tensors, nothing is left out.
+    left_out.retain(|name| !whole.iter().any(|tied| *tied != chosen && name.starts_with(tied)));
     let names = chosen_claims.iter().map(|(slot, names)| (slot.to_string(), names[0].to_string())).collect();
-    let tied = whole.into_iter().cloned().collect();
-    Ok(Network { prefix: chosen, tied, names, unexpected, left_out })
+    let tied = whole.into_iter().map(str::to_string).collect();
+    Ok(Network { prefix: chosen.to_string(), tied, names, unexpected, left_out })
 }
 
 /// By prefix, what lies below it under the network's names.
@@ -105,7 +105,8 @@ fn claims<'a, M: Checkpointed>(
             let plain = std::iter::once(present.clone()).chain(names::without_sequential(&present));
             if let Some(slot) = plain.into_iter().find_map(|plain| expected.get(plain.as_str()).copied()) {
                 let claims = claims.entry(prefix.to_string()).or_default().entry(slot).or_default();
-                claims.push(name);
+                // The name itself goes before one that is it without a container.
+                claims.insert(if present == slot { 0 } else { claims.len() }, name);
             }
         }
     }
@@ -133,14 +134,21 @@ fn lend_heads<'a>(claims: &mut BTreeMap<String, Claims<'a>>, slots: &'a [Slot]) 
     }
 }
 
-/// Leaves the networks under the wanted prefix; of one that is meant exactly, that alone.
-fn choose(claims: &mut BTreeMap<String, Claims>, wanted: &str) -> Result<(), Unclear> {
-    let known: Vec<String> = claims.keys().cloned().collect();
-    match claims.contains_key(wanted) {
-        true => claims.retain(|prefix, _| prefix == wanted),
-        false => claims.retain(|prefix, _| prefix.starts_with(wanted)),
+/// The prefixes that are meant: all, or those that begin as the wanted one, or if the whole network is under that, it
+/// alone.
+fn meant<'a>(
+    claims: &'a BTreeMap<String, Claims>,
+    everywhere: &[&str],
+    wanted: Option<&str>,
+) -> Result<Vec<&'a str>, Unclear> {
+    let all = || claims.keys().map(String::as_str);
+    let Some(wanted) = wanted else { return Ok(all().collect()) };
+    let exactly = wanted.is_empty() || everywhere.contains(&wanted);
+    let fits = |prefix: &&str| *prefix == wanted || (!exactly && prefix.starts_with(wanted));
+    match all().filter(fits).collect::<Vec<_>>() {
+        none if none.is_empty() => Err(Unclear::NoSuchPrefix(all().map(str::to_string).collect())),
+        meant => Ok(meant),
     }
-    if claims.is_empty() { Err(Unclear::NoSuchPrefix(known)) } else { Ok(()) }
 }
 
 /// What else is in the file: among the network's tensors, and beside them.
