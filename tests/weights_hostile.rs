@@ -103,8 +103,17 @@ fn legacy(value: Pickle, storages: &[(&str, u64)], data: &[u8]) -> Vec<u8> {
 
 /// A zip archive of files stored as they are.
 fn archive(files: &[(&str, &[u8])]) -> Vec<u8> {
+    zipped(files, zip::CompressionMethod::Stored)
+}
+
+/// A zip archive of compressed files.
+fn deflated(files: &[(&str, &[u8])]) -> Vec<u8> {
+    zipped(files, zip::CompressionMethod::Deflated)
+}
+
+fn zipped(files: &[(&str, &[u8])], method: zip::CompressionMethod) -> Vec<u8> {
     let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
-    let options = SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+    let options = SimpleFileOptions::default().compression_method(method);
     for (name, bytes) in files {
         writer.start_file(*name, options).unwrap();
         writer.write_all(bytes).unwrap();
@@ -123,23 +132,26 @@ fn with_headers(mut file: Vec<u8>, change: impl Fn(&mut [u8])) -> Vec<u8> {
 }
 
 #[test]
-fn whatever_a_pickle_calls_is_refused_by_name_and_never_called() {
+fn whatever_a_pickle_calls_is_named_and_never_called() {
     let canary = tempfile::tempdir().unwrap();
     let made = canary.path().join("made");
     let command = format!("touch {}", made.display());
     let call = |module, name| pickle().global(module, name).raw(b"(").text(&command).raw(b"tR");
     let new = |module, name| pickle().global(module, name).raw(b"(").text(&command).raw(b"t\x81");
     for (value, why) in [
-        (call("os", "system"), "a call of os.system,"),
-        (call("posix", "system"), "a call of posix.system,"),
-        (call("builtins", "eval"), "a call of builtins.eval,"),
-        (call("torch", "load"), "a call of torch.load,"),
-        (call("torch.storage", "_load_from_bytes"), "a call of torch.storage._load_from_bytes,"),
-        (new("subprocess", "Popen"), "an object of subprocess.Popen made with arguments"),
-        (pickle().text("os").text("system").raw(b"\x93(").text(&command).raw(b"tR"), "a call of os.system,"),
+        (call("os", "system"), "which would call os.system"),
+        (call("posix", "system"), "which would call posix.system"),
+        (call("builtins", "eval"), "which would call builtins.eval"),
+        (call("torch", "load"), "which would call torch.load"),
+        (call("torch.storage", "_load_from_bytes"), "which would call torch.storage._load_from_bytes"),
+        (new("subprocess", "Popen"), "which would call subprocess.Popen"),
+        (
+            pickle().text("os").text("system").raw(b"\x93(").text(&command).raw(b"tR"),
+            "which would call os.system",
+        ),
         (pickle().text("os.system").raw(b"(").text(&command).raw(b"tR"), "a call of a text"),
-        (pickle().raw(b"(").text(&command).raw(b"ios\nsystem\n"), "INST"),
-        (pickle().raw(b"(").global("os", "system").text(&command).raw(b"o"), "OBJ"),
+        (pickle().raw(b"(").text(&command).raw(b"ios\nsystem\n"), "which would call os.system"),
+        (pickle().raw(b"(").global("os", "system").text(&command).raw(b"o"), "which would call os.system"),
         (pickle().raw(b"\x82\x01"), "EXT1"),
         (pickle().raw(b"Pos.system\n"), "PERSID"),
         (pickle().raw(b"\xff"), "0xff"),
@@ -152,12 +164,12 @@ fn whatever_a_pickle_calls_is_refused_by_name_and_never_called() {
                 .raw(b"(")
                 .text(&command)
                 .raw(b"tNtR"),
-            "a call of os.system,",
+            "which would call os.system",
         ),
         (
-            // Beside a state dict that would load.
+            // Beside a state dict.
             pickle().raw(b"}(").text("x").global("os", "system").raw(b"(").text(&command).raw(b"tRu"),
-            "a call of os.system,",
+            "which would call os.system",
         ),
     ] {
         refused(&legacy(value.clone(), &[], b""), why);
@@ -267,6 +279,15 @@ fn storages_hold_what_their_tensors_need() {
     let mut flipped = whole.clone();
     flipped[place] ^= 1;
     assert!(why(&flipped).contains("checksum"), "{}", why(&flipped));
+    // The same compressed, and a few elements all over a bomb.
+    let pickle_of =
+        |length, stride| pickle().raw(b"}").text("weight").tensor(length, 0, &[4], &[stride]).raw(b"s").end();
+    let parts = |pickle: &[u8], data: &[u8]| deflated(&[("net/data.pkl", pickle), ("net/data/0", data)]);
+    let loaded = one(&parts(&pickle_of(4, 1), &values)).unwrap().weight.val().into_data();
+    assert_eq!(loaded.try_into_vec::<f32>().unwrap(), [1.0, 2.0, 3.0, 4.0]);
+    assert!(why(&parts(&pickle_of(4, 1), &values[..12])).contains("too few"));
+    let bomb = parts(&pickle_of(1 << 28, 1 << 26), &vec![0; 1 << 20]);
+    assert!(why(&bomb).contains("spread over"), "{}", why(&bomb));
     // A storage's name is a name, not a path.
     let outside = pickle().raw(b"}").text("weight").global("torch._utils", "_rebuild_tensor_v2").raw(b"(");
     let outside =
@@ -298,8 +319,14 @@ fn archives_stay_inside_themselves() {
     refused(&archive(&[("a/data.pkl", &value), ("a/byteorder", b"big")]), "little-endian");
     let file = archive(&[("a/data.pkl", &value), ("a/data/0", &[0; 64])]);
     // The method, the sizes, and the place of each file.
-    refused(&with_headers(file.clone(), |header| header[10] = 8), "compressed or encrypted");
-    refused(&with_headers(file.clone(), |header| header[8] |= 1), "compressed or encrypted");
+    load(&with_headers(file.clone(), |header| header[10] = 8)).unwrap_err();
+    refused(&with_headers(file.clone(), |header| header[10] = 12), "compressed by other than deflate");
+    refused(&with_headers(file.clone(), |header| header[8] |= 1), "encrypted");
+    let small = deflated(&[("a/data.pkl", &value)]);
+    let claim = |header: &mut [u8]| header[24..28].copy_from_slice(&0x7fff_ffffu32.to_le_bytes());
+    refused(&with_headers(small.clone(), claim), "a data.pkl of 2147483647 bytes");
+    let claim = |header: &mut [u8]| header[24..28].copy_from_slice(&0x00ff_ffffu32.to_le_bytes());
+    refused(&with_headers(small, claim), "");
     refused(
         &with_headers(file.clone(), |header| {
             header[20..24].copy_from_slice(&0x7fff_ffffu32.to_le_bytes());

@@ -18,10 +18,13 @@ pub(super) fn is_burnpack(start: &[u8]) -> bool {
 pub(super) fn read(path: &Path, name: fn(&str) -> String) -> Result<BTreeMap<String, Stored>, String> {
     let reader = Reader::from_file_exact(path).map_err(|error| error.to_string())?;
     let tensors = reader.into_tensors().map_err(|error| error.to_string())?;
-    let stored = tensors.into_iter().map(|tensor| {
+    let mut stored = BTreeMap::new();
+    for tensor in tensors {
         let (name, dtype, shape) = (name(&tensor.name), tensor.dtype, tensor.shape.to_vec());
         let read = move || tensor.to_bytes().map(|bytes| bytes.to_vec()).map_err(|error| error.to_string());
-        (name, Stored::new(dtype, shape, read))
-    });
-    Ok(stored.collect())
+        if stored.insert(name.clone(), Stored::new(dtype, shape, read)).is_some() {
+            return Err(format!("two tensors called {name}"));
+        }
+    }
+    Ok(stored)
 }

@@ -1,43 +1,84 @@
-//! The tensors of a file, whichever format it has.
+//! Where a network's weights are.
 
-use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{Read, Seek};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::bytes::FileBytes;
-use super::stored::Stored;
-use super::{WeightsError, burnpack, pytorch, safetensors};
-use crate::file::IoError;
+use super::note::Note;
 
-const EXPECTED: &str = "a safetensors file, a PyTorch checkpoint or a burnpack";
-
-/// What a file holds.
-pub(super) struct Checkpoint {
-    /// Every tensor by its name in the file.
-    pub(super) tensors: BTreeMap<String, Stored>,
-    /// Whether linear layers have burn's `[inputs, outputs]` and not PyTorch's `[outputs, inputs]`.
-    pub(super) linear_transposed: bool,
+/// A file, and which network of it is meant; every path is one.
+///
+/// The names of a network's tensors may have anything before them in a file, as `module.` or the entry of a
+/// dictionary, `state_dict.`: that is found by itself as long as the file holds the network once. If it holds two,
+/// for one the weights and their average, loading is refused with the prefixes to choose from.
+///
+/// ```
+/// use histoguard::prelude::*;
+/// use histoguard::weights::Checkpoint;
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("student_and_teacher.safetensors");
+/// # let config = DenseNetConfig::new(2).with_block_config(vec![1]).with_num_init_features(4);
+/// # let plain = folder.path().join("net.safetensors");
+/// # weights::save_safetensors(&config.init_seeded(&Device::default(), 1), &plain)?;
+/// # let bytes = std::fs::read(plain)?;
+/// # let plain = safetensors::SafeTensors::deserialize(&bytes)?;
+/// # let both = ["student.", "teacher."].into_iter().flat_map(|prefix| {
+/// #     plain.iter().map(move |(name, view)| (format!("{prefix}{name}"), view))
+/// # });
+/// # safetensors::serialize_to_file(both.collect::<Vec<_>>(), None, &path)?;
+/// let net = config.init(&Device::default());
+/// let error = weights::load(net.clone(), &path).unwrap_err().to_string();
+/// assert!(error.contains(r#"found 2: under "student.", under "teacher.""#), "{error}");
+///
+/// let mut notes = Vec::new();
+/// let checkpoint = Checkpoint::at(&path).prefix("teacher.").on_note(|note| notes.push(note.to_string()));
+/// let net = weights::load(net, checkpoint)?;
+/// assert!(notes[0].contains("student.classifier.bias"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Checkpoint<'a> {
+    pub(super) path: PathBuf,
+    pub(super) prefix: Option<String>,
+    pub(super) on_note: Option<Box<dyn FnMut(Note) + 'a>>,
 }
 
-/// Looks inside the file and reads its description of the tensors, not yet their data. `name` makes names of burn's
-/// paths.
-pub(super) fn read(path: &Path, name: fn(&str) -> String) -> Result<Checkpoint, WeightsError> {
-    let io = IoError::at(path, EXPECTED);
-    let mut file = File::open(path).map_err(io)?;
-    let mut start = Vec::new();
-    file.by_ref().take(9).read_to_end(&mut start).and_then(|_| file.rewind()).map_err(io)?;
-    let linear_transposed = burnpack::is_burnpack(&start);
-    let tensors = if linear_transposed {
-        burnpack::read(path, name)
-    } else if safetensors::is_safetensors(&start) {
-        safetensors::read(FileBytes::new(file).map_err(io)?)
-    } else {
-        pytorch::read(file, &start)
-    };
-    let damaged = |found| WeightsError::Format { path: path.into(), expected: EXPECTED, found };
-    match tensors.map_err(damaged)? {
-        none if none.is_empty() => Err(damaged("a file without tensors".into())),
-        tensors => Ok(Checkpoint { tensors, linear_transposed }),
+impl<'a> Checkpoint<'a> {
+    /// The file or folder at this path.
+    pub fn at(path: impl AsRef<Path>) -> Self {
+        Self { path: path.as_ref().into(), prefix: None, on_note: None }
+    }
+
+    /// Which network of the file: the one whose tensors' names begin like this.
+    ///
+    /// Whole parts of names, with or without the dot after them. An entry of a saved dictionary is a part:
+    /// `state_dict_ema` means the network in that entry, even if its names there have `module.` before them. An
+    /// empty prefix means the network with nothing before its names.
+    #[must_use]
+    pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
+        let mut prefix = prefix.into();
+        if !prefix.is_empty() && !prefix.ends_with('.') {
+            prefix.push('.');
+        }
+        self.prefix = Some(prefix);
+        self
+    }
+
+    /// Hears what the file has beside the network, once it is loaded.
+    #[must_use]
+    pub fn on_note(mut self, hear: impl FnMut(Note) + 'a) -> Self {
+        self.on_note = Some(Box::new(hear));
+        self
+    }
+}
+
+impl<P: AsRef<Path>> From<P> for Checkpoint<'_> {
+    fn from(path: P) -> Self {
+        Self::at(path)
+    }
+}
+
+impl std::fmt::Debug for Checkpoint<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { path, prefix, .. } = self;
+        f.debug_struct("Checkpoint").field("path", path).field("prefix", prefix).finish_non_exhaustive()
     }
 }

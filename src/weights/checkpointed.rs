@@ -45,10 +45,6 @@ pub trait Checkpointed: Module {
     /// "denseblock")` makes `denseblock1.` of `denseblocks.0.`.
     const LISTS: &'static [(&'static str, &'static str)] = &[];
 
-    /// What files may put before all names, beside what any training script may: `module.`, `_orig_mod.`, `model.`,
-    /// `net.`, `network.`, `backbone.` and `encoder.`.
-    const PREFIXES: &'static [&'static str] = &[];
-
     /// The name in files of the tensor at this path of the module.
     ///
     /// By default the path with PyTorch's `weight` and `bias` of norms, the items of [`LISTS`](Self::LISTS) under

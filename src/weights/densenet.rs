@@ -7,9 +7,6 @@ impl Checkpointed for DenseNet {
     const LISTS: &[(&str, &str)] =
         &[("denseblocks", "denseblock"), ("layers", "denselayer"), ("transitions", "transition")];
 
-    /// The attribute of CheXNet's wrapping module and of its kind.
-    const PREFIXES: &[&str] = &["densenet121.", "densenet161.", "densenet169.", "densenet201."];
-
     /// `denselayer1.norm.1.weight` becomes `denselayer1.norm1.weight`.
     fn present_name(name: &str) -> String {
         ["norm.1", "norm.2", "conv.1", "conv.2"].iter().fold(name.to_string(), |name, old| {

@@ -39,6 +39,36 @@ pub enum WeightsError {
         /// Tensors that do not fit, each with what was expected and what was found.
         mismatched: Tensors,
     },
+    /// The file holds the network several times, with tensors of their own.
+    #[error(
+        "{path}: expected this network once, found {prefixes}; choose one by its prefix, as in \
+         Checkpoint::at(path).prefix({first:?}) (of weights and their average, most take the average)",
+        path = path.display(), first = prefixes.0.last().map_or("", |prefix| prefix)
+    )]
+    Ambiguous {
+        /// The file.
+        path: PathBuf,
+        /// What is before the tensors' names of each.
+        prefixes: Prefixes,
+    },
+    /// The file has none of the network's tensors where they were said to be.
+    #[error("{path}: expected tensors of this network under {expected:?}, found {found}", path = path.display())]
+    NoSuchPrefix {
+        /// The file.
+        path: PathBuf,
+        /// The prefix that was asked for.
+        expected: String,
+        /// What is before the names of tensors that could be the network's.
+        found: Prefixes,
+    },
+    /// Weights with which every answer would be NaN.
+    #[error("{path}: expected finite weights in single precision, found tensors with others: {tensors}", path = path.display())]
+    Values {
+        /// The file.
+        path: PathBuf,
+        /// The tensors in the network's order, each with how many of its values are not finite.
+        tensors: Tensors,
+    },
     /// The network has no form in ONNX.
     #[cfg(feature = "onnx")]
     #[error("{path}: expected a network that ONNX can express, found: {found}", path = path.display())]
@@ -63,5 +93,25 @@ impl std::fmt::Display for Tensors {
         }
         let more = if self.0.len() > SHOWN { ", ..." } else { "" };
         write!(f, " ({}{more})", self.0[..self.0.len().min(SHOWN)].join(", "))
+    }
+}
+
+/// What a file has before the names of networks, shown as their number and the first few.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Prefixes(pub Vec<String>);
+
+impl std::fmt::Display for Prefixes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        const SHOWN: usize = 8;
+        let shown = self.0.iter().take(SHOWN).map(|prefix| match prefix.as_str() {
+            "" => "without a prefix (\"\")".to_string(),
+            prefix => format!("under {prefix:?}"),
+        });
+        let shown: Vec<String> = shown.collect();
+        match shown.is_empty() {
+            true => write!(f, "none"),
+            false if self.0.len() > SHOWN => write!(f, "{}: {}, ...", self.0.len(), shown.join(", ")),
+            false => write!(f, "{}: {}", self.0.len(), shown.join(", ")),
+        }
     }
 }

@@ -1,15 +1,18 @@
 //! Loading a checkpoint into a network.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use burn::tensor::TensorData;
 
+use super::checkpoint::Checkpoint;
 use super::checkpointed::Checkpointed;
-use super::error::{Tensors, WeightsError};
+use super::content::{self, Content};
+use super::error::{Prefixes, Tensors, WeightsError};
+use super::network::{self, Network, Unclear};
+use super::note::Note;
 use super::stored::Stored;
 use super::target::{self, Slot};
-use super::{checkpoint, names};
 use crate::model::FineTune;
 
 /// The network with the weights and running statistics of a checkpoint.
@@ -22,9 +25,14 @@ use crate::model::FineTune;
 ///
 /// # Errors
 ///
-/// [`WeightsError::Io`] and [`WeightsError::Format`] if the file cannot be read, and
-/// [`WeightsError::Mismatch`] unless it has exactly the network's tensors in the network's shapes. For a
+/// [`WeightsError::Io`] and [`WeightsError::Format`] if the file cannot be read,
+/// [`WeightsError::Mismatch`] unless it has exactly the network's tensors in the network's shapes,
+/// [`WeightsError::Ambiguous`] if it has several such networks (tensors that are tied, of one memory under two
+/// names, are one), [`WeightsError::NoSuchPrefix`] if it has none where the [`Checkpoint`] says, and
+/// [`WeightsError::Values`] if a weight is NaN or infinite or a running variance negative. For a
 /// file with another classifier or with one input channel, see [`Load`].
+///
+/// What the file has beside the network is left out, and [`Checkpoint::on_note`] hears of it.
 ///
 /// ```
 /// use burn::tensor::Device;
@@ -42,8 +50,8 @@ use crate::model::FineTune;
 /// assert!(error.to_string().contains("classifier.weight: expected [3, 36], found [2, 36]"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub fn load<M: Checkpointed>(model: M, path: impl AsRef<Path>) -> Result<M, WeightsError> {
-    load_where(model, path.as_ref(), Fit { own_head: false, grey_to_rgb: false })
+pub fn load<'a, M: Checkpointed>(model: M, from: impl Into<Checkpoint<'a>>) -> Result<M, WeightsError> {
+    load_where(model, from.into(), Fit { own_head: false, grey_to_rgb: false })
 }
 
 /// The network with the features of a checkpoint and its own classifier: for transfer to other classes.
@@ -54,8 +62,11 @@ pub fn load<M: Checkpointed>(model: M, path: impl AsRef<Path>) -> Result<M, Weig
 /// # Errors
 ///
 /// As for [`load`].
-pub fn load_features<M: Checkpointed>(model: M, path: impl AsRef<Path>) -> Result<M, WeightsError> {
-    load_where(model, path.as_ref(), Fit { own_head: true, grey_to_rgb: false })
+pub fn load_features<'a, M: Checkpointed>(
+    model: M,
+    from: impl Into<Checkpoint<'a>>,
+) -> Result<M, WeightsError> {
+    load_where(model, from.into(), Fit { own_head: true, grey_to_rgb: false })
 }
 
 /// Which classifier a network has after loading.
@@ -110,17 +121,17 @@ impl Load {
     /// # Panics
     ///
     /// Panics if a fresh head is to have no classes.
-    pub fn into_model<M: FineTune + Checkpointed>(
+    pub fn into_model<'a, M: FineTune + Checkpointed>(
         self,
         model: M,
-        path: impl AsRef<Path>,
+        from: impl Into<Checkpoint<'a>>,
     ) -> Result<M, WeightsError> {
         let fit = Fit { own_head: self.head != Head::Keep, grey_to_rgb: self.grey_to_rgb };
         let model = match self.head {
             Head::Keep => model,
             Head::Fresh { classes } => model.with_fresh_classifier(classes, 0),
         };
-        load_where(model, path.as_ref(), fit)
+        load_where(model, from.into(), fit)
     }
 }
 
@@ -132,46 +143,47 @@ struct Fit {
     grey_to_rgb: bool,
 }
 
-fn load_where<M: Checkpointed>(model: M, path: &Path, fit: Fit) -> Result<M, WeightsError> {
-    let checkpoint = checkpoint::read(path, M::tensor_name)?;
+fn load_where<M: Checkpointed>(model: M, mut from: Checkpoint<'_>, fit: Fit) -> Result<M, WeightsError> {
+    let path = from.path.clone();
+    let content = content::read(&path, M::tensor_name)?;
     let slots = target::slots(&model);
-    let (mut tensors, mut unexpected) = canonical::<M>(checkpoint.tensors, &slots);
+    let transposed_there = content.linear_transposed;
+    let expected = |slot: &Slot| if transposed_there { slot.shape.clone() } else { slot.torch_shape() };
+    let widens = |slot: &Slot, tensor: &Stored| fit.grey_to_rgb && is_grey(&tensor.shape, &expected(slot));
+    let fits = |slot: &Slot, tensor: &Stored| {
+        tensor.is_float() && (tensor.shape == expected(slot) || widens(slot, tensor))
+    };
+    let tensors = &content.tensors;
+    let network = network::find::<M>(tensors, &slots, fit.own_head, from.prefix.as_deref(), fits)
+        .map_err(|unclear| unclear_at(&path, unclear, from.prefix.as_deref()))?;
     let (mut missing, mut mismatched, mut matched) = (Vec::new(), Vec::new(), Vec::new());
     for slot in slots.iter().filter(|slot| !(fit.own_head && slot.is_head)) {
-        let Some(tensor) = tensors.remove(&slot.name) else {
+        let Some(tensor) = network.names.get(&slot.name).map(|name| &tensors[name]) else {
             missing.push(slot.name.clone());
             continue;
         };
-        let (expected, transpose) = match checkpoint.linear_transposed {
-            true => (slot.shape.clone(), false),
-            false => (slot.torch_shape(), slot.is_linear),
-        };
-        let widen = fit.grey_to_rgb && is_grey(&tensor.shape, &expected);
         if !tensor.is_float() {
-            mismatched.push(format!("{}: expected F32, found {:?}", slot.name, tensor.dtype));
-        } else if tensor.shape != expected && !widen {
-            mismatched.push(format!("{}: expected {expected:?}, found {:?}", slot.name, tensor.shape));
+            mismatched.push(format!("{}: expected F32, found {}", slot.name, tensor.type_name()));
+        } else if !fits(slot, tensor) {
+            let (expected, found) = (expected(slot), &tensor.shape);
+            mismatched.push(format!("{}: expected {expected:?}, found {found:?}", slot.name));
         } else {
-            matched.push((slot, tensor, transpose, widen));
+            matched.push((slot, tensor, slot.is_linear && !transposed_there, widens(slot, tensor)));
         }
     }
-    let parts = target::parts(&slots);
-    // Where the file's head does not matter, it may have any name that is not a part of the network's.
-    let matters =
-        |name: &String| !fit.own_head || name.split('.').next().is_some_and(|part| parts.contains(part));
-    unexpected.extend(tensors.into_keys().filter(matters));
-    if !(missing.is_empty() && unexpected.is_empty() && mismatched.is_empty()) {
-        let [missing, unexpected, mismatched] = [missing, unexpected, mismatched].map(Tensors);
-        return Err(WeightsError::Mismatch { path: path.into(), missing, unexpected, mismatched });
+    if !(missing.is_empty() && network.unexpected.is_empty() && mismatched.is_empty()) {
+        let [missing, unexpected, mismatched] = [missing, network.unexpected, mismatched].map(Tensors);
+        return Err(WeightsError::Mismatch { path, missing, unexpected, mismatched });
     }
 
-    let mut values = BTreeMap::new();
+    let (mut values, mut useless) = (BTreeMap::new(), Vec::new());
     for (slot, tensor, transpose, widen) in matched {
         let found = tensor.values().map_err(|found| WeightsError::Format {
-            path: path.into(),
+            path: path.clone(),
             expected: "the data of every tensor",
             found: format!("{}: {found}", slot.name),
         })?;
+        useless.extend(useless_values(&slot.name, &found));
         let found = match (transpose, widen) {
             (true, _) => transposed(&found, slot.shape[1]),
             (_, true) => widened(&found, slot.shape[2] * slot.shape[3]),
@@ -179,36 +191,65 @@ fn load_where<M: Checkpointed>(model: M, path: &Path, fit: Fit) -> Result<M, Wei
         };
         values.insert(slot.path.clone(), TensorData::new(found, slot.shape.clone()));
     }
-    Ok(target::filled(model, values))
+    if !useless.is_empty() {
+        return Err(WeightsError::Values { path, tensors: Tensors(useless) });
+    }
+    let model = target::filled(model, values);
+    if let Some(hear) = &mut from.on_note {
+        notes(&content, network).into_iter().for_each(hear);
+    }
+    Ok(model)
 }
 
-/// The tensors by their present names, and the names that two tensors lay claim to.
-fn canonical<M: Checkpointed>(
-    mut stored: BTreeMap<String, Stored>,
-    slots: &[Slot],
-) -> (BTreeMap<String, Stored>, Vec<String>) {
-    let expected: BTreeSet<&str> = slots.iter().map(|slot| slot.name.as_str()).collect();
-    while let Some(prefix) = names::PREFIXES.iter().chain(M::PREFIXES).find(|prefix| {
-        let starts = |name: &str| name.starts_with(**prefix);
-        stored.keys().any(|name| starts(name)) && !expected.iter().any(|name| starts(name))
-    }) {
-        let strip = |name: String| name.strip_prefix(prefix).map(str::to_string).unwrap_or(name);
-        stored = stored.into_iter().map(|(name, tensor)| (strip(name), tensor)).collect();
-    }
-    stored.retain(|name, _| !names::counts_batches(name) && !M::is_beside(name));
-    let mut tensors = BTreeMap::new();
-    let mut twice = Vec::new();
-    for (name, tensor) in stored {
-        let present = M::present_name(&name);
-        let present = match names::without_sequential(&present) {
-            Some(plain) if !expected.contains(present.as_str()) && expected.contains(plain.as_str()) => plain,
-            _ => present,
-        };
-        if tensors.insert(present, tensor).is_some() {
-            twice.push(name);
+fn unclear_at(path: &Path, unclear: Unclear, wanted: Option<&str>) -> WeightsError {
+    let path = path.into();
+    match unclear {
+        Unclear::Several(prefixes) => WeightsError::Ambiguous { path, prefixes: Prefixes(prefixes) },
+        Unclear::NoSuchPrefix(found) => {
+            let expected = wanted.unwrap_or_default().to_string();
+            WeightsError::NoSuchPrefix { path, expected, found: Prefixes(found) }
         }
     }
-    (tensors, twice)
+}
+
+/// What the file has that the network does not.
+fn notes(content: &Content, network: Network) -> Vec<Note> {
+    let Network { prefix, tied, left_out, .. } = network;
+    let mut notes = Vec::new();
+    if !left_out.is_empty() {
+        notes.push(Note::LeftOut { prefix: prefix.clone(), tensors: Tensors(left_out) });
+    }
+    if tied.len() > 1 {
+        notes.push(Note::Tied { prefixes: tied });
+    }
+    let is_used =
+        |entry: &&String| prefix.strip_prefix(entry.as_str()).is_some_and(|rest| rest.starts_with('.'));
+    if content.entries.iter().any(|entry| is_used(&entry)) {
+        let entries: Vec<String> = content.entries.iter().filter(|entry| !is_used(entry)).cloned().collect();
+        if !entries.is_empty() {
+            notes.push(Note::Entries { prefix, entries: Tensors(entries) });
+        }
+    }
+    if !content.opaque.is_empty() {
+        notes.push(Note::Opaque { callables: Tensors(content.opaque.clone()) });
+    }
+    notes
+}
+
+/// The tensor's name and how many of its values would make every answer NaN, if any.
+fn useless_values(name: &str, values: &[f32]) -> Option<String> {
+    let total = values.len();
+    let infinite = values.iter().filter(|value| !value.is_finite()).count();
+    // A variance goes under a root.
+    let negative = match name.ends_with("running_var") {
+        true => values.iter().filter(|value| value.is_finite() && **value < 0.0).count(),
+        false => 0,
+    };
+    match (infinite, negative) {
+        (0, 0) => None,
+        (0, _) => Some(format!("{name}: {negative} of {total} variances are negative")),
+        _ => Some(format!("{name}: {infinite} of {total} are NaN or infinite")),
+    }
 }
 
 /// Whether a convolution takes one channel where three are expected.

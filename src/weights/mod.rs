@@ -11,39 +11,52 @@
 //! | timm, torchvision | safetensors |
 //! | TorchXRayVision | whole pickled module, before and since PyTorch 1.6; thresholds and sigmoid are set aside |
 //! | CheXNet | `state_dict` entry, `module.densenet121.`, `classifier.0.`, old names |
-//! | training checkpoints | `state_dict`, `model_state_dict`, `model` or `net` entry; `module.`, `model.`, `backbone.` before the names; whatever else is in the file is ignored |
+//! | training checkpoints | the network in any entry, with anything before its names; Lightning, `DataParallel`, `torch.compile` |
+//! | sharded safetensors | `model.safetensors.index.json`, or the folder that it is in |
 //! | burn | burnpack (`.bpk`), as burn and this crate's training write it |
 //!
+//! Zip archives may be deflated, pickles of protocol 1 to 5 (with protocol 0, `torch.save` writes files that
+//! `torch.load` refuses). A layer of the network may be alone in a `Sequential`, as `classifier.1.weight` after a dropout.
 //! Another network loads from its files with an implementation of [`Checkpointed`].
 //!
-//! Nothing in a pickle is executed. A file that calls more than what tensors and plain data need is refused by
-//! the name of what it calls; damaged and hostile files end in an error, soon and in little memory. Data is read
-//! only when every name and shape fits.
+//! The tensors under one prefix have to be the network's, all of them and no others. What is elsewhere in the file is
+//! left out and named in a [`Note`]. A file with two such networks is refused, and [`Checkpoint::prefix`] chooses.
+//!
+//! Nothing in a pickle is executed. What a file makes by calls other than those of tensors stays unmade, and a note
+//! names what would have been called; damaged and hostile files end in an error, soon and in little memory. Data is
+//! read only when every name and shape fits.
 
 mod burnpack;
 mod bytes;
 mod checkpoint;
 mod checkpointed;
+mod content;
 mod densenet;
 mod error;
 #[cfg(feature = "download")]
 mod fetch;
+mod kind;
 mod load;
 mod names;
+mod network;
 mod normalized;
+mod note;
 #[cfg(feature = "onnx")]
 mod onnx;
 mod pytorch;
 mod safetensors;
 mod save;
+mod sharded;
 mod stored;
 mod target;
 
+pub use checkpoint::Checkpoint;
 pub use checkpointed::Checkpointed;
-pub use error::{Tensors, WeightsError};
+pub use error::{Prefixes, Tensors, WeightsError};
 #[cfg(feature = "download")]
 pub use fetch::{Pretrained, fetch};
 pub use load::{Head, Load, load, load_features};
+pub use note::Note;
 #[cfg(feature = "onnx")]
 pub use onnx::{OnnxImages, save_onnx};
 pub use save::save_safetensors;

@@ -22,21 +22,21 @@ pub(super) fn torch_name(path: &str, lists: &[(&str, &str)]) -> String {
     parts.join(".")
 }
 
-/// `classifier.weight` for `classifier.0.weight`, the linear layer of a classifier that ends in a sigmoid.
-pub(super) fn without_sequential(name: &str) -> Option<String> {
-    let (before, after) = name.split_once(".0.")?;
-    Some(format!("{before}.{after}"))
+/// `classifier.weight` for `classifier.1.weight`, the linear layer of a classifier with a dropout before or a sigmoid
+/// after it: the name without one of its numbers, each in turn.
+pub(super) fn without_sequential(name: &str) -> Vec<String> {
+    let parts: Vec<&str> = name.split('.').collect();
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    // The first part would be before the network's names, the last is the tensor's own.
+    let inner = 1..parts.len().saturating_sub(1);
+    let without = |place: usize| [&parts[..place], &parts[place + 1..]].concat().join(".");
+    inner.filter(|place| is_number(parts[*place])).map(without).collect()
 }
 
 /// Whether a tensor counts the batches of a batch norm, which is no weight.
 pub(super) fn counts_batches(name: &str) -> bool {
     name.ends_with(".num_batches_tracked")
 }
-
-/// What training scripts put before a network's names: `DataParallel`, `torch.compile`, and the attribute of a
-/// wrapping module.
-pub(super) const PREFIXES: [&str; 7] =
-    ["module.", "_orig_mod.", "model.", "net.", WRAPPER, "backbone.", "encoder."];
 
 /// The path of the network inside a [`Normalized`](crate::model::Normalized).
 pub(super) const WRAPPER: &str = "network.";
@@ -56,5 +56,13 @@ mod tests {
         ] {
             assert_eq!(torch_name(path, &lists), name);
         }
+    }
+
+    #[test]
+    fn numbers_of_containers_are_left_out_one_by_one() {
+        assert_eq!(without_sequential("classifier.1.weight"), ["classifier.weight"]);
+        assert_eq!(without_sequential("a.0.b.12.weight"), ["a.b.12.weight", "a.0.b.weight"]);
+        assert!(without_sequential("1.classifier.weight").is_empty());
+        assert!(without_sequential("classifier.0").is_empty());
     }
 }

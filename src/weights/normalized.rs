@@ -9,7 +9,6 @@ use crate::model::Normalized;
 impl<C: Checkpointed + ModuleDisplay> Checkpointed for Normalized<C> {
     const HEAD: &str = C::HEAD;
     const LISTS: &[(&str, &str)] = C::LISTS;
-    const PREFIXES: &[&str] = C::PREFIXES;
 
     fn tensor_name(path: &str) -> String {
         C::tensor_name(path.trim_start_matches(WRAPPER))

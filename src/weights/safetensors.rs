@@ -32,14 +32,16 @@ pub(super) fn read(file: FileBytes) -> Result<BTreeMap<String, Stored>, String> 
     }
     let file = Arc::new(file);
     let stored = |(name, info): (String, &safetensors::tensor::TensorInfo)| {
-        let (dtype, (first, last)) =
-            (dtype(info.dtype).ok_or((name.clone(), info.dtype))?, info.data_offsets);
+        let (first, last) = info.data_offsets;
         let file = file.clone();
         let read = move || file.read(start + first as u64, (last - first) as u64);
-        Ok((name, Stored::new(dtype, info.shape.clone(), read)))
+        let stored = match dtype(info.dtype) {
+            Some(dtype) => Stored::new(dtype, info.shape.clone(), read),
+            None => Stored::of_other_type(format!("{:?}", info.dtype), info.shape.clone()),
+        };
+        (name, stored)
     };
-    let tensors = metadata.tensors().into_iter().map(stored).collect::<Result<_, _>>();
-    tensors.map_err(|(name, dtype): (String, Dtype)| format!("{name} of type {dtype:?}"))
+    Ok(metadata.tensors().into_iter().map(stored).collect())
 }
 
 fn dtype(dtype: Dtype) -> Option<DType> {

@@ -20,6 +20,8 @@ pub(super) fn reduce<R: BufRead>(
 ) -> Result<Id, String> {
     let name = match heap.get(function) {
         Value::Global(name) => name.to_string(),
+        // What an unmade object would do.
+        Value::Other | Value::Object(_) => return Ok(heap.add(Value::Other)),
         other => return Err(format!("a call of {}", other.kind())),
     };
     let arguments = match heap.get(arguments) {
@@ -38,6 +40,10 @@ pub(super) fn reduce<R: BufRead>(
         _ => (name, arguments),
     };
     let value = match (name.as_str(), arguments.as_slice()) {
+        (
+            "torch._utils._rebuild_tensor_v2" | "torch._utils._rebuild_tensor",
+            [storage, offset, shape, strides, ..],
+        ) if matches!(heap.get(*storage), Value::Other) => heap.unmade(&name),
         (
             "torch._utils._rebuild_tensor_v2" | "torch._utils._rebuild_tensor",
             [storage, offset, shape, strides, ..],
@@ -61,7 +67,16 @@ pub(super) fn reduce<R: BufRead>(
             Value::Dict(items.iter().map(pair).collect::<Option<_>>().ok_or("a pair of other than two")?)
         }
         (name, _) if is_data(name) => Value::Other,
-        (name, _) => return Err(format!("a call of {name}, which a checkpoint has no use for")),
+        (name, arguments) => {
+            // `getattr(Class, "MEMBER")` is how an enumeration's member is saved.
+            let class = arguments.first().and_then(|first| match heap.get(*first) {
+                Value::Global(class) if name.ends_with("builtin__.getattr") || name == "builtins.getattr" => {
+                    Some(class.to_string())
+                }
+                _ => None,
+            });
+            heap.unmade(class.as_deref().unwrap_or(name))
+        }
     };
     Ok(heap.add(value))
 }
@@ -80,14 +95,16 @@ fn tensor(heap: &Heap, storage: Id, offset: Id, shape: Id, strides: Id) -> Resul
 }
 
 /// An object without attributes. Any class may be named, because none is looked up.
-pub(super) fn new_object(heap: &Heap, class: Id, arguments: Id) -> Result<Value, String> {
-    match (heap.get(class), heap.get(arguments)) {
-        (Value::Global(_), Value::Tuple(arguments)) if arguments.is_empty() => Ok(Value::Object(None)),
-        (Value::Global(name), _) if is_data(name) => Ok(Value::Other),
-        (Value::Global(name), _) => {
-            Err(format!("an object of {name} made with arguments, which a checkpoint has no use for"))
-        }
-        (other, _) => Err(format!("an object of {}", other.kind())),
+pub(super) fn new_object(heap: &mut Heap, class: Id, arguments: Id) -> Result<Value, String> {
+    let name = match heap.get(class) {
+        Value::Global(name) => name.to_string(),
+        Value::Other | Value::Object(_) => return Ok(Value::Other),
+        other => return Err(format!("an object of {}", other.kind())),
+    };
+    match heap.get(arguments) {
+        Value::Tuple(arguments) if arguments.is_empty() => Ok(Value::Object(None)),
+        _ if is_data(&name) => Ok(Value::Other),
+        _ => Ok(heap.unmade(&name)),
     }
 }
 
@@ -140,9 +157,9 @@ fn is_data(name: &str) -> bool {
     DATA.binary_search(&name).is_ok()
 }
 
-/// The type of a storage's elements, by its class.
-pub(super) fn element_type(class: &str) -> Option<DType> {
-    Some(match class.strip_prefix("torch.")? {
+/// The type of a storage's elements by its class, and the bytes of each; no type if burn has none for it.
+pub(super) fn element(class: &str) -> Option<(Option<DType>, u64)> {
+    let dtype = match class.strip_prefix("torch.")? {
         "DoubleStorage" => DType::F64,
         "FloatStorage" => DType::F32,
         "HalfStorage" => DType::F16,
@@ -153,8 +170,14 @@ pub(super) fn element_type(class: &str) -> Option<DType> {
         "CharStorage" => DType::I8,
         "ByteStorage" => DType::U8,
         "BoolStorage" => DType::Bool(BoolStore::Native),
+        "ComplexDoubleStorage" => return Some((None, 16)),
+        "ComplexFloatStorage" => return Some((None, 8)),
+        "QInt32Storage" => return Some((None, 4)),
+        "QInt8Storage" | "QUInt8Storage" | "QUInt4x2Storage" | "QUInt2x4Storage" => return Some((None, 1)),
+        "storage.UntypedStorage" | "UntypedStorage" => return Some((None, 1)),
         _ => return None,
-    })
+    };
+    Some((Some(dtype), dtype.size() as u64))
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! The values that a pickle makes.
 
+use std::collections::BTreeSet;
+
 use super::storage::Storage;
 use super::view::View;
 
@@ -23,29 +25,46 @@ pub(super) enum Value {
     Object(Option<Id>),
     Storage(Box<Storage>),
     Tensor(Box<View>),
-    /// Data that no network needs: floating-point numbers, sets, dates, arrays of NumPy's.
+    /// Data that no network needs, and what is left unmade: floating-point numbers, sets, dates, arrays of NumPy's.
     Other,
 }
 
 #[derive(Default)]
-pub(super) struct Heap(Vec<Value>);
+pub(super) struct Heap {
+    values: Vec<Value>,
+    /// What would have been called for values that are left unmade.
+    opaque: BTreeSet<String>,
+}
 
 impl Heap {
     pub(super) fn add(&mut self, value: Value) -> Id {
-        self.0.push(value);
-        (self.0.len() - 1) as Id
+        self.values.push(value);
+        (self.values.len() - 1) as Id
     }
 
     pub(super) fn get(&self, id: Id) -> &Value {
-        &self.0[id as usize]
+        &self.values[id as usize]
     }
 
     pub(super) fn get_mut(&mut self, id: Id) -> &mut Value {
-        &mut self.0[id as usize]
+        &mut self.values[id as usize]
     }
 
     pub(super) fn values(&self) -> &[Value] {
-        &self.0
+        &self.values
+    }
+
+    /// A value that is left unmade, and what would have made it.
+    pub(super) fn unmade(&mut self, callable: &str) -> Value {
+        if !self.opaque.contains(callable) {
+            self.opaque.insert(callable.to_string());
+        }
+        Value::Other
+    }
+
+    /// What would have been called for the values that are left unmade.
+    pub(super) fn opaque(&self) -> Vec<String> {
+        self.opaque.iter().cloned().collect()
     }
 
     pub(super) fn text(&self, id: Id) -> Option<&str> {

@@ -14,6 +14,8 @@ use super::storage::{MAX_TENSORS, Storages};
 /// The number that the first pickle holds, little-endian (`torch/serialization.py`).
 const MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
 const PROTOCOL: i64 = 1001;
+/// How a file begins that was saved with pickle protocol 0 or 1: the magic number in decimal.
+pub(super) const OLD_START: &[u8] = b"L119547037146038801333356L\n";
 
 struct Legacy {
     file: FileBytes,
@@ -28,7 +30,10 @@ pub(super) fn read(mut file: File) -> Result<(Heap, Id, Arc<dyn Storages>), Stri
     let mut next = |heap: &mut Heap| unpickle(&mut input, heap);
     let magic = next(&mut heap)?;
     if !matches!(heap.get(magic), Value::Long(bytes) if **bytes == MAGIC) {
-        return Err("a pickle that torch.save did not write".into());
+        return Err(match heap.opaque().first() {
+            Some(name) => format!("a pickle of {name}, which torch.save did not write"),
+            None => "a pickle that torch.save did not write".into(),
+        });
     }
     let version = next(&mut heap)?;
     if !matches!(heap.get(version), Value::Int(PROTOCOL)) {
@@ -58,7 +63,10 @@ fn places(
     let mut sizes = HashMap::new();
     for value in heap.values() {
         if let Value::Storage(storage) = value {
-            sizes.insert(storage.key.as_str(), storage.dtype.size() as u64);
+            let other = sizes.insert(storage.key.as_str(), storage.size);
+            if other.is_some_and(|other| other != storage.size) {
+                return Err(format!("a storage {} of two types", storage.key));
+            }
         }
     }
     let keys = heap.items(keys).ok_or("a file without a list of its storages")?;
@@ -74,7 +82,9 @@ fn places(
         let Some(end) = end.filter(|end| *end <= file.length()) else {
             return Err(format!("a storage {key} of {elements} elements, more than the file has"));
         };
-        places.insert(key.to_string(), (place + 8, end - place - 8));
+        if places.insert(key.to_string(), (place + 8, end - place - 8)).is_some() {
+            return Err(format!("two storages {key}"));
+        }
         place = end;
     }
     Ok(places)

@@ -1,4 +1,4 @@
-//! The instructions of a pickle that data needs (Python's `pickletools`, protocols 2 to 5).
+//! The instructions of a pickle that data needs (Python's `pickletools`, protocols 0 to 5).
 
 use std::collections::HashMap;
 use std::io::BufRead;
@@ -7,6 +7,7 @@ use super::call;
 use super::heap::{Heap, Id, Value};
 use super::input::Input;
 use super::storage::Storage;
+use super::text;
 
 /// How every pickle of protocol 2 and later begins.
 pub(super) const PROTO: u8 = 0x80;
@@ -78,6 +79,11 @@ impl<R: BufRead> Machine<'_, R> {
                 }
                 // BINFLOAT
                 b'G' => self.skip(8)?,
+                // INT, LONG, FLOAT: the numbers of protocols 0 and 1, with 01 and 00 for truth values
+                b'I' | b'L' | b'F' => text::number(&self.input.line()?)?,
+                // STRING, UNICODE: the texts of protocol 0
+                b'S' => Value::Text(text::string(&self.input.line()?)?.into()),
+                b'V' => Value::Text(text::unescaped(&self.input.line()?, "uU")?.into()),
                 // SHORT_BINUNICODE, BINUNICODE, BINUNICODE8
                 0x8c => self.text8()?,
                 b'X' => self.text32()?,
@@ -107,8 +113,9 @@ impl<R: BufRead> Machine<'_, R> {
                 0x86 => Value::Tuple(self.pop_last(2)?),
                 0x87 => Value::Tuple(self.pop_last(3)?),
                 b't' => Value::Tuple(self.pop_marked()?),
-                // EMPTY_LIST, APPEND, APPENDS
+                // EMPTY_LIST, LIST, APPEND, APPENDS
                 b']' => Value::List(Vec::new()),
+                b'l' => Value::List(self.pop_marked()?),
                 b'a' => {
                     let items = self.pop_last(1)?;
                     self.extend(items)?;
@@ -119,8 +126,16 @@ impl<R: BufRead> Machine<'_, R> {
                     self.extend(items)?;
                     continue;
                 }
-                // EMPTY_DICT, SETITEM, SETITEMS
+                // EMPTY_DICT, DICT, SETITEM, SETITEMS
                 b'}' => Value::Dict(Vec::new()),
+                b'd' => {
+                    let items = self.pop_marked()?;
+                    let (pairs, rest) = items.as_chunks();
+                    if !rest.is_empty() {
+                        return Err("a key without a value".into());
+                    }
+                    Value::Dict(pairs.iter().map(|[key, value]| (*key, *value)).collect())
+                }
                 b's' => {
                     let items = self.pop_last(2)?;
                     self.set(items)?;
@@ -153,6 +168,17 @@ impl<R: BufRead> Machine<'_, R> {
                     self.recall(place)?;
                     continue;
                 }
+                // GET, PUT
+                b'g' => {
+                    let place = text::place(&self.input.line()?)?;
+                    self.recall(place)?;
+                    continue;
+                }
+                b'p' => {
+                    let place = text::place(&self.input.line()?)?;
+                    self.memo.insert(place, self.top()?);
+                    continue;
+                }
                 // BINPUT, LONG_BINPUT, MEMOIZE
                 b'q' => {
                     let place = self.input.byte()?;
@@ -182,7 +208,7 @@ impl<R: BufRead> Machine<'_, R> {
                         _ => return Err("a class without a name".into()),
                     }
                 }
-                // REDUCE, NEWOBJ, BUILD
+                // REDUCE, NEWOBJ, NEWOBJ_EX, INST, OBJ, BUILD
                 b'R' => {
                     let [arguments, function] = [self.pop()?, self.pop()?];
                     let result = call::reduce(self.heap, self.input, function, arguments)?;
@@ -191,6 +217,24 @@ impl<R: BufRead> Machine<'_, R> {
                 }
                 0x81 => {
                     let [arguments, class] = [self.pop()?, self.pop()?];
+                    call::new_object(self.heap, class, arguments)?
+                }
+                0x92 => {
+                    let [_, arguments, class] = [self.pop()?, self.pop()?, self.pop()?];
+                    call::new_object(self.heap, class, arguments)?
+                }
+                b'i' => {
+                    let [module, name] = [self.input.line()?, self.input.line()?];
+                    let arguments = self.pop_marked()?;
+                    self.instance(Value::Global(format!("{module}.{name}").into()), arguments)?
+                }
+                b'o' => {
+                    let mut arguments = self.pop_marked()?;
+                    if arguments.is_empty() {
+                        return Err(EMPTY.into());
+                    }
+                    let (class, arguments) = (arguments.remove(0), Value::Tuple(arguments));
+                    let arguments = self.heap.add(arguments);
                     call::new_object(self.heap, class, arguments)?
                 }
                 b'b' => {
@@ -217,6 +261,12 @@ impl<R: BufRead> Machine<'_, R> {
             let id = self.heap.add(value);
             self.stack.push(id);
         }
+    }
+
+    fn instance(&mut self, class: Value, arguments: Vec<Id>) -> Result<Value, String> {
+        let class = self.heap.add(class);
+        let arguments = self.heap.add(Value::Tuple(arguments));
+        call::new_object(self.heap, class, arguments)
     }
 
     /// What is above the last mark cannot be told from what is below it.
@@ -310,8 +360,8 @@ impl<R: BufRead> Machine<'_, R> {
             (Some("storage"), [_, _, key, _, length, view @ ..]) if view.len() <= 1 => {
                 let key = self.heap.text(*key).ok_or_else(refused)?.to_string();
                 let length = self.heap.count(*length)?;
-                let dtype = call::element_type(name).ok_or_else(|| format!("a storage of type {name}"))?;
-                let whole = Storage { key, dtype, length, start: 0 };
+                let (dtype, size) = call::element(name).ok_or_else(|| format!("a storage of type {name}"))?;
+                let whole = Storage { key, dtype, size, class: name.to_string(), length, start: 0 };
                 Ok(Persistent::Storage(match view.first().and_then(|view| self.heap.items(*view)) {
                     None => whole,
                     Some([_, start, length]) => {
@@ -349,22 +399,10 @@ fn long(bytes: Vec<u8>) -> Value {
 /// The names of the instructions that are refused.
 fn name(instruction: u8) -> String {
     let name = match instruction {
-        b'F' => "FLOAT",
-        b'I' => "INT",
-        b'L' => "LONG",
-        b'S' => "STRING",
-        b'V' => "UNICODE",
-        b'P' => "PERSID",
-        b'd' => "DICT",
-        b'l' => "LIST",
-        b'g' => "GET",
-        b'p' => "PUT",
-        b'i' => "INST",
-        b'o' => "OBJ",
+        b'P' => "PERSID (of protocol 0, which torch.load refuses too: save with another)",
         0x82 => "EXT1",
         0x83 => "EXT2",
         0x84 => "EXT4",
-        0x92 => "NEWOBJ_EX",
         0x97 => "NEXT_BUFFER",
         0x98 => "READONLY_BUFFER",
         _ => return format!("{instruction:#04x}"),

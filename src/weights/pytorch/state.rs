@@ -1,4 +1,4 @@
-//! The network inside a saved value: a state dict, a module, or either of them in a checkpoint dictionary.
+//! The tensors inside a saved value: of state dicts, of modules, and of dictionaries with either of them.
 
 use std::collections::BTreeMap;
 
@@ -6,8 +6,6 @@ use super::heap::{Heap, Id, Value};
 use super::storage::MAX_TENSORS;
 use super::view::View;
 
-/// Where training scripts put the network into a checkpoint dictionary.
-const ENTRIES: [&str; 4] = ["state_dict", "model_state_dict", "model", "net"];
 /// How deep modules and dictionaries may be nested.
 const MAX_DEPTH: usize = 32;
 /// The longest name of a tensor.
@@ -15,20 +13,25 @@ const MAX_NAME: usize = 1 << 10;
 /// The most entries that are looked at, counting shared ones each time.
 const MAX_VISITS: usize = 1 << 20;
 
-/// Every tensor of the network by its name in `state_dict()`.
-pub(super) fn tensors(heap: &Heap, root: Id) -> Result<BTreeMap<String, View>, String> {
-    let mut network = root;
-    for _ in 0..MAX_DEPTH {
-        let entry = ENTRIES.iter().filter_map(|entry| heap.entry(network, entry));
-        let is_network = |id: &Id| heap.pairs(*id).is_some() || module(heap, *id).is_some();
-        match entry.into_iter().find(is_network) {
-            Some(inner) => network = inner,
-            None => break,
-        }
-    }
+/// A tensor of a saved value.
+pub(super) struct Found {
+    pub(super) view: View,
+    /// How many bytes of its name are those of the dictionary entry that its state dict or module is in.
+    pub(super) entry: usize,
+}
+
+/// Every tensor by its name in `state_dict()`, after the keys of the dictionaries that it lies in.
+pub(super) fn tensors(heap: &Heap, root: Id) -> Result<BTreeMap<String, Found>, String> {
     let mut walk = Walk { heap, found: BTreeMap::new(), visits: 0 };
-    walk.value(network, "", 0)?;
+    walk.value(root, "", 0)?;
     Ok(walk.found)
+}
+
+/// The keys of a saved dictionary that are not those of tensors.
+pub(super) fn entries(heap: &Heap, root: Id) -> Vec<String> {
+    let pairs = heap.pairs(root).unwrap_or_default().iter();
+    let others = pairs.filter(|(_, value)| !matches!(heap.get(*value), Value::Tensor(_)));
+    others.filter_map(|(key, _)| heap.text(*key)).map(str::to_string).collect()
 }
 
 /// The attributes of a module of PyTorch's.
@@ -41,7 +44,7 @@ fn module(heap: &Heap, id: Id) -> Option<Id> {
 
 struct Walk<'a> {
     heap: &'a Heap,
-    found: BTreeMap<String, View>,
+    found: BTreeMap<String, Found>,
     visits: usize,
 }
 
@@ -51,17 +54,14 @@ impl Walk<'_> {
             return Err(format!("modules nested deeper than {MAX_DEPTH}"));
         }
         if let Some(state) = module(self.heap, id) {
-            return self.module(state, prefix, depth);
+            return self.module(state, prefix, entry_of(prefix), depth);
         }
-        let pairs = self.heap.pairs(id).unwrap_or_default();
-        let is_tensor = |(_, value): &(Id, Id)| matches!(self.heap.get(*value), Value::Tensor(_));
-        let is_state_dict = pairs.iter().any(is_tensor);
-        for (name, value) in pairs {
+        for (name, value) in self.heap.pairs(id).unwrap_or_default() {
             let Some(name) = self.name(prefix, *name)? else { continue };
             match self.heap.get(*value) {
-                Value::Tensor(view) => self.insert(name, view)?,
+                Value::Tensor(view) => self.insert(name, view, entry_of(prefix))?,
                 // The optimizer's tensors are not the network's.
-                _ if !is_state_dict && !name.starts_with("optim") => self.value(*value, &name, depth + 1)?,
+                _ if !name.starts_with("optim") => self.value(*value, &name, depth + 1)?,
                 _ => (),
             }
         }
@@ -69,19 +69,24 @@ impl Walk<'_> {
     }
 
     /// What `Module.state_dict` would give: parameters, buffers, and the modules within.
-    fn module(&mut self, state: Id, prefix: &str, depth: usize) -> Result<(), String> {
+    fn module(&mut self, state: Id, prefix: &str, entry: usize, depth: usize) -> Result<(), String> {
         let table =
             |name| self.heap.entry(state, name).and_then(|table| self.heap.pairs(table)).unwrap_or_default();
         let [parameters, buffers, modules] = ["_parameters", "_buffers", "_modules"].map(table);
         for (name, value) in parameters.iter().chain(buffers) {
             let Some(name) = self.name(prefix, *name)? else { continue };
             if let Value::Tensor(view) = self.heap.get(*value) {
-                self.insert(name, view)?;
+                self.insert(name, view, entry)?;
             }
+        }
+        if depth > MAX_DEPTH {
+            return Err(format!("modules nested deeper than {MAX_DEPTH}"));
         }
         for (name, value) in modules {
             let Some(name) = self.name(prefix, *name)? else { continue };
-            self.value(*value, &name, depth + 1)?;
+            if let Some(inner) = module(self.heap, *value) {
+                self.module(inner, &name, entry, depth + 1)?;
+            }
         }
         Ok(())
     }
@@ -98,11 +103,20 @@ impl Walk<'_> {
         Ok(Some(if prefix.is_empty() { name.to_string() } else { format!("{prefix}.{name}") }))
     }
 
-    fn insert(&mut self, name: String, view: &View) -> Result<(), String> {
-        self.found.insert(name, view.clone());
+    fn insert(&mut self, name: String, view: &View, entry: usize) -> Result<(), String> {
+        // A key with a dot in it can make the name that another dictionary makes.
+        let other = self.found.insert(name.clone(), Found { view: view.clone(), entry });
+        if other.is_some_and(|other| other.view.place() != view.place()) {
+            return Err(format!("two tensors called {name}"));
+        }
         match self.found.len() > MAX_TENSORS {
             true => Err(format!("more than {MAX_TENSORS} tensors")),
             false => Ok(()),
         }
     }
+}
+
+/// The bytes of a dictionary's keys and the dot after them.
+fn entry_of(prefix: &str) -> usize {
+    if prefix.is_empty() { 0 } else { prefix.len() + 1 }
 }

@@ -9,7 +9,12 @@ pub(super) const MAX_TENSORS: usize = 1 << 16;
 #[derive(Clone)]
 pub(super) struct Storage {
     pub(super) key: String,
-    pub(super) dtype: DType,
+    /// What burn makes of its elements, if anything.
+    pub(super) dtype: Option<DType>,
+    /// Bytes of an element.
+    pub(super) size: u64,
+    /// What PyTorch calls the type.
+    pub(super) class: String,
     /// Number of elements.
     pub(super) length: u64,
     /// Elements of the storage in the file before the first of this one.

@@ -5,6 +5,9 @@ use std::sync::Arc;
 use super::super::stored::Stored;
 use super::storage::{Storage, Storages};
 
+/// The most bytes over which the elements of a tensor may be spread with gaps; a whole DenseNet-161 has 0.12 GB.
+const MAX_SPAN: u64 = 256 << 20;
+
 /// A tensor: some elements of a storage, in the order of its strides.
 #[derive(Clone)]
 pub(super) struct View {
@@ -50,15 +53,29 @@ impl View {
         })
     }
 
+    /// Where the elements lie; of two views with the same, all elements are the same.
+    pub(super) fn place(&self) -> String {
+        format!("{} {:?} {:?} {:?}", self.storage.key, self.elements, self.shape, self.strides)
+    }
+
     pub(super) fn stored(self, storages: Arc<dyn Storages>) -> Stored {
-        let (dtype, shape) = (self.storage.dtype, self.shape.clone());
+        let shape = self.shape.clone();
+        let Some(dtype) = self.storage.dtype else {
+            return Stored::of_other_type(self.storage.class, shape);
+        };
         Stored::new(dtype, shape, move || {
-            let size = self.storage.dtype.size() as u64;
+            let size = dtype.size() as u64;
             let [start, end] =
                 [self.elements.start, self.elements.end].map(|element| element.checked_mul(size));
             let (Some(start), Some(end)) = (start, end) else {
                 return Err(format!("a storage of {} elements", self.storage.length));
             };
+            if !self.is_contiguous() && end - start > MAX_SPAN {
+                return Err(format!(
+                    "elements that are spread over {} bytes, more than {MAX_SPAN}",
+                    end - start
+                ));
+            }
             let bytes = storages.read(&self.storage.key, start, end - start)?;
             Ok(if self.is_contiguous() { bytes } else { self.gather(&bytes, size as usize) })
         })

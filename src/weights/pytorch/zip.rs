@@ -17,17 +17,23 @@ use super::storage::{MAX_TENSORS, Storages};
 /// The most bytes that finding and reading the archive's directory may take; a DenseNet-201's has 0.1 MB.
 const MAX_DIRECTORY: u64 = 32 << 20;
 
+/// The most bytes that are decompressed of one file, counting what is passed over.
+const MAX_INFLATED: u64 = 8 << 30;
+
 struct Archive {
     archive: Mutex<ZipArchive<Limited>>,
     /// The folder that everything lies in.
     root: String,
     entries: HashMap<String, Entry>,
+    /// The bytes that may still be decompressed.
+    inflatable: AtomicU64,
 }
 
 #[derive(Clone, Copy)]
 struct Entry {
     index: usize,
     length: u64,
+    compressed: bool,
     /// Whether the archive has the checksum of its bytes; PyTorch writes 0 if told to leave it out.
     checked: bool,
 }
@@ -44,14 +50,18 @@ pub(super) fn read(file: File) -> Result<(Heap, Id, Arc<dyn Storages>), String> 
     let mut roots = entries.keys().filter_map(|name| name.strip_suffix("data.pkl"));
     let root = match (roots.next(), roots.next()) {
         (Some(root), None) => root.to_string(),
-        (None, _) => return Err("a zip archive without PyTorch's data.pkl".into()),
+        (None, _) => return Err(without_pickle(&entries)),
         _ => return Err("a zip archive with several data.pkl".into()),
     };
-    let archive = Archive { archive: Mutex::new(archive), root, entries };
+    let inflatable = AtomicU64::new(MAX_INFLATED);
+    let archive = Archive { archive: Mutex::new(archive), root, entries, inflatable };
     if archive.entry("constants.pkl").is_ok() {
-        return Err("a TorchScript program, which is no checkpoint".into());
+        return Err(
+            "a TorchScript program (torch.jit.save); save the state_dict() of torch.jit.load(path)".into()
+        );
     }
-    if archive.entry("byteorder").and_then(|entry| archive.whole(entry)).is_ok_and(|order| order == b"big") {
+    let order = archive.entry("byteorder").and_then(|entry| archive.part(entry, 0, entry.length.min(3)));
+    if order.is_ok_and(|order| order == b"big") {
         return Err("numbers that are not little-endian".into());
     }
     let pickle = archive.entry("data.pkl")?;
@@ -63,7 +73,24 @@ pub(super) fn read(file: File) -> Result<(Heap, Id, Arc<dyn Storages>), String> 
     Ok((heap, root, Arc::new(archive)))
 }
 
-/// The files of the archive: stored as they are, each with bytes of its own, under names that stay inside.
+/// What an archive is that PyTorch's `torch.save` did not write.
+fn without_pickle(entries: &HashMap<String, Entry>) -> String {
+    let any = |test: &dyn Fn(&str) -> bool| entries.keys().any(|name| test(name));
+    let kind = if any(&|name| name.ends_with("model.weights.h5")) {
+        " (a model of Keras)"
+    } else if any(&|name| name.ends_with(".npy")) {
+        " (arrays of NumPy's, .npz)"
+    } else if any(&|name| name.ends_with("archive_format")) {
+        " (a program of torch.export; save its state_dict)"
+    } else if any(&|name| name.ends_with(".pth") || name.ends_with(".pt") || name.ends_with(".safetensors")) {
+        " (there is a checkpoint in it; unpack it first)"
+    } else {
+        ""
+    };
+    format!("a zip archive without PyTorch's data.pkl{kind}")
+}
+
+/// The files of the archive: stored or deflated, each with bytes of its own, under names that stay inside.
 fn entries(archive: &ZipArchive<Limited>, length: u64) -> Result<HashMap<String, Entry>, String> {
     if archive.len() > MAX_TENSORS {
         return Err(format!("a zip archive of more than {MAX_TENSORS} files"));
@@ -78,17 +105,20 @@ fn entries(archive: &ZipArchive<Limited>, length: u64) -> Result<HashMap<String,
         if !is_inside(&name) {
             return Err(format!("a zip archive with the file {name:?}, outside of it"));
         }
-        if file.encrypted()
-            || file.compression() != CompressionMethod::Stored
-            || file.size() != file.compressed_size()
-        {
-            return Err(format!("a zip archive with the file {name:?} compressed or encrypted"));
+        let compressed = file.compression() == CompressionMethod::Deflated;
+        if file.encrypted() || !(compressed || file.compression() == CompressionMethod::Stored) {
+            return Err(format!(
+                "a zip archive with the file {name:?} encrypted, or compressed by other than deflate"
+            ));
         }
-        total = total.saturating_add(file.size());
+        if !compressed && file.size() != file.compressed_size() {
+            return Err(format!("a zip archive with the file {name:?} of two lengths"));
+        }
+        total = total.saturating_add(file.compressed_size());
         if total > length {
             return Err(format!("a zip archive whose files have more bytes than its {length}"));
         }
-        entries.insert(name, Entry { index, length: file.size(), checked: file.crc32() != 0 });
+        entries.insert(name, Entry { index, length: file.size(), compressed, checked: file.crc32() != 0 });
     }
     Ok(entries)
 }
@@ -111,8 +141,16 @@ impl Archive {
     /// A part of a file; of a whole one, the checksum is compared.
     fn part(&self, entry: Entry, start: u64, length: u64) -> Result<Vec<u8>, String> {
         let mut archive = self.archive.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut bytes = Vec::with_capacity(usize::try_from(length).map_err(|error| error.to_string())?);
-        let read = if entry.checked && (start, length) == (0, entry.length) {
+        let whole = entry.checked && (start, length) == (0, entry.length);
+        // Memory grows with what is there, whatever a compressed file says of its length.
+        let mut bytes = Vec::new();
+        let read = if entry.compressed {
+            self.inflate(start.saturating_add(length))?;
+            let mut file = archive.by_index(entry.index).map_err(|error| error.to_string())?;
+            let passed = std::io::copy(&mut file.by_ref().take(start), &mut std::io::sink());
+            // One more, so that the end is reached and the checksum compared.
+            passed.and_then(|_| file.take(length + u64::from(whole)).read_to_end(&mut bytes))
+        } else if whole {
             let mut file = archive.by_index(entry.index).map_err(|error| error.to_string())?;
             file.read_to_end(&mut bytes)
         } else {
@@ -121,10 +159,18 @@ impl Archive {
             seek.and_then(|_| file.take(length).read_to_end(&mut bytes))
         };
         match read {
-            Ok(read) if read as u64 == length => Ok(bytes),
-            Ok(_) => Err("a zip archive that ends too early".into()),
+            Ok(_) if bytes.len() as u64 == length => Ok(bytes),
+            Ok(_) => Err("a zip archive that ends too early, or a file in it of another length".into()),
             Err(error) => Err(error.to_string()),
         }
+    }
+
+    /// Counts bytes that are to be decompressed.
+    fn inflate(&self, length: u64) -> Result<(), String> {
+        let left = self.inflatable.load(Ordering::Relaxed);
+        let left = left.checked_sub(length).ok_or("a zip archive that decompresses to too many bytes")?;
+        self.inflatable.store(left, Ordering::Relaxed);
+        Ok(())
     }
 }
 
