@@ -3,20 +3,20 @@
 //! `cargo run --release --example attack_image -- slide.png --checkpoint original.safetensors --epsilon 2`
 
 mod common {
+    pub mod checkpoint;
     pub mod failure;
     pub mod output;
     pub mod program;
-    pub mod weights_notes;
 }
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
+use common::checkpoint::noted;
 use common::failure::Failure;
 use common::output::{note, say};
 use common::program;
-use common::weights_notes::tell;
 use histoguard::data::{FileImage, ImageSet, LabeledImages, Prepared, Sample, exif_orientation, png};
 use histoguard::evaluate::Distances;
 use histoguard::file::FolderLock;
@@ -112,8 +112,7 @@ fn attack(options: &Options) -> Result<(), Failure> {
 
     let device = Device::default();
     let net = DenseNetConfig::densenet121(options.classes.len()).init(&device);
-    let (net, notes) = weights::load_noted(net, &options.checkpoint)?;
-    tell(&options.checkpoint, &notes);
+    let net = weights::load(net, noted(&options.checkpoint))?;
     let victim = Frozen::new(Normalized::new(net, Normalization::IMAGENET));
     let image = read(options, &options.image, &device)?;
     if let Some(orientation) = exif_orientation(&options.image)? {

@@ -8,6 +8,7 @@ mod common {
         pub mod attacks;
         pub mod options;
     }
+    pub mod checkpoint;
     pub mod failure;
     pub mod images;
     pub mod interrupt;
@@ -16,7 +17,6 @@ mod common {
     pub mod progress;
     pub mod recorded;
     pub mod verify;
-    pub mod weights_notes;
 }
 
 use std::path::{Path, PathBuf};
@@ -25,11 +25,11 @@ use std::sync::atomic::AtomicBool;
 
 use clap::CommandFactory;
 use common::battery::options::Options;
+use common::checkpoint::noted;
 use common::failure::Failure;
 use common::output::{note, say};
 use common::progress::Told;
 use common::recorded::Recorded;
-use common::weights_notes::tell;
 use common::{images, interrupt, program};
 use histoguard::data::{LabeledImages, Prepared, Split};
 use histoguard::evaluate::EvaluationError;
@@ -138,8 +138,7 @@ fn names(checkpoints: &[PathBuf]) -> Vec<String> {
 
 fn load(checkpoint: &Path, classes: usize) -> Result<Frozen, Failure> {
     let net = DenseNetConfig::densenet121(classes).init(&Device::default());
-    let (net, notes) = weights::load_noted(net, checkpoint)?;
-    tell(checkpoint, &notes);
+    let net = weights::load(net, noted(checkpoint))?;
     Ok(Frozen::new(Normalized::new(net, Normalization::IMAGENET)))
 }
 

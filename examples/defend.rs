@@ -14,6 +14,7 @@ mod common {
         pub mod row;
         pub mod training;
     }
+    pub mod checkpoint;
     pub mod failure;
     pub mod images;
     pub mod interrupt;

@@ -3,6 +3,7 @@
 //! `cargo run --release --example reproduce_paper` on drawn tissue, or with `-- --data BreaKHis_v1`.
 
 mod common {
+    pub mod checkpoint;
     pub mod failure;
     pub mod images;
     pub mod interrupt;

@@ -3,6 +3,7 @@
 //! `cargo run --release --example train -- --data chest_xray --out chest_xray.safetensors --epochs 2`
 
 mod common {
+    pub mod checkpoint;
     pub mod failure;
     pub mod interrupt;
     pub mod output;
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
+use common::checkpoint::noted;
 use common::failure::Failure;
 use common::output::{note, say};
 use common::{interrupt, program, verify};
@@ -87,7 +89,7 @@ fn train(options: &Options) -> Result<(), Failure> {
     let device = Device::default();
     let mut net = DenseNetConfig::densenet121(training.classes().len()).init_seeded(&device, options.seed);
     if let Some(init) = &options.init {
-        net = weights::load_features(net, init)?;
+        net = weights::load_features(net, noted(init))?;
     }
     let model = Normalized::new(net, Normalization::IMAGENET);
     let config = TrainingConfig {

@@ -8,6 +8,7 @@ use histoguard::prelude::*;
 use histoguard::train::{TrainError, Trained, Trainer};
 use histoguard::weights::{self, WeightsError};
 
+use crate::common::checkpoint::noted;
 use crate::common::failure::Failure;
 use crate::common::images::ImageOptions;
 use crate::common::interrupt::interrupted;
@@ -29,7 +30,7 @@ impl Networks<'_> {
     pub fn start(&self, classes: usize) -> Result<Model, WeightsError> {
         let net = DenseNetConfig::densenet121(classes).init_seeded(&Device::default(), self.images.seed);
         let net = match self.init {
-            Some(path) => weights::load_features(net, path)?,
+            Some(path) => weights::load_features(net, noted(path))?,
             None => net,
         };
         Ok(Normalized::new(net, Normalization::IMAGENET))
