@@ -164,7 +164,7 @@ fn labels_come_in_the_forms_that_programs_hold_them_in() {
         Goal::untargeted(wide.clone()),
         Goal::untargeted(bytes),
         Goal::untargeted([1, 0]),
-        Goal::untargeted(&[1u32, 0]),
+        Goal::untargeted([1u32, 0]),
         Goal::untargeted(Tensor::from_ints([1, 0], &Device::default())),
     ];
     assert!(goals.iter().all(|goal| goal.classes() == [1, 0]));

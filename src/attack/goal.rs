@@ -186,12 +186,6 @@ impl<L: TryInto<i64> + Copy, const N: usize> IntoLabels for [L; N] {
     }
 }
 
-impl<L: TryInto<i64> + Copy, const N: usize> IntoLabels for &[L; N] {
-    fn into_labels(self) -> Vec<i64> {
-        self.as_slice().into_labels()
-    }
-}
-
 impl IntoLabels for Tensor<1, Int> {
     fn into_labels(self) -> Vec<i64> {
         self.into_data().convert::<i64>().try_into_vec().expect("i64 after conversion")

@@ -70,7 +70,7 @@ pub fn seeds(kind: Kind, folder: &Path) -> Result<Vec<Seed>, Box<dyn Error>> {
         Kind::Splits => Ok(splits()),
         Kind::Names => Ok(names()),
         Kind::Reports => {
-            let [json, _] = small::plain_report(&folder.join("runs"))?.write(folder)?;
+            let json = small::plain_report(&folder.join("runs"))?.write(folder)?.json;
             Report::read(&json)?;
             Ok(vec![Seed::new("report.json", fs::read(json)?)])
         }
