@@ -7,5 +7,6 @@ mod whole;
 
 pub use error::IoError;
 pub use lock::FolderLock;
+#[cfg(any(feature = "download", feature = "train"))]
 pub(crate) use whole::PARTIAL;
 pub use whole::write_whole;
