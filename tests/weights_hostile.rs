@@ -237,7 +237,7 @@ fn sizes_that_the_file_does_not_have_ask_for_no_memory() {
     }
     refused(b"\0\0\0\0\x01\0\0\0{", "a header of");
     refused(b"\xff\xff\xff\x7f\0\0\0\0{", "a header of");
-    refused(b"NRUB\x01\0\xff\xff\xff\x05", "found");
+    refused(b"NRUB\x01\0\xff\xff\xff\x05", "a description of 100663295 bytes in a burnpack of 10");
     refused(b"NRUB\x01\0\xff\xff\xff\xff", "found");
 }
 
