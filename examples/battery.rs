@@ -74,7 +74,7 @@ fn battery(options: &Options) -> Result<(), Failure> {
     let transfer = transfer(options, &test, &victims, &models, stop)?;
     let tested = format!("{}, {} test images", options.images.describe(), test.len());
     let mut data = images::summary(&options.images, &split, tested);
-    data.notes.extend(seen);
+    data.notes.extend(seen.into_iter().chain(options.left_out()));
     let mut report = Report {
         configuration: serde_json::json!({ "options": options, "split": split.record() }),
         models,

@@ -26,8 +26,9 @@ pub const NAMES: &[&str] = &[
     "hopskipjump",
 ];
 
-/// The attack with this name in the norm of this budget; `None` if there is none.
-pub fn attack_by_name(name: &str, budget: Budget) -> Option<Box<dyn Attack>> {
+/// The attack with this name in the norm of this budget, a black box with at most so many queries an image or its
+/// paper's number; `None` if there is none.
+pub fn attack_by_name(name: &str, budget: Budget, queries: Option<usize>) -> Option<Box<dyn Attack>> {
     use Norm::{L1, L2, Linf};
     let norm = budget.norm();
     Some(match (name, norm) {
@@ -40,14 +41,17 @@ pub fn attack_by_name(name: &str, budget: Budget) -> Option<Box<dyn Attack>> {
         ("apgd-ce", Linf | L2 | L1) => Box::new(Apgd::new(budget)),
         ("apgd-margin", Linf | L2 | L1) => Box::new(Apgd::new(budget).with_loss(ApgdLoss::Margin)),
         ("autoattack", Linf | L2 | L1) => Box::new(AutoAttack::standard(budget)),
-        ("square", Linf | L2) => Box::new(Square::new(budget)),
+        ("square", Linf | L2) => {
+            let square = Square::new(budget);
+            Box::new(square.with_queries(queries.unwrap_or(square.queries)))
+        }
         ("minimal-fgsm", Linf | L2 | L1) => Box::new(MinimalFgsm::new().with_norm(norm)),
         ("deepfool", Linf | L2) => Box::new(DeepFool::new().with_norm(norm)),
         ("fab", Linf | L2 | L1) => Box::new(Fab::new(norm)),
         ("cw", L2) => Box::new(CarliniWagner::new()),
         ("cw", Linf) => Box::new(CarliniWagnerLinf::new()),
         ("ead", L1) => Box::new(Ead::new()),
-        ("hopskipjump", Linf | L2) => Box::new(HopSkipJump::new().with_norm(norm)),
+        ("hopskipjump", Linf | L2) => Box::new(HopSkipJump::new().with_norm(norm).with_queries(queries)),
         _ => return None,
     })
 }

@@ -11,7 +11,8 @@ use crate::common::battery::attacks::{NAMES, attack_by_name};
 use crate::common::failure::Failure;
 use crate::common::images::ImageOptions;
 
-/// What runs if nothing else is asked for: minutes, where Square and HopSkipJump take thousands of queries an image.
+/// What runs if nothing else is asked for: minutes, where Square and HopSkipJump take thousands of queries an image
+/// unless `--queries` allows them fewer. A report says what was left out.
 const DEFAULT: &[&str] = &["noise", "fgsm", "pgd", "apgd-ce", "apgd-margin", "fab"];
 
 /// Attacks one or more DenseNet-121 checkpoints with a battery of attacks on test images, and writes report.html,
@@ -33,6 +34,10 @@ pub struct Options {
     /// The attacks, in this order, or `all` [default: noise,fgsm,pgd,apgd-ce,apgd-margin,fab].
     #[arg(long, value_delimiter = ',')]
     pub attacks: Vec<String>,
+    /// Queries of an image that a black box (square, hopskipjump) may take [default: 5,000 of Square, no bound
+    /// for HopSkipJump].
+    #[arg(long)]
+    pub queries: Option<usize>,
     /// Norms of the budgets.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "linf")]
     pub norm: Vec<NormName>,
@@ -100,19 +105,35 @@ impl Options {
         self.junit.clone().or_else(beside)
     }
 
-    /// The attacks in every norm that they know.
-    pub fn chosen_attacks(&self) -> Result<Vec<Box<dyn Attack>>, Failure> {
-        let names: Vec<&str> = match self.attacks.as_slice() {
+    /// The names of the attacks that are asked for.
+    fn names(&self) -> Vec<&str> {
+        match self.attacks.as_slice() {
             [] => DEFAULT.to_vec(),
             [all] if all == "all" => NAMES.to_vec(),
             chosen => chosen.iter().map(String::as_str).collect(),
-        };
+        }
+    }
+
+    /// What a report is to say of the attacks that no image met: the worst case knows nothing of them.
+    pub fn left_out(&self) -> Option<String> {
+        let run = self.names();
+        let left_out: Vec<&str> = NAMES.iter().copied().filter(|name| !run.contains(name)).collect();
+        (!left_out.is_empty()).then(|| {
+            format!(
+                "attacks left out on every image: {}; `--attacks all` runs them, `--queries 500` makes black boxes affordable",
+                left_out.join(", ")
+            )
+        })
+    }
+
+    /// The attacks in every norm that they know.
+    pub fn chosen_attacks(&self) -> Result<Vec<Box<dyn Attack>>, Failure> {
         let mut attacks = Vec::new();
-        for name in names {
+        for name in self.names() {
             let before = attacks.len();
             attacks.extend(self.budgets().iter().filter_map(|(norm, budgets)| {
                 let none = Budget::new(*norm, Epsilon::ZERO);
-                attack_by_name(name, budgets.first().copied().unwrap_or(none))
+                attack_by_name(name, budgets.first().copied().unwrap_or(none), self.queries)
             }));
             if attacks.len() == before && self.attacks.iter().any(|chosen| chosen == name) {
                 let known = NAMES.join(", ");
@@ -135,7 +156,9 @@ impl Options {
                 return Err(Failure::wrong(format!("{option}: expected numbers of at least 0, found {bad}")));
             }
         }
-        for (option, number) in [("--limit", self.limit), ("--batch-size", Some(self.batch_size))] {
+        let counts =
+            [("--limit", self.limit), ("--batch-size", Some(self.batch_size)), ("--queries", self.queries)];
+        for (option, number) in counts {
             if number == Some(0) {
                 return Err(Failure::wrong(format!("{option}: expected at least 1, found 0")));
             }

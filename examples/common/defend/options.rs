@@ -177,7 +177,7 @@ impl Options {
     pub fn chosen_attacks(&self) -> Result<Vec<Box<dyn Attack>>, Failure> {
         let known = NAMES.join(", ");
         let attack = |name: &String| {
-            attack_by_name(name, self.budget()).ok_or_else(|| {
+            attack_by_name(name, self.budget(), None).ok_or_else(|| {
                 Failure::wrong(format!("--attacks: expected attacks in L-infinity of {known}, found {name}"))
             })
         };
