@@ -7,8 +7,8 @@ use super::note::Note;
 /// A file, and which network of it is meant; every path is one.
 ///
 /// The names of a network's tensors may have anything before them in a file, as `module.` or the entry of a
-/// dictionary, `state_dict.`: that is found by itself as long as the file holds the network once. If it holds two,
-/// for one the weights and their average, loading is refused with the prefixes to choose from.
+/// dictionary, `state_dict.`: that is found by itself as long as the file holds the network once. If it
+/// holds two, for one the weights and their average, loading is refused with the prefixes to choose from.
 ///
 /// ```
 /// use histoguard::prelude::*;
@@ -50,8 +50,8 @@ impl<'a> Checkpoint<'a> {
     /// Which network of the file: the one whose tensors' names begin like this.
     ///
     /// Whole parts of names, with or without the dot after them. An entry of a saved dictionary is a part:
-    /// `state_dict_ema` means the network in that entry, even if its names there have `module.` before them. An
-    /// empty prefix means the network with nothing before its names.
+    /// `state_dict_ema` means the network in that entry, even if its names there have `module.` before
+    /// them. An empty prefix means the network with nothing before its names.
     #[must_use]
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
         let mut prefix = prefix.into();

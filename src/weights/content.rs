@@ -25,8 +25,8 @@ pub(super) struct Content {
     pub(super) opaque: Vec<String>,
 }
 
-/// Looks inside the file and reads its description of the tensors, not yet their data. `name` makes names of burn's
-/// paths.
+/// Looks inside the file and reads its description of the tensors, not yet their data. `name` makes names
+/// of burn's paths.
 pub(super) fn read(path: &Path, name: fn(&str) -> String) -> Result<Content, WeightsError> {
     let damaged = |found| WeightsError::Format { path: path.into(), expected: EXPECTED, found };
     let content = match path.is_dir() {

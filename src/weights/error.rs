@@ -52,7 +52,10 @@ pub enum WeightsError {
         prefixes: Prefixes,
     },
     /// The file has none of the network's tensors where they were said to be.
-    #[error("{path}: expected tensors of this network under {expected:?}, found {found}", path = path.display())]
+    #[error(
+        "{path}: expected tensors of this network under {expected:?}, found {found}",
+        path = path.display()
+    )]
     NoSuchPrefix {
         /// The file.
         path: PathBuf,
@@ -62,7 +65,10 @@ pub enum WeightsError {
         found: Prefixes,
     },
     /// Weights with which every answer would be NaN.
-    #[error("{path}: expected finite weights in single precision, found tensors with others: {tensors}", path = path.display())]
+    #[error(
+        "{path}: expected finite weights in single precision, found tensors with others: {tensors}",
+        path = path.display()
+    )]
     Values {
         /// The file.
         path: PathBuf,

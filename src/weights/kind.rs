@@ -48,7 +48,7 @@ pub(super) fn foreign(start: &[u8]) -> Option<&'static str> {
         String::from_utf8_lossy(start).trim_start_matches(['\u{feff}', ' ', '\n', '\r', '\t']).to_lowercase();
     if text.starts_with("<!doctype html") || text.starts_with("<html") || text.starts_with("<head") {
         return Some(
-            "an HTML page in place of the file; download it again and look at the address in a browser",
+            "an HTML page in place of the file; open its address in a browser, and download it again",
         );
     }
     if text.starts_with("<?xml") {

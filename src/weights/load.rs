@@ -17,9 +17,9 @@ use crate::model::FineTune;
 
 /// The network with the weights and running statistics of a checkpoint.
 ///
-/// Takes every file that [this table](super#files) lists, whichever format and names it has. The module may be
-/// wrapped in a [`Normalized`](crate::model::Normalized), and [`Checkpointed`] says what its tensors are called in
-/// files. Numbers of half and double precision become single precision.
+/// Takes every file that [this table](super#files) lists, whichever format and names it has. The module may
+/// be wrapped in a [`Normalized`](crate::model::Normalized), and [`Checkpointed`] says what its tensors are
+/// called in files. Numbers of half and double precision become single precision.
 ///
 /// The result shares nothing with clones of `model`, which keep their weights and running statistics.
 ///
@@ -27,10 +27,10 @@ use crate::model::FineTune;
 ///
 /// [`WeightsError::Io`] and [`WeightsError::Format`] if the file cannot be read,
 /// [`WeightsError::Mismatch`] unless it has exactly the network's tensors in the network's shapes,
-/// [`WeightsError::Ambiguous`] if it has several such networks (tensors that are tied, of one memory under two
-/// names, are one), [`WeightsError::NoSuchPrefix`] if it has none where the [`Checkpoint`] says, and
-/// [`WeightsError::Values`] if a weight is NaN or infinite or a running variance negative. For a
-/// file with another classifier or with one input channel, see [`Load`].
+/// [`WeightsError::Ambiguous`] if it has several such networks (tensors that are tied, of one memory under
+/// two names, are one), [`WeightsError::NoSuchPrefix`] if it has none where the [`Checkpoint`] says, and
+/// [`WeightsError::Values`] if a weight is NaN or infinite or a running variance negative. For a file with
+/// another classifier or with one input channel, see [`Load`].
 ///
 /// What the file has beside the network is left out, and [`Checkpoint::on_note`] hears of it.
 ///
@@ -105,9 +105,9 @@ pub enum Head {
 pub struct Load {
     /// Which classifier the network has afterwards.
     pub head: Head,
-    /// Whether a first convolution for grey images may become one for RGB: its weights are repeated for the three
-    /// channels and divided by three, so that it sees the mean of the channels. Files that have three channels
-    /// already stay as they are.
+    /// Whether a first convolution for grey images may become one for RGB: its weights are repeated for the
+    /// three channels and divided by three, so that it sees the mean of the channels. Files that have three
+    /// channels already stay as they are.
     pub grey_to_rgb: bool,
 }
 

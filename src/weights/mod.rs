@@ -1,7 +1,7 @@
 //! Reading and writing checkpoints.
 //!
-//! [`save_safetensors`] writes torchvision's names, so that `load_state_dict(load_file(path))` works in Python.
-//! [`load()`], [`load_features`] and [`Load`] read what people have, by looking inside the file:
+//! [`save_safetensors`] writes torchvision's names, so that `load_state_dict(load_file(path))` works in
+//! Python. [`load()`], [`load_features`] and [`Load`] read what people have, by looking inside the file:
 //!
 //! # Files
 //!
@@ -16,15 +16,16 @@
 //! | burn | burnpack (`.bpk`), as burn and this crate's training write it |
 //!
 //! Zip archives may be deflated, pickles of protocol 1 to 5 (with protocol 0, `torch.save` writes files that
-//! `torch.load` refuses). A layer of the network may be alone in a `Sequential`, as `classifier.1.weight` after a dropout.
-//! Another network loads from its files with an implementation of [`Checkpointed`].
+//! `torch.load` refuses). A layer of the network may be alone in a `Sequential`, as `classifier.1.weight`
+//! after a dropout. Another network loads from its files with an implementation of [`Checkpointed`].
 //!
-//! The tensors under one prefix have to be the network's, all of them and no others. What is elsewhere in the file is
-//! left out and named in a [`Note`]. A file with two such networks is refused, and [`Checkpoint::prefix`] chooses.
+//! The tensors under one prefix have to be the network's, all of them and no others. What is elsewhere in
+//! the file is left out and named in a [`Note`]. A file with two such networks is refused, and
+//! [`Checkpoint::prefix`] chooses.
 //!
-//! Nothing in a pickle is executed. What a file makes by calls other than those of tensors stays unmade, and a note
-//! names what would have been called; damaged and hostile files end in an error, soon and in little memory. Data is
-//! read only when every name and shape fits.
+//! Nothing in a pickle is executed. What a file makes by calls other than those of tensors stays unmade,
+//! and a note names what would have been called; damaged and hostile files end in an error, soon and in
+//! little memory. Data is read only when every name and shape fits.
 
 mod burnpack;
 mod bytes;

@@ -1,7 +1,8 @@
-//! Names of tensors that no network owns: burn's paths, PyTorch's names and what training scripts put before them.
+//! Names of tensors that no network owns: burn's paths, PyTorch's names and what training scripts put
+//! before them.
 
-/// burn's path of a parameter as PyTorch's name: `blocks.0.norm.gamma` becomes `block1.norm.weight` where `lists` has
-/// `("blocks", "block")`.
+/// burn's path of a parameter as PyTorch's name: `blocks.0.norm.gamma` becomes `block1.norm.weight` where
+/// `lists` has `("blocks", "block")`.
 pub(super) fn torch_name(path: &str, lists: &[(&str, &str)]) -> String {
     let path = path.trim_start_matches(WRAPPER);
     let mut parts: Vec<String> = Vec::new();
@@ -22,8 +23,8 @@ pub(super) fn torch_name(path: &str, lists: &[(&str, &str)]) -> String {
     parts.join(".")
 }
 
-/// `classifier.weight` for `classifier.1.weight`, the linear layer of a classifier with a dropout before or a sigmoid
-/// after it: the name without one of its numbers, each in turn.
+/// `classifier.weight` for `classifier.1.weight`, the linear layer of a classifier with a dropout before or
+/// a sigmoid after it: the name without one of its numbers, each in turn.
 pub(super) fn without_sequential(name: &str) -> Vec<String> {
     let parts: Vec<&str> = name.split('.').collect();
     let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());

@@ -35,8 +35,8 @@ pub(super) enum Unclear {
 /// A slot's name, and the names of the file's tensors that lay claim to it.
 type Claims<'a> = BTreeMap<&'a str, Vec<&'a str>>;
 
-/// Finds the network: the one prefix below which every slot that is `needed` has a tensor that `fits`. Where there is
-/// none, the one with most of them, so that it can be told what is wrong.
+/// Finds the network: the one prefix below which every slot that is `needed` has a tensor that `fits`.
+/// Where there is none, the one with most of them, so that it can be told what is wrong.
 pub(super) fn find<M: Checkpointed>(
     tensors: &BTreeMap<String, Stored>,
     slots: &[Slot],
@@ -113,8 +113,8 @@ fn claims<'a, M: Checkpointed>(
     claims
 }
 
-/// Gives a network without a head the nearest one around it, as of a module that has the features as an attribute and
-/// the last layer as another.
+/// Gives a network without a head the nearest one around it, as of a module that has the features as an
+/// attribute and the last layer as another.
 fn lend_heads<'a>(claims: &mut BTreeMap<String, Claims<'a>>, slots: &'a [Slot]) {
     let heads: Vec<&str> = slots.iter().filter(|slot| slot.is_head).map(|slot| slot.name.as_str()).collect();
     let features = slots.len() - heads.len();
@@ -134,8 +134,8 @@ fn lend_heads<'a>(claims: &mut BTreeMap<String, Claims<'a>>, slots: &'a [Slot]) 
     }
 }
 
-/// The prefixes that are meant: all, or those that begin as the wanted one, or if the whole network is under that, it
-/// alone.
+/// The prefixes that are meant: all, or those that begin as the wanted one, or if the whole network is
+/// under that, it alone.
 fn meant<'a>(
     claims: &'a BTreeMap<String, Claims>,
     everywhere: &[&str],

@@ -10,7 +10,8 @@ use super::error::Tensors;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Note {
-    /// The network is under a prefix, and these tensors are outside of it, or under it in an entry of their own.
+    /// The network is under a prefix, and these tensors are outside of it, or under it in an entry of their
+    /// own.
     LeftOut {
         /// How the names of the network's tensors begin in the file.
         prefix: String,

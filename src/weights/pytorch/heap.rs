@@ -25,7 +25,8 @@ pub(super) enum Value {
     Object(Option<Id>),
     Storage(Box<Storage>),
     Tensor(Box<View>),
-    /// Data that no network needs, and what is left unmade: floating-point numbers, sets, dates, arrays of NumPy's.
+    /// Data that no network needs, and what is left unmade: floating-point numbers, sets, dates, arrays of
+    /// NumPy's.
     Other,
 }
 

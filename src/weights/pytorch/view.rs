@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::super::stored::Stored;
 use super::storage::{Storage, Storages};
 
-/// The most bytes over which the elements of a tensor may be spread with gaps; a whole DenseNet-161 has 0.12 GB.
+/// The most bytes over which the elements of a tensor may be spread with gaps; a whole DenseNet-161 has
+/// 0.12 GB.
 const MAX_SPAN: u64 = 256 << 20;
 
 /// A tensor: some elements of a storage, in the order of its strides.
