@@ -95,8 +95,8 @@ impl Subject {
             let place = path.strip_prefix(out).expect("found below it").to_path_buf();
             let unfinished =
                 ["unfinished", "training", "model.training"].iter().any(|name| place.starts_with(name));
-            // The tables are those of the JSON, with durations among them.
-            let tables = path.extension().is_some_and(|ending| ending == "md");
+            // The tables and the page are those of the JSON, with durations among them.
+            let tables = path.extension().is_some_and(|ending| ending == "md" || ending == "html");
             if unfinished || tables || hidden(&path) {
                 continue;
             }
@@ -132,6 +132,7 @@ impl Subject {
                 }
                 Some("safetensors") => SafeTensors::deserialize(&bytes).err().map(|error| error.to_string()),
                 Some("md") => (!bytes.ends_with(b"\n")).then(|| "no end".to_string()),
+                Some("html") => (!bytes.trim_ascii_end().ends_with(b"</html>")).then(|| "no end".to_string()),
                 Some("bin") => (bytes != file()).then(|| "another file".to_string()),
                 _ => None,
             };
