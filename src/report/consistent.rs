@@ -1,6 +1,11 @@
 //! Whether the parts of a report that was read fit each other: tables have a column for each class, flip and model.
 
-use crate::evaluate::{EvaluationResult, Metrics, TransferMatrix, UnderAttack};
+use crate::defense::smoothing::{Radius, Smoothing};
+use crate::evaluate::{CertificationResult, EvaluationResult, Metrics, TransferMatrix, UnderAttack};
+use crate::parameter;
+
+/// Sigmas that no certified radius reaches: a normal variable is beyond them with a probability that is no `f64`.
+const SIGMAS: f64 = 40.0;
 
 /// What does not fit in the result of a model, in words, if anything does not.
 pub(super) fn check_model(name: &str, result: &EvaluationResult) -> Result<(), String> {
@@ -24,6 +29,18 @@ pub(super) fn check_model(name: &str, result: &EvaluationResult) -> Result<(), S
         let first = flips.next().unwrap_or(0);
         same(&format!("{name}, flips at each budget"), first, flips)
     })
+}
+
+/// What cannot be in a certification, in words, if anything is: its table has a column for each half sigma up to the
+/// largest radius.
+pub(super) fn check_certification(name: &str, result: &CertificationResult) -> Result<(), String> {
+    let (settings, largest): (Smoothing, &Radius) =
+        (result.accuracy.settings, &result.accuracy.largest_radius);
+    parameter::check(settings.parameters()).map_err(|error| format!("{name}, smoothing: {error}"))?;
+    match (0.0..=SIGMAS * settings.sigma).contains(&largest.size()) {
+        true => Ok(()),
+        false => Err(format!("{name}, largest radius: {largest} with sigma {}", settings.sigma)),
+    }
 }
 
 /// What does not fit in a matrix, in words, if anything does not.
@@ -60,5 +77,29 @@ mod tests {
             let error = super::check_transfer(&matrix(wrong)).unwrap_err();
             assert_eq!(error, "transfer, parts for each model: 2 and 1");
         }
+    }
+
+    #[test]
+    fn a_certification_has_settings_that_exist_and_a_radius_within_reach() {
+        let device = Device::default();
+        let victim = Frozen::from_fn(2, &device, |x| {
+            let bright = x.mean_dims(&[1, 2, 3]).reshape([-1, 1]) - 0.5;
+            Tensor::cat(vec![bright.clone().neg(), bright], 1)
+        });
+        let classes = vec!["dark".into(), "bright".into()];
+        let images = Tensor::full([1, 1, 2, 2], 0.9, &device);
+        let data = crate::data::TensorSet::new(images, vec![1], classes).unwrap();
+        let smoothing = crate::defense::Smoothing::new(0.25).with_selection_draws(10).with_draws(50);
+        let sound = crate::evaluate::Certification::new(&victim, smoothing).run(&data).unwrap();
+        let check = |certification: &_| super::check_certification("one", certification);
+        assert_eq!(check(&sound), Ok(()));
+        for sigma in [-1e308, 0.0, 1e-9] {
+            let mut wrong = sound.clone();
+            wrong.accuracy.settings.sigma = sigma;
+            assert!(check(&wrong).unwrap_err().starts_with("one, "), "{sigma}");
+        }
+        let mut wrong = sound;
+        wrong.accuracy.largest_radius = crate::defense::smoothing::Radius::new(1e300, 4);
+        assert!(check(&wrong).unwrap_err().contains("largest radius"));
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::consistent::{check_model, check_transfer};
+use super::consistent::{check_certification, check_model, check_transfer};
 use super::error::ReportError;
 use super::gate::Judgment;
 use super::history::History;
@@ -192,7 +192,10 @@ impl Report {
     }
 
     fn check(&self) -> Result<(), String> {
-        self.models.iter().try_for_each(|model| check_model(&model.name, &model.result))?;
+        for ModelReport { name, result, certification, .. } in &self.models {
+            check_model(name, result)?;
+            certification.iter().try_for_each(|certification| check_certification(name, certification))?;
+        }
         self.transfer.iter().try_for_each(check_transfer)
     }
 
