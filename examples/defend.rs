@@ -206,7 +206,8 @@ impl Setting<'_> {
         Ok(Compared { row, cost: Cost { training, answer }, report: None })
     }
 
-    /// A network trained on unclipped noise and smoothed over it: attacked through a few copies, and certified.
+    /// A network trained on unclipped noise and smoothed over it: attacked through a few copies, and
+    /// certified.
     fn smoothed(&self, defense: Defense, undefended: &Network) -> Result<Compared, Failure> {
         let network = self.trained(defense, None)?;
         let (options, smoothing) = (self.options, self.options.smoothing());

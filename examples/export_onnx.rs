@@ -18,8 +18,8 @@ use common::program;
 use histoguard::prelude::*;
 use histoguard::weights::OnnxImages;
 
-/// Writes a checkpoint of a DenseNet as an ONNX file: `images` [batch, channels, height, width] in [0,1] to `logits`
-/// [batch, classes], any batch size and image size.
+/// Writes a checkpoint of a DenseNet as an ONNX file: `images` [batch, channels, height, width] in [0,1] to
+/// `logits` [batch, classes], any batch size and image size.
 #[derive(Debug, Parser)]
 struct Options {
     /// Checkpoint: safetensors or PyTorch state dict with torchvision's names.

@@ -49,7 +49,8 @@ struct Options {
     /// Keep the step size instead of taking it down to zero along a cosine.
     #[arg(long)]
     constant_rate: bool,
-    /// The images have no top, like tissue: flip them top to bottom too, and crop more, as the paper's training does.
+    /// The images have no top, like tissue: flip them top to bottom too, and crop more, as the paper's
+    /// training does.
     #[arg(long)]
     no_top: bool,
     /// Side of the images in pixels.

@@ -42,8 +42,8 @@ fn finds_the_perturbations_of_the_reference() {
     }
 }
 
-/// With targets, and with random restarts within a limit: as many images withstand as for one of the reference's
-/// ten seeds (`LIMITED`).
+/// With targets, and with random restarts within a limit: as many images withstand as for one of the
+/// reference's ten seeds (`LIMITED`).
 #[test]
 fn withstood_as_often_as_the_reference_within_a_limit() {
     let cases = [

@@ -6,7 +6,8 @@ use histoguard::parameter::ParameterError;
 use histoguard::prelude::*;
 use victim::{golden, images, labels, right, values};
 
-/// As many images withstand, at as many queries, as for one of the reference's ten seeds: `golden/attacks/square.py`.
+/// As many images withstand, at as many queries, as for one of the reference's ten seeds:
+/// `golden/attacks/square.py`.
 #[test]
 fn withstood_as_often_at_as_many_queries_as_the_reference() {
     let cases = [

@@ -1,4 +1,5 @@
-//! What a classifier, its images and its labels must be like before any attack, evaluation or certification starts.
+//! What a classifier, its images and its labels must be like before any attack, evaluation or certification
+//! starts.
 
 mod victim;
 

@@ -185,7 +185,8 @@ fn a_file_that_was_changed_is_refused() {
     let whole = evaluation().run(&Plain::eight()).unwrap();
     let first = folder.path().join("000000.json");
     let text = std::fs::read_to_string(&first).unwrap();
-    // Each is JSON of the right form: a class that there is not, another class, the same number written differently.
+    // Each is JSON of the right form: a class that there is not, another class, the same number written
+    // differently.
     for (found, changed) in
         [("\"prediction\":1", "\"prediction\":7"), ("\"prediction\":1", "\"prediction\":0"), ("[0,", "[00,")]
     {

@@ -1,23 +1,17 @@
 //! The examples as programs: what they write, what they say, and how they fail.
 #![cfg(all(feature = "train", feature = "figures"))]
 
-use std::path::{Path, PathBuf};
+mod programs;
+
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use histoguard::data::png;
 use histoguard::report::Report;
 use image::RgbImage;
+use programs::example;
 use serde_json::Value;
-
-/// A built example; `cargo test` builds them beside the tests.
-fn example(name: &str) -> Command {
-    let test = std::env::current_exe().unwrap();
-    let folder: PathBuf = test.parent().and_then(Path::parent).unwrap().join("examples");
-    let program = folder.join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
-    assert!(program.is_file(), "{} is not there: cargo build --examples makes it", program.display());
-    Command::new(program)
-}
 
 fn run(command: &mut Command) -> Output {
     command.output().unwrap()

@@ -1,17 +1,11 @@
 //! The fault campaign of the examples at its smallest: what it finds is nothing, and what it would find it
 //! says.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+mod programs;
 
-/// A built example; `cargo test` builds them beside the tests.
-fn example(name: &str) -> Command {
-    let test = std::env::current_exe().unwrap();
-    let folder: PathBuf = test.parent().and_then(Path::parent).unwrap().join("examples");
-    let program = folder.join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
-    assert!(program.is_file(), "{} is not there: cargo build --examples makes it", program.display());
-    Command::new(program)
-}
+use std::process::{Output, Stdio};
+
+use programs::example;
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()

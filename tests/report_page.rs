@@ -172,8 +172,9 @@ fn exhibits_are_what_the_evaluation_judged() {
     let evaluation = evaluation(&victim);
     let result = evaluation.run(&Plain::eight()).unwrap();
     let exhibits = evaluation.exhibits(&Plain::eight(), &result, 5).unwrap();
-    // FGSM, the five steps and the search break four images each; the first of them is shown. By hand: 0.45 falls to
-    // 0.07, 0.6 to 0.12, 0.65 and 0.3 to 0.22, malignant ones first at the same rank; then one that holds.
+    // FGSM, the five steps and the search break four images each; the first of them is shown. By hand: 0.45
+    // falls to 0.07, 0.6 to 0.12, 0.65 and 0.3 to 0.22, malignant ones first at the same rank; then one that
+    // holds.
     let names: Vec<&str> = exhibits.iter().map(|exhibit| exhibit.name.as_str()).collect();
     assert_eq!(names, ["5.png", "2.png", "6.png", "1.png", "7.png"]);
     for exhibit in &exhibits {

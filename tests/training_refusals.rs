@@ -57,8 +57,9 @@ fn a_network_has_an_output_for_each_class() {
     }
 }
 
-/// torchvision's DenseNet with blocks 1-1-1-1 raises "Expected more than 1 value per channel when training" on
-/// one image of 29 to 60 pixels, with blocks 1-1 of 5 to 12 pixels, and on no larger one and on no two images.
+/// torchvision's DenseNet with blocks 1-1-1-1 raises "Expected more than 1 value per channel when training"
+/// on one image of 29 to 60 pixels, with blocks 1-1 of 5 to 12 pixels, and on no larger one and on no two
+/// images.
 #[test]
 fn one_value_a_channel_is_refused_where_pytorch_raises() {
     for (blocks, least, most) in [(vec![1; 4], 29, 60), (vec![1; 2], 5, 12)] {

@@ -458,7 +458,8 @@ fn mutated(bytes: &[u8], rng: &mut impl Rng) -> Vec<u8> {
     archive(&files.iter().map(|(name, content)| (name.as_str(), content.as_slice())).collect::<Vec<_>>())
 }
 
-/// `HISTOGUARD_MUTATIONS=10000 cargo test --release --test weights_hostile -- --nocapture` tries more of them.
+/// `HISTOGUARD_MUTATIONS=10000 cargo test --release --test weights_hostile -- --nocapture` tries more of
+/// them.
 #[test]
 fn mutated_files_are_errors_or_networks_in_little_memory() {
     let count = std::env::var("HISTOGUARD_MUTATIONS").map_or(400, |count| count.parse().unwrap());

@@ -1,5 +1,5 @@
-//! How an example fails: one clear line, and exit code 2 for a wrong option or path; 3 is for a requirement that is not
-//! met.
+//! How an example fails: one clear line, and exit code 2 for a wrong option or path; 3 is for a requirement
+//! that is not met.
 
 use std::fmt::Display;
 

@@ -12,9 +12,9 @@ use crate::pixels::Budget;
 
 /// A recipe that turns images into adversarial images: object-safe, stateless, owning no model.
 ///
-/// An attack is its [`craft`](Self::craft): checks, progress, stopping, random numbers and gradients come with the
-/// [`Task`]. burn's `Config` writes the rest of what a type of settings needs; in a crate of one's own it takes
-/// `burn = { version = "0.22", default-features = false }` beside this crate:
+/// An attack is its [`craft`](Self::craft): checks, progress, stopping, random numbers and gradients come
+/// with the [`Task`]. burn's `Config` writes the rest of what a type of settings needs; in a crate of one's
+/// own it takes `burn = { version = "0.22", default-features = false }` beside this crate:
 ///
 /// ```
 /// use histoguard::attack::prelude::*;
@@ -74,13 +74,14 @@ pub trait Attack: Settings + Debug + Send + Sync {
     /// [profile](Self::profile).
     fn parameters(&self, task: &Task<'_>) -> Vec<Parameter>;
 
-    /// The same attack with another budget, for sweeps; in another norm it may be one that the attack refuses. One that
-    /// looks for the smallest perturbation then has it as its limit, and leaves the images as they are for which it finds
-    /// none within it.
+    /// The same attack with another budget, for sweeps; in another norm it may be one that the attack
+    /// refuses. One that looks for the smallest perturbation then has it as its limit, and leaves the images
+    /// as they are for which it finds none within it.
     fn at(&self, budget: Budget) -> Box<dyn Attack>;
 
-    /// The same attack with twice the effort (steps, restarts or queries), for the check that more effort would not
-    /// find more; `None` if there is nothing that only adds effort, as for most attacks: twice the steps are other steps.
+    /// The same attack with twice the effort (steps, restarts or queries), for the check that more effort
+    /// would not find more; `None` if there is nothing that only adds effort, as for most attacks: twice the
+    /// steps are other steps.
     fn stronger(&self) -> Option<Box<dyn Attack>> {
         None
     }
@@ -88,8 +89,9 @@ pub trait Attack: Settings + Debug + Send + Sync {
     /// Adversarial versions of the task's images, at least one: the attack's mathematics, called by
     /// [`perturb`](Self::perturb) after all checks.
     ///
-    /// It is the attack's duty to return finite images within its budget and within \[0,1\], as [`Task::project`] makes
-    /// them. An image's result depends on that image, its label and its index alone, not on its neighbours.
+    /// It is the attack's duty to return finite images within its budget and within \[0,1\], as
+    /// [`Task::project`] makes them. An image's result depends on that image, its label and its index alone,
+    /// not on its neighbours.
     ///
     /// # Shapes
     ///
@@ -100,8 +102,8 @@ pub trait Attack: Settings + Debug + Send + Sync {
     /// [`AttackError::Stopped`] if a stop was asked for.
     fn craft(&self, task: Task<'_>) -> Result<Tensor<4>, AttackError>;
 
-    /// What [`craft`](Self::craft) gives with each of these budgets, from work that they share; `None` if there is
-    /// nothing to share.
+    /// What [`craft`](Self::craft) gives with each of these budgets, from work that they share; `None` if
+    /// there is nothing to share.
     ///
     /// # Errors
     ///
@@ -111,16 +113,16 @@ pub trait Attack: Settings + Debug + Send + Sync {
         Ok(None)
     }
 
-    /// What the network that the attack crafts on in the victim's place says to these images `[batch, channels, height,
-    /// width]`: logits `[batch, classes]`, for the check that what fools it fools the victim too. `None` for an attack on
-    /// the victim itself, as most are.
+    /// What the network that the attack crafts on in the victim's place says to these images `[batch,
+    /// channels, height, width]`: logits `[batch, classes]`, for the check that what fools it fools the
+    /// victim too. `None` for an attack on the victim itself, as most are.
     fn substitute_logits(&self, images: Tensor<4>) -> Option<Tensor<2>> {
         let _ = images;
         None
     }
 
-    /// Adversarial versions of `images`, within the budget and within \[0,1\] as [`craft`](Self::craft) keeps to them;
-    /// [`Evaluation`](crate::evaluate::Evaluation) corrects and counts what leaves them.
+    /// Adversarial versions of `images`, within the budget and within \[0,1\] as [`craft`](Self::craft) keeps
+    /// to them; [`Evaluation`](crate::evaluate::Evaluation) corrects and counts what leaves them.
     ///
     /// # Shapes
     ///
@@ -128,8 +130,8 @@ pub trait Attack: Settings + Debug + Send + Sync {
     ///
     /// # Errors
     ///
-    /// [`AttackError`] on a bad parameter, label or image, or a victim that cannot be attacked, before any work; [`AttackError::Stopped`] if a stop
-    /// was asked for through [`Frozen::watch`].
+    /// [`AttackError`] on a bad parameter, label or image, or a victim that cannot be attacked, before any
+    /// work; [`AttackError::Stopped`] if a stop was asked for through [`Frozen::watch`].
     fn perturb(&self, victim: &Frozen, images: Tensor<4>, goal: &Goal) -> Result<Tensor<4>, AttackError> {
         let profile = self.profile();
         let still = profile.budget().is_some_and(Budget::is_zero);
@@ -139,8 +141,8 @@ pub trait Attack: Settings + Debug + Send + Sync {
         if still || task.is_empty() { Ok(task.images()) } else { self.craft(task) }
     }
 
-    /// What [`perturb`](Self::perturb) gives with each of these budgets, from work that they share; `None` if there is
-    /// nothing to share.
+    /// What [`perturb`](Self::perturb) gives with each of these budgets, from work that they share; `None` if
+    /// there is nothing to share.
     ///
     /// # Errors
     ///

@@ -154,8 +154,8 @@ fn check_classes(role: &'static str, labels: &[i64], classes: usize) -> Result<(
     Err(AttackError::Label { role, image, classes, found: labels[image] })
 }
 
-/// Class labels in any of the forms that programs hold them in: vectors, slices and arrays of any integers, or a
-/// tensor.
+/// Class labels in any of the forms that programs hold them in: vectors, slices and arrays of any integers,
+/// or a tensor.
 pub trait IntoLabels {
     /// One label an image.
     fn into_labels(self) -> Vec<i64>;

@@ -6,17 +6,17 @@ use std::rc::Rc;
 use burn::tensor::Tensor;
 
 use super::{AttackError, Draws, Goal, Profile};
-use crate::classifier::{ClassifierError, Frozen, InputGradient, Step};
+use crate::classifier::{Frozen, InputGradient, Step};
 use crate::parameter;
 use crate::pixels::Budget;
 use crate::random::Purpose;
 use crate::rows::{Rows, take, values};
 
-/// What an attack works on: the victim, checked images and the goal, with the steps that it reports, the random numbers
-/// that it draws and the gradients that it follows.
+/// What an attack works on: the victim, checked images and the goal, with the steps that it reports, the
+/// random numbers that it draws and the gradients that it follows.
 ///
-/// [`keep`](Rows::keep) narrows it to the images that are still worked on; they keep their own random numbers and
-/// their [positions](Self::positions) in the whole.
+/// [`keep`](Rows::keep) narrows it to the images that are still worked on; they keep their own random numbers
+/// and their [positions](Self::positions) in the whole.
 #[derive(Clone, Debug)]
 pub struct Task<'a> {
     victim: &'a Frozen,
@@ -57,11 +57,8 @@ impl<'a> Task<'a> {
         parameter::check(profile.parameters(goal))?;
         let images = images.inner();
         let count = images.dims()[0];
-        let found = victim.num_classes();
-        if found < 2 {
-            return Err(ClassifierError::Classes { found }.into());
-        }
-        goal.check(count, found)?;
+        victim.check_classes()?;
+        goal.check(count, victim.num_classes())?;
         check_range(&images)?;
         let (positions, progress) = ((0..count).collect(), Progress::of(profile));
         Ok(Self { victim, images, goal: goal.clone(), positions, runs: vec![0], progress })
@@ -108,8 +105,8 @@ impl<'a> Task<'a> {
         &self.positions
     }
 
-    /// The number of this run, where an attack is tried several times; 0 for the first. Runs within runs have numbers
-    /// of their own.
+    /// The number of this run, where an attack is tried several times; 0 for the first. Runs within runs have
+    /// numbers of their own.
     pub fn run(&self) -> u64 {
         *self.runs.last().expect("one run at least")
     }
@@ -136,8 +133,8 @@ impl<'a> Task<'a> {
         Task { victim, images, goal, positions, runs, progress }
     }
 
-    /// Before each step of a batch, however many of its images are left: reports it, and fails if a stop was asked for.
-    /// There are as many as the [profile](Profile::steps) says, or fewer.
+    /// Before each step of a batch, however many of its images are left: reports it, and fails if a stop was
+    /// asked for. There are as many as the [profile](Profile::steps) says, or fewer.
     ///
     /// # Errors
     ///
@@ -158,8 +155,8 @@ impl<'a> Task<'a> {
         if self.victim.watch().is_stopped() { Err(AttackError::Stopped) } else { Ok(()) }
     }
 
-    /// The logits at these points, one an image of the task, and the gradient of the summed `loss`, in which every
-    /// entry that is NaN or infinite counts as zero.
+    /// The logits at these points, one an image of the task, and the gradient of the summed `loss`, in which
+    /// every entry that is NaN or infinite counts as zero.
     pub fn gradient(&self, at: &Tensor<4>, loss: impl Fn(Tensor<2>) -> Tensor<1>) -> InputGradient {
         let InputGradient { logits, gradient } = self.victim.input_gradient(at.clone(), loss);
         let bad = gradient.clone().is_finite().bool_not();
@@ -186,9 +183,9 @@ impl<'a> Task<'a> {
         (self.images() + budget.norm().project(change, budget.size())).clamp(0.0, 1.0)
     }
 
-    /// Random numbers for each image, from its index in the data set, the seed, these parts and, after the first
-    /// run, the run: what an attack of one's own draws from. Parts tell draws of one image apart, such as the number of
-    /// the step.
+    /// Random numbers for each image, from its index in the data set, the seed, these parts and, after the
+    /// first run, the run: what an attack of one's own draws from. Parts tell draws of one image apart, such
+    /// as the number of the step.
     ///
     /// ```
     /// use histoguard::attack::prelude::*;
@@ -206,14 +203,14 @@ impl<'a> Task<'a> {
         Draws::new(self.indices(), purpose, seed, [parts, self.later_runs()].concat())
     }
 
-    /// The same with the run's number in the first run too: what [`random_start`](super::steps::random_start) draws
-    /// from; only for the starts of attacks that have always drawn so.
+    /// The same with the run's number in the first run too: what [`random_start`](super::steps::random_start)
+    /// draws from; only for the starts of attacks that have always drawn so.
     pub fn draws_of_run(&self, purpose: Purpose, seed: u64) -> Draws {
         Draws::new(self.indices(), purpose, seed, self.runs.clone())
     }
 
-    /// The images as the whole task of the attack with this profile: for attacks that are put together from others, whose
-    /// parameters they check as their own.
+    /// The images as the whole task of the attack with this profile: for attacks that are put together from
+    /// others, whose parameters they check as their own.
     pub fn of(&self, profile: Profile) -> Self {
         Self { progress: Progress::of(profile), ..self.afresh() }
     }

@@ -5,8 +5,8 @@ use burn::tensor::activation::log_softmax;
 
 use super::Classifier;
 
-/// What is averaged over several networks or several draws of a randomised one (Dong et al., "Boosting Adversarial
-/// Attacks with Momentum", CVPR 2018, section 3.4).
+/// What is averaged over several networks or several draws of a randomised one (Dong et al., "Boosting
+/// Adversarial Attacks with Momentum", CVPR 2018, section 3.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Average {
@@ -14,9 +14,9 @@ pub enum Average {
     Logits,
     /// The probabilities; the logits of the whole are the logarithms of their mean.
     Probabilities,
-    /// The losses, and so the gradients of the passes, each on its own; predictions come from the mean logits.
-    /// This is expectation over transformation as torchattacks' `EOTPGD` has it, and holds one pass in memory at a
-    /// time.
+    /// The losses, and so the gradients of the passes, each on its own; predictions come from the mean
+    /// logits. This is expectation over transformation as torchattacks' `EOTPGD` has it, and holds one pass
+    /// in memory at a time.
     Losses,
 }
 

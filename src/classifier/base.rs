@@ -18,8 +18,8 @@ pub trait Classifier {
     /// The number of classes, the width of [`logits`](Self::logits).
     fn num_classes(&self) -> usize;
 
-    /// What images it expects, such as `3 channels and at least 29x29 pixels`, if it cannot look at images of these
-    /// channels, height and width; `None` if it can, as any by default.
+    /// What images it expects, such as `3 channels and at least 29x29 pixels`, if it cannot look at images of
+    /// these channels, height and width; `None` if it can, as any by default.
     fn refuses(&self, channels: usize, height: usize, width: usize) -> Option<String> {
         let _ = (channels, height, width);
         None

@@ -170,11 +170,11 @@ impl Frozen {
         Self { network: Averaged { members, ..self.network }, ..self }
     }
 
-    /// A classifier of the same classes that asks this one: `logits` gets it with the images, asks it at most `passes`
-    /// times, and answers in its place. Gradients go through both.
+    /// A classifier of the same classes that asks this one: `logits` gets it with the images, asks it at most
+    /// `passes` times, and answers in its place. Gradients go through both.
     ///
-    /// A query counts as `passes` through this one, on the watch of the whole alone. A classifier that averages losses
-    /// counts by its logits.
+    /// A query counts as `passes` through this one, on the watch of the whole alone. A classifier that
+    /// averages losses counts by its logits.
     ///
     /// ```
     /// use histoguard::prelude::*;
@@ -257,20 +257,18 @@ impl Frozen {
         &self.device
     }
 
-    /// Whether it can be attacked on images of these channels, height and width: what attacks, evaluations and
-    /// certifications ask before they start.
+    /// Whether it can be attacked on images of these channels, height and width: what attacks, evaluations
+    /// and certifications ask before they start.
     ///
-    /// Once for images of a new shape it is asked about a gray one, which counts as no query, for the shape of its
-    /// answer.
+    /// Once for images of a new shape it is asked about a gray one, which counts as no query, for the shape
+    /// of its answer.
     ///
     /// # Errors
     ///
     /// [`ClassifierError`]: fewer than two classes, images that the network
     /// [refuses](Classifier::refuses), an answer that is not one logit a class.
     pub fn check(&self, shape: [usize; 3]) -> Result<(), ClassifierError> {
-        if self.classes < 2 {
-            return Err(ClassifierError::Classes { found: self.classes });
-        }
+        self.check_classes()?;
         let [channels, height, width] = shape;
         if shape.contains(&0) || self.answered.get() == Some(shape) {
             return Ok(());
@@ -285,6 +283,11 @@ impl Frozen {
         }
         self.answered.set(Some(shape));
         Ok(())
+    }
+
+    /// The part of [`check`](Self::check) that needs no images.
+    pub(crate) fn check_classes(&self) -> Result<(), ClassifierError> {
+        if self.classes < 2 { Err(ClassifierError::Classes { found: self.classes }) } else { Ok(()) }
     }
 
     /// The handle that counts queries, reports progress and stops attacks, from any thread.

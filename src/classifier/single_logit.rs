@@ -5,10 +5,11 @@ use burn::tensor::Tensor;
 
 use super::Classifier;
 
-/// A network with one output, the logit of the positive class under a sigmoid, as a classifier of two classes.
+/// A network with one output, the logit of the positive class under a sigmoid, as a classifier of two
+/// classes.
 ///
-/// The logits are `[0, z]`, so that the softmax of the second is `sigmoid(z)`, and the cross-entropy of both is the
-/// binary cross-entropy of `z` (PyTorch's `BCEWithLogitsLoss`). Class 0 is the negative one.
+/// The logits are `[0, z]`, so that the softmax of the second is `sigmoid(z)`, and the cross-entropy of both
+/// is the binary cross-entropy of `z` (PyTorch's `BCEWithLogitsLoss`). Class 0 is the negative one.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};

@@ -18,12 +18,13 @@ const KEPT_AFTER: usize = 500;
 /// Their name in the journal.
 const DRAWS: &str = "draws";
 
-/// Certifies every image of a data set by [`Smoothing`] over a base classifier (CERTIFY and PREDICT of Cohen, Rosenfeld &
-/// Kolter, ICML 2019).
+/// Certifies every image of a data set by [`Smoothing`] over a base classifier (CERTIFY and PREDICT of Cohen,
+/// Rosenfeld & Kolter, ICML 2019).
 ///
-/// How it goes about the work (progress, resuming, cancelling) is set by [`Run`]; a resumed certification goes on in the
-/// middle of an image, to the same certificates bit for bit. Its [`Progress`](super::Progress) counts draws. The batch size is
-/// that of reading images; [`Smoothing::draws_a_batch`] is that of the classifier. Neither changes a result.
+/// How it goes about the work (progress, resuming, cancelling) is set by [`Run`]; a resumed certification
+/// goes on in the middle of an image, to the same certificates bit for bit. Its [`Progress`](super::Progress)
+/// counts draws. The batch size is that of reading images; [`Smoothing::draws_a_batch`] is that of the
+/// classifier. Neither changes a result.
 ///
 /// ```
 /// use histoguard::data::TensorSet;
@@ -65,8 +66,9 @@ impl<'a> Certification<'a> {
     ///
     /// # Errors
     ///
-    /// [`EvaluationError`]: a setting out of its range or hopeless, no image, a classifier with another number of classes,
-    /// an image that cannot be read or has values outside \[0,1\], a state folder that does not fit, or the cancel flag.
+    /// [`EvaluationError`]: a setting out of its range or hopeless, no image, a classifier with another
+    /// number of classes, an image that cannot be read or has values outside \[0,1\], a state folder that
+    /// does not fit, or the cancel flag.
     pub fn run(&self, data: &dyn LabeledImages) -> Result<CertificationResult, EvaluationError> {
         let started = Instant::now();
         parameter::check(self.smoothing.parameters().into_iter().chain([self.conduct.parameter()]))?;
@@ -113,7 +115,7 @@ impl<'a> Certification<'a> {
         let before: usize =
             positions.iter().filter_map(|&p| drawn(journal, p)).map(|tally| tally.draws()).sum();
         if before > 0 {
-            passes.add(DRAWS, before, 0);
+            passes.add(DRAWS, before, false);
         }
         let pending: Vec<usize> = positions
             .iter()
@@ -139,7 +141,7 @@ impl<'a> Certification<'a> {
                     kept = tally.draws();
                     journal.add(Chunk { notes: vec![(position, json!(tally))], ..Chunk::of(DRAWS) })?;
                 }
-                passes.add(DRAWS, tally.draws() - before, tally.draws() - before);
+                passes.add(DRAWS, tally.draws() - before, true);
             }
         }
         Ok(())

@@ -42,7 +42,10 @@ pub enum EvaluationError {
         found: Vec<usize>,
     },
     /// A pixel outside \[0,1\], or one that is NaN.
-    #[error("{image}: expected pixels in [0,1], found {value} (normalisation belongs inside the classifier)")]
+    #[error(
+        "{image}: expected pixels in [0,1], found {value} \
+         (scale 8-bit images by 1/255; normalisation belongs inside the classifier)"
+    )]
     Pixels {
         /// The image's name.
         image: String,

@@ -20,15 +20,16 @@ use crate::pixels::Budget;
 
 /// Classifies every image, attacks those that are right, and judges the result.
 ///
-/// The attacks are untargeted and run only on images that are classified correctly; the others stay as they are and
-/// stay wrong. Every result is held to its budget here: what leaves the ball or \[0,1\] is projected back and counted. An
-/// adversarial image with a NaN logit counts as wrong. An attack that looks for the smallest perturbation without a limit
-/// runs once and is judged with every budget by what it found; with one it runs with every budget as its limit.
+/// The attacks are untargeted and run only on images that are classified correctly; the others stay as they
+/// are and stay wrong. Every result is held to its budget here: what leaves the ball or \[0,1\] is projected
+/// back and counted. An adversarial image with a NaN logit counts as wrong. An attack that looks for the
+/// smallest perturbation without a limit runs once and is judged with every budget by what it found; with one
+/// it runs with every budget as its limit.
 ///
 /// [`run`](Self::run) gives one result: each attack and the worst case of all, slides, intervals, costs and
-/// [checks](super::Check) of the evaluation itself. How it goes about the work (batches, progress, resuming) is set by
-/// [`Run`]; results do not depend on it, nor on the number of threads, as far as the classifier itself treats images
-/// independently.
+/// [checks](super::Check) of the evaluation itself. How it goes about the work (batches, progress, resuming)
+/// is set by [`Run`]; results do not depend on it, nor on the number of threads, as far as the classifier
+/// itself treats images independently.
 ///
 /// | parameter | default | range |
 /// | --- | --- | --- |
@@ -113,16 +114,17 @@ impl<'a> Evaluation<'a> {
         self
     }
 
-    /// With the attacks at each of these budgets in their norm instead of their own; they are sorted, and each is run
-    /// once. An attack in a norm without any keeps its own; a budget in a norm without an attack is refused. A budget of zero is the unattacked classifier.
+    /// With the attacks at each of these budgets in their norm instead of their own; they are sorted, and
+    /// each is run once. An attack in a norm without any keeps its own; a budget in a norm without an attack
+    /// is refused. A budget of zero is the unattacked classifier.
     pub fn budgets(mut self, budgets: impl IntoIterator<Item = Budget>) -> Self {
         self.budgets.extend(budgets);
         self
     }
 
-    /// Whether an attack runs only on images that no earlier attack of its norm has broken with the same budget or a
-    /// smaller one. The worst case is the same and comes sooner; the accuracy of a later attack is then that of itself
-    /// and all attacks before it.
+    /// Whether an attack runs only on images that no earlier attack of its norm has broken with the same
+    /// budget or a smaller one. The worst case is the same and comes sooner; the accuracy of a later attack
+    /// is then that of itself and all attacks before it.
     pub fn only_survivors(mut self, only: bool) -> Self {
         self.only_survivors = only;
         self
@@ -140,9 +142,9 @@ impl<'a> Evaluation<'a> {
         self
     }
 
-    /// Images on which the checks attack again: without bound, with twice the effort, and with every query recorded where
-    /// the attack failed; noise is added to them, too. They are spread over the images that are right. With 0 those checks,
-    /// and the one for random answers, do not apply.
+    /// Images on which the checks attack again: without bound, with twice the effort, and with every query
+    /// recorded where the attack failed; noise is added to them, too. They are spread over the images that
+    /// are right. With 0 those checks, and the one for random answers, do not apply.
     pub fn check_images(mut self, images: usize) -> Self {
         self.check_images = images;
         self
@@ -154,9 +156,9 @@ impl<'a> Evaluation<'a> {
         self
     }
 
-    /// The classifier seen at its last hidden layer, for the binarization test of the attacks: it must give the classifier's
-    /// own answers, so it goes through the same preprocessing. The test costs 211 passes and one more run of each white
-    /// box of several steps for every check image, one image at a time.
+    /// The classifier seen at its last hidden layer, for the binarization test of the attacks: it must give
+    /// the classifier's own answers, so it goes through the same preprocessing. The test costs 211 passes and
+    /// one more run of each white box of several steps for every check image, one image at a time.
     pub fn features(mut self, features: &'a FrozenFeatures) -> Self {
         self.features = Some(features);
         self
@@ -166,9 +168,9 @@ impl<'a> Evaluation<'a> {
     ///
     /// # Errors
     ///
-    /// [`EvaluationError`]: a parameter out of its range, no image, a classifier with another number of classes, an
-    /// image that cannot be read, an attack that refuses, a result of the wrong shape, a state folder that does not fit,
-    /// or the cancel flag.
+    /// [`EvaluationError`]: a parameter out of its range, no image, a classifier with another number of
+    /// classes, an image that cannot be read, an attack that refuses, a result of the wrong shape, a state
+    /// folder that does not fit, or the cancel flag.
     pub fn run(&self, data: &dyn LabeledImages) -> Result<EvaluationResult, EvaluationError> {
         let started = Instant::now();
         parameter::check([self.conduct.parameter(), Parameter::at_least("resamples", self.resamples, 1)])?;
@@ -199,15 +201,15 @@ impl<'a> Evaluation<'a> {
         Ok(result)
     }
 
-    /// Test images with what the strongest attack of each norm, the one that broke the most, makes of them: so many a norm,
-    /// those first that fall at the smallest budget, a class in turn. The attack runs on them once more, one image at a
-    /// time, so that an evaluation that was resumed shows the same images; only a classifier with random answers may answer
-    /// otherwise than it did before.
+    /// Test images with what the strongest attack of each norm, the one that broke the most, makes of them:
+    /// so many a norm, those first that fall at the smallest budget, a class in turn. The attack runs on them
+    /// once more, one image at a time, so that an evaluation that was resumed shows the same images; only a
+    /// classifier with random answers may answer otherwise than it did before.
     ///
     /// # Errors
     ///
-    /// [`EvaluationError`]: a result of another evaluation or other images, an image that cannot be read, an attack that
-    /// refuses, or the cancel flag.
+    /// [`EvaluationError`]: a result of another evaluation or other images, an image that cannot be read, an
+    /// attack that refuses, or the cancel flag.
     pub fn exhibits(
         &self,
         data: &dyn LabeledImages,
@@ -220,7 +222,8 @@ impl<'a> Evaluation<'a> {
         self.conduct.watched([self.victim], shown)
     }
 
-    /// The label of every attack and the budgets that it will be judged with, rising, as the result will have them.
+    /// The label of every attack and the budgets that it will be judged with, rising, as the result will have
+    /// them.
     ///
     /// # Errors
     ///

@@ -67,6 +67,9 @@ impl Answer {
     }
 }
 
+/// The kind of work that makes exhibits.
+const EXHIBITS: &str = "exhibits";
+
 /// So many exhibits of each norm: see [`Evaluation::exhibits`](super::Evaluation::exhibits).
 pub(super) fn exhibits(
     victim: &Frozen,
@@ -87,7 +90,9 @@ pub(super) fn exhibits(
     let mut exhibits = Vec::new();
     for worst in &result.worst_cases {
         let Some(strongest) = strongest(result, worst.norm) else { continue };
-        for position in telling(result, strongest, count) {
+        let telling = telling(result, strongest, count);
+        passes.expect_more(EXHIBITS, telling.len(), 1.0);
+        for position in telling {
             passes.go_on()?;
             let record = &result.records[position];
             let of = Loaded::new(data, victim, &[position]).targets(&[position])?;
@@ -103,6 +108,7 @@ pub(super) fn exhibits(
                 before: answer(victim, of.images.clone()),
                 versions: versions(victim, &plan.attacks[strongest], &of, passes)?,
             });
+            passes.add(EXHIBITS, 1, true);
         }
     }
     Ok(exhibits)
@@ -115,8 +121,8 @@ fn strongest(result: &EvaluationResult, norm: Norm) -> Option<usize> {
     of_norm.rev().max_by_key(broken)
 }
 
-/// Positions of the images that fall to this attack at the smallest budget, a class in turn from the positive one on;
-/// then those that it attacked without success.
+/// Positions of the images that fall to this attack at the smallest budget, a class in turn from the positive
+/// one on; then those that it attacked without success.
 fn telling(result: &EvaluationResult, attack: usize, count: usize) -> Vec<usize> {
     let norm = result.attacks[attack].profile.norm();
     let ease = |position: &usize| {

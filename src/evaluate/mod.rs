@@ -1,10 +1,11 @@
 //! Running attacks over a data set, and what to conclude from them.
 //!
-//! [`Evaluation`] classifies every image, attacks those that were classified correctly and holds the attacks to their
-//! budgets. Its [`EvaluationResult`] has each attack, the worst case of all, slides, bootstrap intervals, costs, and the
-//! [`Check`]s that say whether to believe it. [`pooled`] joins several runs; [`Transferability`] says which model's
-//! adversarial images break which other model; [`Certification`] says how far randomized smoothing is proven to hold. All
-//! three are a [`Run`]: in batches, resumable, with progress.
+//! [`Evaluation`] classifies every image, attacks those that were classified correctly and holds the attacks
+//! to their budgets. Its [`EvaluationResult`] has each attack, the worst case of all, slides, bootstrap
+//! intervals, costs, and the [`Check`]s that say whether to believe it. [`pooled`] joins several runs;
+//! [`Transferability`] says which model's adversarial images break which other model; [`Certification`] says
+//! how far randomized smoothing is proven to hold. All three are a [`Run`]: in batches, resumable, with
+//! progress.
 
 mod certification;
 mod checks;

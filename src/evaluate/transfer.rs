@@ -54,9 +54,9 @@ impl<'a> Run<'a> for Transferability<'a> {
 
 /// Which model's adversarial images break which other model.
 ///
-/// Off the diagonal this is the black-box attack with a substitute network (Papernot et al., "Practical black-box attacks
-/// against machine learning", ASIA CCS 2017); a model that falls to another one's images while it resists its own has
-/// masked gradients (Athalye, Carlini & Wagner, ICML 2018, section 3.1).
+/// Off the diagonal this is the black-box attack with a substitute network (Papernot et al., "Practical
+/// black-box attacks against machine learning", ASIA CCS 2017); a model that falls to another one's images
+/// while it resists its own has masked gradients (Athalye, Carlini & Wagner, ICML 2018, section 3.1).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TransferMatrix {
     /// What the attack says of itself.
@@ -98,8 +98,9 @@ impl<'a> Transferability<'a> {
     ///
     /// # Errors
     ///
-    /// [`EvaluationError`]: no model, no image, a batch size of 0, a model with another number of classes, an image that
-    /// cannot be read, an attack that refuses, a state folder that does not fit, or the cancel flag.
+    /// [`EvaluationError`]: no model, no image, a batch size of 0, a model with another number of classes, an
+    /// image that cannot be read, an attack that refuses, a state folder that does not fit, or the cancel
+    /// flag.
     pub fn run(&self, data: &dyn LabeledImages) -> Result<TransferMatrix, EvaluationError> {
         parameter::check([self.conduct.parameter(), Parameter::at_least("models", self.models.len(), 1)])?;
         let models = || self.models.iter().map(|(_, model)| *model);
@@ -134,20 +135,20 @@ impl<'a> Transferability<'a> {
         })
     }
 
-    /// Some images crafted on one model and judged by all; the images as they are by itself. Gives how many were not yet
-    /// known.
+    /// Some images crafted on one model and judged by all; the images as they are by itself. Gives whether
+    /// any of that was not yet known.
     fn cross(
         &self,
         mut loaded: Loaded<'_>,
         source: usize,
         journal: &mut Journal,
         passes: &Passes<'_, '_>,
-    ) -> Result<usize, EvaluationError> {
+    ) -> Result<bool, EvaluationError> {
         let (model, judges) = (self.models[source].1, self.models.len());
         let run = from(source);
         let pending = loaded.chosen(|p| journal.record(&run, judges, p).is_none());
         if pending.is_empty() {
-            return Ok(0);
+            return Ok(false);
         }
         passes.go_on()?;
         let targets = loaded.targets(&pending)?;
@@ -162,7 +163,7 @@ impl<'a> Transferability<'a> {
             chunk.put(place, &pending, records.collect());
         }
         journal.add(chunk)?;
-        Ok(pending.len())
+        Ok(true)
     }
 
     fn assembled(&self, data: &dyn LabeledImages, journal: &Journal) -> TransferMatrix {
@@ -194,8 +195,8 @@ impl<'a> Transferability<'a> {
     }
 }
 
-/// A run in the journal: what each model says to images crafted on this one, and last what this one says to the images
-/// as they are.
+/// A run in the journal: what each model says to images crafted on this one, and last what this one says to
+/// the images as they are.
 fn from(source: usize) -> String {
     format!("from {source}")
 }

@@ -159,8 +159,8 @@ impl DenseNetConfig {
 
 /// A DenseNet, made by [`DenseNetConfig`].
 ///
-/// Clones share their running statistics, as burn's batch norms do: train one of them and the statistics of the others
-/// move too. What [`weights::load`](crate::weights::load), `valid` and `train` return has its own.
+/// Clones share their running statistics, as burn's batch norms do: train one of them and the statistics of
+/// the others move too. What [`weights::load`](crate::weights::load), `valid` and `train` return has its own.
 #[derive(Module, Debug)]
 pub struct DenseNet {
     /// Everything up to the last batch norm.
@@ -234,9 +234,9 @@ impl DenseNet {
 
     /// Whether the crate's own CPU kernels may compute this network; they may unless told otherwise.
     ///
-    /// They do so on the `flex` backend in single precision and give the numbers of burn's operations up to rounding,
-    /// several times as fast; in evaluation mode an image's logits and gradient have the same bits in any batch. Other
-    /// backends, and dropout in training, use burn's operations in any case.
+    /// They do so on the `flex` backend in single precision and give the numbers of burn's operations up to
+    /// rounding, several times as fast; in evaluation mode an image's logits and gradient have the same bits
+    /// in any batch. Other backends, and dropout in training, use burn's operations in any case.
     ///
     /// For a whole program, `HISTOGUARD_KERNELS=off` in the environment switches the kernels off, and
     /// `HISTOGUARD_SIMD=avx2` or `portable` keeps them from using the widest instructions of the machine.
@@ -269,7 +269,8 @@ impl DenseNet {
         self.features.conv0.weight.lazy_shape()[1]
     }
 
-    /// The number of weights, as published: [`num_params`](Module::num_params) without the running statistics.
+    /// The number of weights, as published: [`num_params`](Module::num_params) without the running
+    /// statistics.
     pub fn num_weights(&self) -> usize {
         let features = self.features.parts().into_iter().map(|part| match part {
             Part::Conv(conv) => conv.num_params(),

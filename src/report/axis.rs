@@ -12,7 +12,7 @@ const STRETCHED: f64 = 16.0;
 /// levels, other norms as they are.
 pub(super) struct Axis {
     norm: Norm,
-    levels: Vec<f64>,
+    budgets: Vec<Budget>,
     stretched: bool,
 }
 
@@ -28,11 +28,18 @@ pub(super) fn swept<'r>(
 
 impl Axis {
     pub(super) fn new(norm: Norm, budgets: impl Iterator<Item = Budget>) -> Self {
-        let mut levels: Vec<f64> = std::iter::once(0.0).chain(budgets.map(Budget::level)).collect();
-        levels.sort_by(f64::total_cmp);
-        levels.dedup_by(|a, b| (*a - *b).abs() < 1e-6);
-        let ratio = levels.last().zip(levels.get(1)).map_or(1.0, |(last, first)| last / first);
-        Self { norm, stretched: ratio >= STRETCHED, levels }
+        let zero = Budget::new(norm, Epsilon::ZERO);
+        let mut budgets: Vec<Budget> = std::iter::once(zero).chain(budgets).collect();
+        budgets.sort_by(Budget::total_cmp);
+        budgets.dedup_by(|a, b| (a.level() - b.level()).abs() < 1e-6);
+        let ratio =
+            budgets.last().zip(budgets.get(1)).map_or(1.0, |(last, first)| last.level() / first.level());
+        Self { norm, stretched: ratio >= STRETCHED, budgets }
+    }
+
+    /// Every budget once, rising from zero.
+    pub(super) fn budgets(&self) -> &[Budget] {
+        &self.budgets
     }
 
     /// What it measures, in words.
@@ -47,19 +54,19 @@ impl Axis {
 
     /// The place of every budget with its text.
     pub(super) fn ticks(&self) -> Vec<(f64, String)> {
-        let tick = |&level: &f64| (self.position(level), ((level * 100.0).round() / 100.0).to_string());
-        self.levels.iter().map(tick).collect()
+        let tick = |level: f64| (self.position(level), ((level * 100.0).round() / 100.0).to_string());
+        self.budgets.iter().map(|budget| tick(budget.level())).collect()
     }
 
     pub(super) fn position(&self, level: f64) -> f64 {
-        match self.levels.get(1) {
-            Some(smallest) if self.stretched => (1.0 + level / smallest).log2(),
+        match self.budgets.get(1) {
+            Some(smallest) if self.stretched => (1.0 + level / smallest.level()).log2(),
             _ => level,
         }
     }
 
     pub(super) fn range(&self) -> (f64, f64) {
-        let end = self.position(*self.levels.last().expect("zero is always there"));
+        let end = self.position(self.budgets.last().expect("zero is always there").level());
         let end = if end > 0.0 { end } else { 1.0 };
         (-0.04 * end, 1.04 * end)
     }

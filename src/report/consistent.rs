@@ -1,10 +1,12 @@
-//! Whether the parts of a report that was read fit each other: tables have a column for each class, flip and model.
+//! Whether the parts of a report that was read fit each other: tables have a column for each class, flip and
+//! model.
 
 use crate::defense::smoothing::{Radius, Smoothing};
 use crate::evaluate::{CertificationResult, EvaluationResult, Metrics, TransferMatrix, UnderAttack};
 use crate::parameter;
 
-/// Sigmas that no certified radius reaches: a normal variable is beyond them with a probability that is no `f64`.
+/// Sigmas that no certified radius reaches: a normal variable is beyond them with a probability that is no
+/// `f64`.
 const SIGMAS: f64 = 40.0;
 
 /// What does not fit in the result of a model, in words, if anything does not.
@@ -31,8 +33,8 @@ pub(super) fn check_model(name: &str, result: &EvaluationResult) -> Result<(), S
     })
 }
 
-/// What cannot be in a certification, in words, if anything is: its table has a column for each half sigma up to the
-/// largest radius.
+/// What cannot be in a certification, in words, if anything is: its table has a column for each half sigma up
+/// to the largest radius.
 pub(super) fn check_certification(name: &str, result: &CertificationResult) -> Result<(), String> {
     let (settings, largest): (Smoothing, &Radius) =
         (result.accuracy.settings, &result.accuracy.largest_radius);

@@ -1,9 +1,9 @@
 //! Views on what evaluations found: tables, curves and picture panels.
 //!
 //! A [`Report`] holds one or more models with their [results](crate::evaluate::EvaluationResult); it is
-//! written as `report.json`, `report.md` and one page to look at, `report.html`. [`PaperView`] is the same as the
-//! paper's experiment. [`Gate`] holds a report to requirements. With the feature `figures`, [`figures`] draws the
-//! paper's figures and more.
+//! written as `report.json`, `report.md` and one page to look at, `report.html`. [`PaperView`] is the same as
+//! the paper's experiment. [`Gate`] holds a report to requirements. With the feature `figures`, [`figures`]
+//! draws the paper's figures and more.
 
 mod axis;
 mod certification;
@@ -20,6 +20,7 @@ mod paper;
 #[expect(clippy::module_inception)]
 mod report;
 mod sections;
+mod series;
 mod views;
 mod warnings;
 

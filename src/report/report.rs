@@ -168,8 +168,8 @@ impl Report {
         }
     }
 
-    /// Writes `report.json`, `report.md` and `report.html` into this folder, each whole or not at all, and gives
-    /// their paths. The folder is created if it is missing. The same report gives the same bytes.
+    /// Writes `report.json`, `report.md` and `report.html` into this folder, each whole or not at all, and
+    /// gives their paths. The folder is created if it is missing. The same report gives the same bytes.
     ///
     /// # Errors
     ///
@@ -203,8 +203,8 @@ impl Report {
     ///
     /// # Errors
     ///
-    /// [`ReportError::Io`] if it cannot be read, [`ReportError::Json`] if it is not a report, or one whose parts do not
-    /// fit each other.
+    /// [`ReportError::Io`] if it cannot be read, [`ReportError::Json`] if it is not a report, or one whose
+    /// parts do not fit each other.
     pub fn read(path: &Path) -> Result<Self, ReportError> {
         let text = std::fs::read_to_string(path).map_err(|source| ReportError::Io {
             path: path.into(),

@@ -86,8 +86,9 @@ impl Trainer {
         self
     }
 
-    /// The attack under which validation images are put in every epoch, by whose accuracy the epoch is then chosen; for an objective
-    /// that is adversarial it is [`Pgd`] of ten steps at the objective's budget if not given.
+    /// The attack under which validation images are put in every epoch, by whose accuracy the epoch is then
+    /// chosen; for an objective that is adversarial it is [`Pgd`] of ten steps at the objective's budget if
+    /// not given.
     pub fn validation_attack(mut self, attack: impl Attack + 'static) -> Self {
         self.validation_attack = Some(Arc::new(attack));
         self
@@ -131,8 +132,8 @@ impl Trainer {
 
     /// Trains on the images of `train` and chooses the epoch on those of `validation`.
     ///
-    /// Parts that [`FineTune::with_trainable`](crate::model::FineTune::with_trainable) or burn's `freeze` took out keep
-    /// their weights and running statistics.
+    /// Parts that [`FineTune::with_trainable`](crate::model::FineTune::with_trainable) or burn's `freeze`
+    /// took out keep their weights and running statistics.
     ///
     /// A last batch that is not full is dropped when there is a full one, PyTorch's `drop_last`; a batch on
     /// which a batch norm would see one value a channel, where PyTorch raises, is refused before any work.
@@ -361,7 +362,8 @@ fn check_classes(model: &impl Classifier, train: &ImageSet, validation: &ImageSe
     if outputs == training.len() { Ok(()) } else { Err(TrainError::Outputs { classes: training, outputs }) }
 }
 
-/// Refuses images that the network cannot look at, and steps on so few that a batch norm sees one value a channel.
+/// Refuses images that the network cannot look at, and steps on so few that a batch norm sees one value a
+/// channel.
 fn check_batch(model: &impl Classifier, images: usize, config: &TrainingConfig) -> Result<(), TrainError> {
     let (size, least) = (config.image_size, model.min_training_batch(config.image_size));
     if let Some(expected) = model.refuses(CHANNELS, size, size) {

@@ -32,7 +32,8 @@ pub(super) fn read(path: &Path, name: fn(&str) -> String) -> Result<BTreeMap<Str
     Ok(stored)
 }
 
-/// Refuses a file that is shorter than it says its description is: burn's reader makes room for that before it looks.
+/// Refuses a file that is shorter than it says its description is: burn's reader makes room for that before
+/// it looks.
 fn expect_description(path: &Path) -> Result<(), String> {
     // Magic number, version and length, little-endian (burn-pack's `Header`).
     let mut header = [0; 10];

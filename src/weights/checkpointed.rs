@@ -6,8 +6,8 @@ use super::names;
 
 /// A network whose weights lie in checkpoints, and what is particular to its names there.
 ///
-/// Every item has a default, so that a network whose modules are named as its author named them in Python needs no
-/// more than `impl Checkpointed for Net {}`.
+/// Every item has a default, so that a network whose modules are named as its author named them in Python
+/// needs no more than `impl Checkpointed for Net {}`.
 ///
 /// ```
 /// use burn::module::Module;
@@ -47,8 +47,8 @@ pub trait Checkpointed: Module {
 
     /// The name in files of the tensor at this path of the module.
     ///
-    /// By default the path with PyTorch's `weight` and `bias` of norms, the items of [`LISTS`](Self::LISTS) under
-    /// their names, and without a leading `network.`, the place inside a wrapper.
+    /// By default the path with PyTorch's `weight` and `bias` of norms, the items of [`LISTS`](Self::LISTS)
+    /// under their names, and without a leading `network.`, the place inside a wrapper.
     fn tensor_name(path: &str) -> String {
         names::torch_name(path, Self::LISTS)
     }
@@ -58,8 +58,8 @@ pub trait Checkpointed: Module {
         name.to_string()
     }
 
-    /// Whether a tensor with this name is none of the network's weights, beside the `num_batches_tracked` of batch
-    /// norms.
+    /// Whether a tensor with this name is none of the network's weights, beside the `num_batches_tracked` of
+    /// batch norms.
     fn is_beside(_name: &str) -> bool {
         false
     }

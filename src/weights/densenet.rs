@@ -1,4 +1,5 @@
-//! Names of a DenseNet's tensors: torchvision's of today, those of its published files, and TorchXRayVision's.
+//! Names of a DenseNet's tensors: torchvision's of today, those of its published files, and
+//! TorchXRayVision's.
 
 use super::checkpointed::Checkpointed;
 use crate::model::DenseNet;

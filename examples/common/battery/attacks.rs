@@ -26,8 +26,8 @@ pub const NAMES: &[&str] = &[
     "hopskipjump",
 ];
 
-/// The attack with this name in the norm of this budget, a black box with at most so many queries an image or its
-/// paper's number; `None` if there is none.
+/// The attack with this name in the norm of this budget, a black box with at most so many queries an image or
+/// its paper's number; `None` if there is none.
 pub fn attack_by_name(name: &str, budget: Budget, queries: Option<usize>) -> Option<Box<dyn Attack>> {
     use Norm::{L1, L2, Linf};
     let norm = budget.norm();

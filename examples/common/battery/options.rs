@@ -11,15 +11,15 @@ use crate::common::battery::attacks::{NAMES, attack_by_name};
 use crate::common::failure::Failure;
 use crate::common::images::ImageOptions;
 
-/// What runs if nothing else is asked for: minutes, where Square and HopSkipJump take thousands of queries an image
-/// unless `--queries` allows them fewer. A report says what was left out.
+/// What runs if nothing else is asked for: minutes, where Square and HopSkipJump take thousands of queries an
+/// image unless `--queries` allows them fewer. A report says what was left out.
 const DEFAULT: &[&str] = &["noise", "fgsm", "pgd", "apgd-ce", "apgd-margin", "fab"];
 
-/// Attacks one or more DenseNet-121 checkpoints with a battery of attacks on test images, and writes report.html,
-/// report.md, report.json and a figure a norm. The test images are those that no checkpoint has seen by the
-/// record beside it (NAME.images.json, which the training examples write), and what the command line leaves
-/// open is as in that record; --split or --fold-file splits anew. The same command goes on where it was
-/// interrupted.
+/// Attacks one or more DenseNet-121 checkpoints with a battery of attacks on test images, and writes
+/// report.html, report.md, report.json and a figure a norm. The test images are those that no checkpoint has
+/// seen by the record beside it (NAME.images.json, which the training examples write), and what the command
+/// line leaves open is as in that record; --split or --fold-file splits anew. The same command goes on where
+/// it was interrupted.
 #[derive(Clone, Debug, Parser, Serialize)]
 pub struct Options {
     /// Checkpoints: safetensors or PyTorch state dicts with torchvision's names.
@@ -34,8 +34,8 @@ pub struct Options {
     /// The attacks, in this order, or `all` [default: noise,fgsm,pgd,apgd-ce,apgd-margin,fab].
     #[arg(long, value_delimiter = ',')]
     pub attacks: Vec<String>,
-    /// Queries of an image that a black box (square, hopskipjump) may take [default: 5,000 of Square, no bound
-    /// for HopSkipJump].
+    /// Queries of an image that a black box (square, hopskipjump) may take [default: 5,000 of Square, no
+    /// bound for HopSkipJump].
     #[arg(long)]
     pub queries: Option<usize>,
     /// Norms of the budgets.
@@ -59,9 +59,9 @@ pub struct Options {
     /// Images of each norm that report.html shows, with what the strongest attack makes of them; 0 for none.
     #[arg(long, default_value_t = 4)]
     pub exhibits: usize,
-    /// What every model has to meet, such as "worst Linf 2/255 >= 0.4", "lower PGD malignant Linf 1/255 >= 30 %" (the
-    /// lower end of the interval), "clean >= 0.9" or "checks" (none suspicious); may be given several times. Exit code 3
-    /// if one is not met.
+    /// What every model has to meet, such as "worst Linf 2/255 >= 0.4", "lower PGD malignant Linf 1/255 >= 30
+    /// %" (the lower end of the interval), "clean >= 0.9" or "checks" (none suspicious); may be given several
+    /// times. Exit code 3 if one is not met.
     #[arg(long)]
     #[serde(skip)]
     pub require: Vec<Requirement>,

@@ -15,8 +15,8 @@ use crate::common::failure::Failure;
 use crate::common::images::ImageOptions;
 use crate::common::network::Networks;
 
-/// Trains a DenseNet-121 for each defense and attacks it with attacks that know it: one comparison of what each keeps, and
-/// of what it costs. Drawn tissue is 64 pixels wide here unless --image-size says otherwise.
+/// Trains a DenseNet-121 for each defense and attacks it with attacks that know it: one comparison of what
+/// each keeps, and of what it costs. Drawn tissue is 64 pixels wide here unless --image-size says otherwise.
 #[derive(Clone, Debug, Parser, Serialize)]
 pub struct Options {
     #[command(flatten)]

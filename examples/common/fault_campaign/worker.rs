@@ -134,7 +134,8 @@ pub fn quiet() {
 pub fn read(reader: &Reader, place: usize, bytes: &[u8]) -> Result<Answer, String> {
     let (answer, taken) = once(reader, place, bytes)?;
     if taken > SLOW {
-        // A machine with other work is slow without a fault: what counts is the work, unless it waits for something.
+        // A machine with other work is slow without a fault: what counts is the work, unless it waits for
+        // something.
         let before = worked();
         let (_, again) = once(reader, place, bytes)?;
         let work = worked().saturating_sub(before);
@@ -146,7 +147,8 @@ pub fn read(reader: &Reader, place: usize, bytes: &[u8]) -> Result<Answer, Strin
     Ok(answer)
 }
 
-/// The processor's time that this process has used, in hundredths of a second; zero where the system does not say.
+/// The processor's time that this process has used, in hundredths of a second; zero where the system does not
+/// say.
 fn worked() -> Duration {
     let text = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     // Behind the program's name in parentheses; see proc_pid_stat(5), utime and stime.

@@ -180,8 +180,8 @@ fn ends(bytes: &[u8]) -> bool {
     }
 }
 
-/// The length of a PNG's palette that is no multiple of three, an error (PNG specification, 11.2.2) that its decoder
-/// does not look for.
+/// The length of a PNG's palette that is no multiple of three, an error (PNG specification, 11.2.2) that its
+/// decoder does not look for.
 fn uneven_palette(png: &[u8]) -> Option<u32> {
     let mut rest = png.get(8..)?;
     loop {

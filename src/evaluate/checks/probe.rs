@@ -129,7 +129,7 @@ fn double(
     // A search has no budget: it is judged by what it found.
     let tightest = tightest(&of.sweep, result.clean.metrics.accuracy.hits).filter(|_| !searches);
     if tightest.is_none() && !searches {
-        engine.passes.add(&doubled(attack), positions.len(), 0);
+        engine.passes.add(&doubled(attack), positions.len(), false);
         return Ok(None);
     }
     let (budget, norm) = (tightest.map(|at| of.sweep[at].budget), of.profile.norm());

@@ -7,20 +7,21 @@ use super::outcome::{AttackRecord, ImageRecord, Outcome};
 use super::under_attack::{Summariser, UnderAttack};
 use crate::pixels::{Budget, Norm};
 
-/// The worst case of all attacks in one norm: an image is right only if no attack has broken it, with this budget or a
-/// smaller one. Of a single attack it is the attack itself, budget by budget.
+/// The worst case of all attacks in one norm: an image is right only if no attack has broken it, with this
+/// budget or a smaller one. Of a single attack it is the attack itself, budget by budget.
 ///
-/// It is the robust accuracy to report: an upper bound of the true one, and never above that of any single attack
-/// (Croce & Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free attacks",
-/// ICML 2020).
+/// It is the robust accuracy to report: an upper bound of the true one, and never above that of any single
+/// attack (Croce & Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse
+/// parameter-free attacks", ICML 2020).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WorstCase {
     /// The norm of the budgets.
     pub norm: Norm,
     /// Labels of the attacks.
     pub attacks: Vec<String>,
-    /// By rising budget; the perturbations are those of the smallest success of each image, or of the attack that came
-    /// nearest. In 8 bits, too, an image is right only if every attack's image still is once it is rounded.
+    /// By rising budget; the perturbations are those of the smallest success of each image, or of the attack
+    /// that came nearest. In 8 bits, too, an image is right only if every attack's image still is once it is
+    /// rounded.
     pub sweep: Vec<UnderAttack>,
 }
 
@@ -61,8 +62,8 @@ impl WorstCase {
     }
 }
 
-/// The record with the worst of these outcomes for an image of this class: of those that are wrong the one with the
-/// smallest change, else the least certain one.
+/// The record with the worst of these outcomes for an image of this class: of those that are wrong the one
+/// with the smallest change, else the least certain one.
 fn worst_of<'r>(
     records: &[&'r AttackRecord],
     outcome: impl Fn(&AttackRecord) -> Outcome,

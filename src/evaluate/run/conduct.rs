@@ -21,17 +21,17 @@ use crate::parameter::Parameter;
 /// How often the cancel flag is looked at while attacks run.
 const POLL: Duration = Duration::from_millis(20);
 
-/// Progress of a run, in image passes: one for every image without attack, and one for every image with every budget
-/// of every attack, attacked or not; an attack that looks for the smallest perturbation without a limit passes once. Of a
-/// certification every draw is a pass.
+/// Progress of a run, in image passes: one for every image without attack, and one for every image with every
+/// budget of every attack, attacked or not; an attack that looks for the smallest perturbation without a
+/// limit passes once. Of a certification every draw is a pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
     /// Passes done.
     pub done: usize,
     /// Passes of the whole run.
     pub total: usize,
-    /// Time left, once some work was done: every attack with its own pace, as one may cost a thousand times what another
-    /// does.
+    /// Time left, once some work was done: every attack with its own pace, as one may cost a thousand times
+    /// what another does.
     pub left: Option<Duration>,
 }
 
@@ -65,17 +65,19 @@ pub trait Run<'a>: Sized {
         self
     }
 
-    /// Keeps what is finished in this folder and goes on with it, so that a kill costs one step: one attack with one
-    /// budget on one batch. A folder of other attacks, budgets, images, another classifier or an earlier version is
-    /// refused, and so are one in which another run is at work ([`FolderLock`](crate::file::FolderLock)) and one with a
-    /// file that was changed since it was written. The folder can be deleted once the result is there.
+    /// Keeps what is finished in this folder and goes on with it, so that a kill costs one step: one attack
+    /// with one budget on one batch. A folder of other attacks, budgets, images, another classifier or an
+    /// earlier version is refused, and so are one in which another run is at work
+    /// ([`FolderLock`](crate::file::FolderLock)) and one with a file that was changed since it was written.
+    /// The folder can be deleted once the result is there.
     fn resume_from(mut self, folder: impl Into<PathBuf>) -> Self {
         self.conduct().state = Some(folder.into());
         self
     }
 
-    /// What tells the classifier from others in [`resume_from`](Self::resume_from), such as a checkpoint's hash;
-    /// without it, its logits for the first four images do, which a classifier with random answers never repeats.
+    /// What tells the classifier from others in [`resume_from`](Self::resume_from), such as a checkpoint's
+    /// hash; without it, its logits for the first four images do, which a classifier with random answers
+    /// never repeats.
     fn fingerprint(mut self, fingerprint: impl Into<String>) -> Self {
         self.conduct().fingerprint = Some(fingerprint.into());
         self
@@ -190,11 +192,11 @@ impl<'e, 'a> Passes<'e, 'a> {
         self.expect(kind, passes, cost);
     }
 
-    /// Passes of this kind that are done, with `worked` of them new in this run.
-    pub(crate) fn add(&self, kind: &str, passes: usize, worked: usize) {
+    /// Passes of this kind that are done; those that are not `fresh` were all known from an earlier run.
+    pub(crate) fn add(&self, kind: &str, passes: usize, fresh: bool) {
         let seconds = self.last.replace(Instant::now()).elapsed().as_secs_f64();
         let mut paces = self.paces.borrow_mut();
-        paces.done(kind, passes, worked, seconds);
+        paces.done(kind, passes, fresh.then_some(seconds));
         self.done.set(self.done.get() + passes);
         if let Some(callback) = &self.conduct.on_progress {
             let left = paces.left().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());

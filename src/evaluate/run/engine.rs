@@ -24,8 +24,9 @@ use crate::rows::{take, values};
 /// The kind of work that is done without an attack.
 const CLEAN: &str = "clean";
 
-/// What classifying an image costs beside a forward pass: as it is, rounded, and its gradient.
-const LOOK: f64 = 5.0;
+/// What classifying an image costs beside a forward pass: as it is, rounded, and its gradient, which takes
+/// about two.
+const LOOK: f64 = 4.0;
 
 /// How far probabilities may be from \[0,1\] and their sum from 1.
 const PROBABILITY: f32 = 1e-5;
@@ -85,7 +86,7 @@ impl Engine<'_, '_> {
             }
             self.journal.add(Chunk { clean, ..Chunk::of(CLEAN) })?;
         }
-        self.passes.add(CLEAN, loaded.positions.len(), pending.len());
+        self.passes.add(CLEAN, loaded.positions.len(), !pending.is_empty());
         Ok(())
     }
 
@@ -128,7 +129,7 @@ impl Engine<'_, '_> {
             if !chunk.records.is_empty() && (!together || job + 1 == jobs.len()) {
                 self.journal.add(std::mem::replace(&mut chunk, Chunk::of(&planned.run)))?;
             }
-            self.passes.add(&planned.run, loaded.positions.len(), pending.len());
+            self.passes.add(&planned.run, loaded.positions.len(), !pending.is_empty());
         }
         Ok(())
     }
@@ -202,14 +203,14 @@ impl Engine<'_, '_> {
         for positions in self.passes.batches(positions) {
             let mut loaded = Loaded::new(self.data, self.victim, positions);
             let pending = loaded.chosen(|p| self.journal.note::<N>(run, p).is_none());
-            let worked = pending.len();
-            if worked > 0 {
+            let fresh = !pending.is_empty();
+            if fresh {
                 self.passes.go_on()?;
                 let notes = look(self, &loaded.targets(&pending)?)?;
                 let notes = pending.into_iter().zip(notes.into_iter().map(|note| json!(note))).collect();
                 self.journal.add(Chunk { notes, ..Chunk::of(run) })?;
             }
-            self.passes.add(run, positions.len(), worked);
+            self.passes.add(run, positions.len(), fresh);
         }
         Ok(positions.iter().map(|&p| self.journal.note(run, p).expect("noted above")).collect())
     }
@@ -320,8 +321,8 @@ impl Engine<'_, '_> {
         Some(AttackRecord { distances: Some(distances.unchanged()), ..self.clean(position).untouched() })
     }
 
-    /// With later attacks on survivors alone, the record by which an image fell to an earlier attack in the same
-    /// norm, with at most this budget.
+    /// With later attacks on survivors alone, the record by which an image fell to an earlier attack in the
+    /// same norm, with at most this budget.
     fn fallen_before(&self, attack: usize, budget: Budget, position: usize) -> Option<AttackRecord> {
         let earlier = if self.only_survivors { 0..attack } else { 0..0 };
         let mut records = earlier.flat_map(|a| {

@@ -83,8 +83,9 @@ impl Chunk {
 }
 
 impl Journal {
-    /// Goes on with what the folder holds. It is created if it is missing, and refused if it holds the work of other
-    /// `settings`, which are told apart in this order, or of another format, or if another run is at work in it.
+    /// Goes on with what the folder holds. It is created if it is missing, and refused if it holds the work
+    /// of other `settings`, which are told apart in this order, or of another format, or if another run is at
+    /// work in it.
     pub(crate) fn open(folder: &Path, settings: Vec<(&'static str, Value)>) -> Result<Self, EvaluationError> {
         let lock = FolderLock::take(folder).map_err(|error| state(folder, error.expected, error.source))?;
         let path = folder.join(SETTINGS);
@@ -190,8 +191,8 @@ fn difference(place: &str, found: &Value, wanted: &Value) -> Option<(String, Str
     }
 }
 
-/// A finished step in one line, and its checksum in another: what a disk or a hand has changed would go into results
-/// as if it had been measured.
+/// A finished step in one line, and its checksum in another: what a disk or a hand has changed would go into
+/// results as if it had been measured.
 fn written(chunk: &Chunk, settings: u32) -> Vec<u8> {
     let mut text = serde_json::to_vec(chunk).expect("plain data serialises");
     let sum = checksum(settings, &text);

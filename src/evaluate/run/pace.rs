@@ -31,19 +31,19 @@ impl Paces {
         pace.cost = cost.max(f64::MIN_POSITIVE);
     }
 
-    /// Passes that are done: those of them that were work took this long, the others were known from before.
-    pub(super) fn done(&mut self, kind: &str, passes: usize, worked: usize, seconds: f64) {
+    /// Passes that are done, and the seconds that they took unless they were known from before.
+    pub(super) fn done(&mut self, kind: &str, passes: usize, seconds: Option<f64>) {
         let pace = self.0.entry(kind.into()).or_default();
         pace.left = pace.left.saturating_sub(passes);
-        if worked > 0 {
+        if let Some(seconds) = seconds {
             // What needed no work in a batch that did (images that are wrong already) will be as rare later.
             pace.timed += passes;
             pace.seconds += seconds;
         }
     }
 
-    /// Seconds that are left; kinds that were not timed yet are reckoned from the others by their costs. `None` before
-    /// anything was timed.
+    /// Seconds that are left; kinds that were not timed yet are reckoned from the others by their costs.
+    /// `None` before anything was timed.
     pub(super) fn left(&self) -> Option<f64> {
         let timed = || self.0.values().filter(|pace| pace.timed > 0);
         let unit = timed().map(|pace| pace.seconds).sum::<f64>()
@@ -64,13 +64,13 @@ mod tests {
         paces.expect("clean", 100, 1.0);
         paces.expect("slow", 100, 200.0);
         assert_eq!(paces.left(), None);
-        paces.done("clean", 10, 10, 1.0);
+        paces.done("clean", 10, Some(1.0));
         // 90 at 0.1 s, and 100 at 200 times that.
         assert!((paces.left().unwrap() - (9.0 + 2000.0)).abs() < 1e-9);
-        paces.done("slow", 10, 10, 50.0);
+        paces.done("slow", 10, Some(50.0));
         assert!((paces.left().unwrap() - (9.0 + 90.0 * 5.0)).abs() < 1e-9);
         // Cheap passes do not change what dear ones are known to take.
-        paces.done("clean", 80, 80, 8.0);
+        paces.done("clean", 80, Some(8.0));
         assert!((paces.left().unwrap() - (1.0 + 90.0 * 5.0)).abs() < 1e-9);
     }
 
@@ -78,9 +78,9 @@ mod tests {
     fn what_was_known_from_before_says_nothing_of_the_pace() {
         let mut paces = Paces::default();
         paces.expect("clean", 100, 1.0);
-        paces.done("clean", 50, 0, 0.001);
+        paces.done("clean", 50, None);
         assert_eq!(paces.left(), None);
-        paces.done("clean", 10, 10, 2.0);
+        paces.done("clean", 10, Some(2.0));
         assert!((paces.left().unwrap() - 8.0).abs() < 1e-9);
     }
 }

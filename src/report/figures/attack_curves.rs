@@ -7,12 +7,12 @@ use super::figure::Paint;
 use crate::evaluate::{EvaluationResult, Metrics};
 use crate::pixels::{Budget, Norm};
 use crate::report::ReportError;
+use crate::report::sections::WORST;
 
 const PLOT: (i32, i32) = (620, 560);
 /// How far curves are set apart, and all of them together, as shares of the axis.
 const APART: f64 = 0.009;
 const APART_ALL: f64 = 0.07;
-const WORST: &str = "worst case of all";
 
 /// Accuracy over epsilon in one norm: a panel a model, a curve an attack, and the worst case of all with its
 /// Wilson 95 % band.

@@ -6,7 +6,7 @@ use super::canvas::{
     Align, Area, Canvas, GRID, INK, MARGIN, OVERSAMPLING, PALETTE, Rect, TOP, drawing, line_height, shorten,
     text_width,
 };
-use crate::report::ReportError;
+use crate::report::{ReportError, series};
 
 const TICK: f64 = 17.0;
 const LABEL: f64 = 19.0;
@@ -144,18 +144,15 @@ impl Plot {
     }
 }
 
-/// The first series, such as the worst case of all, has a colour of its own.
 fn color(series: usize) -> RGBColor {
-    let others = &PALETTE[1..];
-    series.checked_sub(1).map_or(PALETTE[0], |other| others[other % others.len()])
+    PALETTE[series::color(series, PALETTE.len()).0]
 }
 
 /// Series differ by the shape of their markers too, not by colour alone: another one where colours come round
 /// again.
 fn draw_marker(area: &Area<'_>, series: usize, (x, y): (i32, i32)) -> Result<(), ReportError> {
     let (fill, half) = (color(series).filled(), 5 * OVERSAMPLING);
-    let round = series.saturating_sub(1) / (PALETTE.len() - 1);
-    match (series + round) % 3 {
+    match (series + series::color(series, PALETTE.len()).1) % 3 {
         0 => area.draw(&Circle::new((x, y), 6 * K, fill)),
         1 => area.draw(&Rectangle::new([(x - half, y - half), (x + half, y + half)], fill)),
         _ => area.draw(&TriangleMarker::new((x, y), 8 * K, fill)),

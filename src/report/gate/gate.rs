@@ -45,8 +45,8 @@ impl Gate {
         Self { requirements: requirements.into_iter().collect() }
     }
 
-    /// Refuses, before any work, a requirement that this evaluation of images of these classes cannot answer: of an
-    /// attack, a budget or a class that is not in it.
+    /// Refuses, before any work, a requirement that this evaluation of images of these classes cannot answer:
+    /// of an attack, a budget or a class that is not in it.
     ///
     /// # Errors
     ///
@@ -58,8 +58,8 @@ impl Gate {
         self.requirements.iter().try_for_each(|requirement| requirement.check(&offer))
     }
 
-    /// Every requirement for every model of the report. What was not measured, or on no image, is not met; nor is
-    /// anything without a model.
+    /// Every requirement for every model of the report. What was not measured, or on no image, is not met;
+    /// nor is anything without a model.
     pub fn judge(&self, report: &Report) -> Vec<Judgment> {
         let judgment = |model: &str, requirement: &Requirement, (met, found): (bool, String)| Judgment {
             model: model.into(),

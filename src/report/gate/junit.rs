@@ -10,9 +10,10 @@ use crate::report::report::Report;
 impl Report {
     /// The requirements and checks of every model as JUnit XML: a suite a model, a case each.
     ///
-    /// A requirement that is not met is a failure. A suspicious check is one, too, where `checks` is among the
-    /// requirements, else it is skipped, as is a check that does not apply; both say why. There are failures where
-    /// [`meets_requirements`](Self::meets_requirements) says no, and nowhere else. It holds no dates and no durations.
+    /// A requirement that is not met is a failure. A suspicious check is one, too, where `checks` is among
+    /// the requirements, else it is skipped, as is a check that does not apply; both say why. There are
+    /// failures where [`meets_requirements`](Self::meets_requirements) says no, and nowhere else. It holds no
+    /// dates and no durations.
     pub fn to_junit(&self) -> String {
         let checks_count = self.requirements.iter().any(|judgment| judgment.requirement == CHECKS);
         let mut suites = quick_junit::Report::new("histoguard");

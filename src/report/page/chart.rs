@@ -8,6 +8,7 @@ use super::prose::scrolled;
 use crate::pixels::{Budget, Norm};
 use crate::report::axis::Axis;
 use crate::report::document::or_dash;
+use crate::report::series;
 use crate::statistics::Proportion;
 
 const WIDTH: f64 = 460.0;
@@ -18,8 +19,8 @@ const TOP: f64 = 10.0;
 const BELOW: f64 = 46.0;
 /// Percent shown beyond 0 and 100, so that lines at the ends are not cut.
 const BEYOND: f64 = 3.0;
-/// Between the places of curves at one budget, and of all of them together: those that are the same do not hide each
-/// other.
+/// Between the places of curves at one budget, and of all of them together: those that are the same do not
+/// hide each other.
 const APART: f64 = 3.0;
 const APART_ALL: f64 = 18.0;
 /// Room that a tick's label takes.
@@ -55,7 +56,7 @@ pub(super) fn chart(id: &str, title: &str, norm: Norm, curves: &[Curve]) -> Mark
                 }
             }
             ul.legend aria-hidden="true" { @for curve in curves { li { (swatch(curve)) (curve.label) } } }
-            details { summary { "Values" } (values(&table_id, title, curves, &axis_budgets(curves))) }
+            details { summary { "Values" } (values(&table_id, title, curves, axis.budgets())) }
         }
     }
 }
@@ -171,27 +172,19 @@ fn values(id: &str, title: &str, curves: &[Curve], budgets: &[Budget]) -> Markup
     )
 }
 
-/// As the axis has them.
-fn axis_budgets(curves: &[Curve]) -> Vec<Budget> {
-    let mut budgets: Vec<Budget> = curves.iter().flat_map(|c| c.points.iter().map(|point| point.0)).collect();
-    budgets.sort_by(Budget::total_cmp);
-    budgets.dedup_by(|a, b| (a.level() - b.level()).abs() < 1e-6);
-    budgets
-}
-
 fn color(curve: &Curve) -> String {
-    format!("s{}", curve.series % COLORS)
+    format!("s{}", series::color(curve.series, COLORS).0)
 }
 
 /// Where colors come round again, lines are dashed.
 fn dash(curve: &Curve) -> Option<&'static str> {
-    [None, Some("6 3"), Some("2 3")][curve.series / COLORS % 3]
+    [None, Some("6 3"), Some("2 3")][series::color(curve.series, COLORS).1 % 3]
 }
 
 /// Series differ by the shape of their markers too, not by color alone.
 fn marker(series: usize, (x, y): (f64, f64)) -> String {
     let (x, y) = (short(x), short(y));
-    match (series + series / COLORS) % 4 {
+    match (series + series::color(series, COLORS).1) % 4 {
         0 => format!("M{x} {y}m-4 0a4 4 0 1 0 8 0a4 4 0 1 0 -8 0z"),
         1 => format!("M{x} {y}m-3.6 -3.6h7.2v7.2h-7.2z"),
         2 => format!("M{x} {y}m0 -5l4.8 8.4h-9.6z"),

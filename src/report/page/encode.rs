@@ -39,8 +39,9 @@ pub(super) struct Change {
     pub(super) most: f32,
 }
 
-/// The exhibits, each class's in turn, as long as there is room for so many characters. Of an exhibit that does not fit
-/// whole, the versions that tell most: where it falls first, the largest and the smallest budget, then the others.
+/// The exhibits, each class's in turn, as long as there is room for so many characters. Of an exhibit that
+/// does not fit whole, the versions that tell most: where it falls first, the largest and the smallest
+/// budget, then the others.
 pub(super) fn encoded(exhibits: &[Exhibit], mut room: usize) -> Vec<Encoded<'_>> {
     let mut shown = Vec::new();
     for exhibit in exhibits {

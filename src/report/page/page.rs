@@ -25,11 +25,12 @@ struct Part {
 }
 
 impl Report {
-    /// The report as one HTML page, which needs no other file and no network: what speaks against believing it, the
-    /// verdict of every check, curves, right answers by attack, class and slide, the models' exhibits with a slider
-    /// between original and adversarial image, and every table of the Markdown.
+    /// The report as one HTML page, which needs no other file and no network: what speaks against believing
+    /// it, the verdict of every check, curves, right answers by attack, class and slide, the models' exhibits
+    /// with a slider between original and adversarial image, and every table of the Markdown.
     ///
-    /// It holds with light and dark, by keyboard, on paper and, but for the slider and sorting, without JavaScript.
+    /// It holds with light and dark, by keyboard, on paper and, but for the slider and sorting, without
+    /// JavaScript.
     pub fn to_html(&self) -> String {
         self.html(&self.warnings(), |_| {})
     }

@@ -345,8 +345,8 @@ impl<R: BufRead> Machine<'_, R> {
         Ok(Value::Text(String::from_utf8_lossy(&bytes).into()))
     }
 
-    /// What `torch.save` keeps out of the pickle: `("storage", type, key, location, length, view)`, and before
-    /// PyTorch 1.6 `("module", class, file, source)`.
+    /// What `torch.save` keeps out of the pickle: `("storage", type, key, location, length, view)`, and
+    /// before PyTorch 1.6 `("module", class, file, source)`.
     fn persistent(&self, id: Id) -> Result<Persistent, String> {
         let refused = || "a persistent id that is not PyTorch's".to_string();
         let items = self.heap.items(id).ok_or_else(refused)?;
