@@ -205,6 +205,20 @@ fn exhibits_are_what_the_evaluation_judged() {
     assert!(error.contains("result: expected that of this evaluation"), "{error}");
 }
 
+#[test]
+fn an_attack_of_thousands_of_passes_is_run_again_only_where_no_other_broke_any() {
+    let victim = bright();
+    let shown = |evaluation: Evaluation<'_>| {
+        let result = evaluation.run(&Plain::eight()).unwrap();
+        evaluation.exhibits(&Plain::eight(), &result, 1).unwrap()[0].attack.clone()
+    };
+    let dear = || Evaluation::new(&victim).attack(Steps { budget: linf(0.12), ..Steps::new(2001) });
+    // The long attack comes first, and both break the same images.
+    assert_eq!(shown(dear().attack(Fgsm::new(linf(0.12)))), "FGSM");
+    assert_eq!(shown(dear().attack(Fgsm::new(linf(0.0)))), "steps");
+    assert_eq!(shown(dear()), "steps");
+}
+
 fn decoded(address: &str) -> image::RgbImage {
     let (_, encoded) = address.split_once(";base64,").unwrap();
     image::load_from_memory(&STANDARD.decode(encoded).unwrap()).unwrap().into_rgb8()
