@@ -2,8 +2,8 @@
 //!
 //! A [`Report`] holds one or more models with their [results](crate::evaluate::EvaluationResult); it is
 //! written as `report.json`, `report.md` and one page to look at, `report.html`. [`PaperView`] is the same as
-//! the paper's experiment. [`Gate`] holds a report to requirements. With the feature `figures`, [`figures`]
-//! draws the paper's figures and more.
+//! the paper's experiment. [`Gate`] holds a report to requirements. With the feature `figures`, the module of
+//! that name draws the paper's figures and more.
 
 mod axis;
 mod certification;
