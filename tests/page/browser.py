@@ -17,6 +17,12 @@ from playwright.sync_api import sync_playwright
 
 PAGE, OUT = Path(sys.argv[1]).resolve(), Path(sys.argv[2])
 HIDDEN_OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+COVERED = """() => {
+    const title = document.createRange();
+    title.selectNodeContents(document.querySelector("h1"));
+    const button = document.querySelector("#theme").getBoundingClientRect();
+    return [...title.getClientRects()].some(line => line.right > button.left && line.top < button.bottom);
+}"""
 
 
 def first_cells(table):
@@ -144,6 +150,7 @@ def main():
             page, said, asked = opened(browser, width, color_scheme="light")
             page.screenshot(path=OUT / f"light-{width}.png", full_page=True)
             assert page.evaluate(HIDDEN_OVERFLOW) <= 0, f"wider than {width}"
+            assert not page.evaluate(COVERED), f"the button covers the title at {width}"
             check_sorting(page)
             check_choices(page)
             check_images(page)
