@@ -14,6 +14,8 @@ pub enum Access {
     Label,
     /// Nothing of the victim but a substitute network: a black box.
     Substitute,
+    /// Nothing of the victim any more: what it adds was learned before, on the victim or another network.
+    Learned,
     /// Nothing at all: noise, which is no attack but its baseline.
     Nothing,
 }
@@ -38,6 +40,7 @@ impl std::fmt::Display for Access {
             Self::Logits => "black box, scores",
             Self::Label => "black box, labels",
             Self::Substitute => "black box, substitute",
+            Self::Learned => "learned before",
             Self::Nothing => "noise",
         })
     }

@@ -15,7 +15,9 @@ pub mod prelude;
 mod profile;
 mod settings;
 pub mod steps;
+mod stored;
 mod task;
+mod universal;
 
 pub use access::Access;
 pub use attack::Attack;
@@ -33,4 +35,6 @@ pub use minimal::{
 use profile::targets_among;
 pub use profile::{Aim, Goals, Profile, norm_among};
 pub use settings::Settings;
+pub use stored::StoredError;
 pub use task::Task;
+pub use universal::{DeepFoolUap, Origin, SgdUap, UniversalPerturbation};

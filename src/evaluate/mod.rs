@@ -12,6 +12,7 @@ mod checks;
 mod error;
 mod evaluation;
 mod exhibits;
+mod fooling;
 mod result;
 mod run;
 mod transfer;
@@ -20,6 +21,7 @@ pub use certification::Certification;
 pub use error::EvaluationError;
 pub use evaluation::Evaluation;
 pub use exhibits::{Answer, Exhibit, Version};
+pub use fooling::Fooling;
 pub use result::{
     AttackRecord, AttackResult, AttackTiming, AttackView, AttackViews, AttackedImage, CertificationResult,
     CertifiedImage, Check, ClassMetrics, CleanResult, Confusion, Detail, EvaluationResult, Flip,

@@ -1,0 +1,77 @@
+//! The images that a universal perturbation is learned from, in the order of a pass.
+
+use burn::tensor::Tensor;
+use rand::seq::SliceRandom;
+
+use super::origin::Origin;
+use super::perturbation::UniversalPerturbation;
+use crate::attack::{AttackError, Goal};
+use crate::classifier::{Frozen, Step};
+use crate::parameter::{self, Parameter};
+use crate::random::{Purpose, generator};
+
+const ORDER: Purpose = Purpose::named("the order of images that a universal perturbation is learned from");
+
+/// Images of a pass, by their positions in the whole, and the classifier that they are for.
+pub(super) struct Lessons<'a, F> {
+    pub(super) victim: &'a Frozen,
+    pub(super) count: usize,
+    pub(super) images: F,
+}
+
+impl<F, E> Lessons<'_, F>
+where
+    F: FnMut(&[usize]) -> Result<(Tensor<4>, Goal), E>,
+    E: From<AttackError>,
+{
+    /// The images at these positions.
+    pub(super) fn at(&mut self, positions: &[usize]) -> Result<(Tensor<4>, Goal), E> {
+        (self.images)(positions)
+    }
+
+    /// All positions, in the order of this pass.
+    pub(super) fn order(&self, seed: u64, pass: usize) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.count).collect();
+        order.shuffle(&mut generator(ORDER, seed, &[pass as u64]));
+        order
+    }
+
+    /// Before each step: reports it, and fails if a stop was asked for.
+    pub(super) fn step(&self, method: &str, done: usize, total: usize) -> Result<(), AttackError> {
+        let watch = self.victim.watch();
+        watch.report(Step { attack: method.into(), done, total });
+        if watch.is_stopped() { Err(AttackError::Stopped) } else { Ok(()) }
+    }
+}
+
+/// Whether what is there was learned so far by the same method, with the same settings, from as many images.
+pub(super) fn same_lessons(
+    perturbation: &UniversalPerturbation,
+    own: &Origin,
+    count: usize,
+) -> Result<(), AttackError> {
+    let origin = perturbation.origin();
+    let said = |origin: &Origin| format!("{} {}", origin.method, origin.settings);
+    let same = origin.method == own.method && origin.settings == own.settings;
+    parameter::check([
+        Parameter::at_least("images", count, 1),
+        Parameter::new("perturbation", format!("one of {}", said(own)), same, said(origin)),
+        Parameter::new(
+            "images",
+            format!("{}, as in the passes before", origin.images),
+            origin.passes == 0 || origin.images == count,
+            count,
+        ),
+    ])?;
+    Ok(())
+}
+
+/// Channels, height and width of the first of these images.
+pub(super) fn first_shape<E: From<AttackError>>(
+    count: usize,
+    images: &mut impl FnMut(&[usize]) -> Result<(Tensor<4>, Goal), E>,
+) -> Result<[usize; 3], E> {
+    parameter::check([Parameter::at_least("images", count, 1)]).map_err(AttackError::from)?;
+    let [_, channels, height, width] = images(&[0])?.0.dims();
+    Ok([channels, height, width])
+}

@@ -1,0 +1,19 @@
+//! How a universal perturbation came about.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// How a universal perturbation came about, and how far its method is with it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The method's name, as its paper gives it.
+    pub method: String,
+    /// All its settings.
+    pub settings: Value,
+    /// Whole passes over the images so far.
+    pub passes: usize,
+    /// Images of a pass; 0 before the first.
+    pub images: usize,
+    /// Whether the method is done with it.
+    pub finished: bool,
+}
