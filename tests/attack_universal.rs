@@ -269,6 +269,10 @@ fn damaged(
     UniversalPerturbation::load(&path, &Device::default())
 }
 
+fn relabel(metadata: &mut HashMap<String, String>, label: &str) {
+    metadata.insert("histoguard".into(), label.into());
+}
+
 #[test]
 fn broken_files_are_refused_by_name() {
     assert!(damaged(|_, _| {}).is_ok());
@@ -278,12 +282,12 @@ fn broken_files_are_refused_by_name() {
         (|_, values| values[0] = 0.5, "expected a perturbation within Linf 8/255, found one of 0.5"),
         (|_, values| values.push(0.0), "expected a perturbation of channels, height and width, found [5]"),
         (|metadata, _| metadata.clear(), "found safetensors of something else"),
-        (|metadata, _| drop(metadata.insert("histoguard.attack".into(), "patch".into())), "found a patch"),
+        (|metadata, _| relabel(metadata, r#"{"kind":"patch","about":{}}"#), "found a patch"),
         (
-            |metadata, _| drop(metadata.insert("histoguard.about".into(), "{}".into())),
+            |metadata, _| relabel(metadata, r#"{"kind":"universal perturbation","about":{}}"#),
             "missing field `budget`",
         ),
-        (|metadata, _| drop(metadata.remove("histoguard.about")), "what the attack says of itself"),
+        (|metadata, _| relabel(metadata, "{}"), "found a label with missing field `kind`"),
     ];
     for (damage, said) in cases {
         let error = damaged(damage).unwrap_err().to_string();

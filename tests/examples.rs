@@ -8,7 +8,9 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use histoguard::data::png;
+use histoguard::prelude::*;
 use histoguard::report::Report;
+use histoguard::weights;
 use image::RgbImage;
 use programs::example;
 use serde_json::Value;
@@ -318,6 +320,34 @@ fn a_comparison_that_was_killed_in_each_stage_ends_as_one_that_was_not() {
         images.split("</section>").next().unwrap().to_string()
     };
     assert!(images(&whole).contains("<article") && images(&whole) == images(&cut));
+}
+
+#[test]
+fn a_universal_perturbation_that_was_killed_is_learned_to_its_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoint = folder.path().join("net.safetensors");
+    let net = DenseNetConfig::densenet121(2).init_seeded(&Device::default(), 0);
+    weights::save_safetensors(&net, &checkpoint).unwrap();
+    let universal = |out: &str| {
+        let mut command = example("universal");
+        command.arg(&checkpoint).args(["--images", "60", "--image-size", "32", "--batch-size", "8"]);
+        command.args(["--passes", "3", "--epsilon", "16", "--out"]).arg(folder.path().join(out));
+        command
+    };
+    let said = succeed(&mut universal("whole"));
+    assert!(said.contains("SGD-UAP within Linf 16/255 on 6 test images"), "{said}");
+    kill_at(&mut universal("killed"), &folder.path().join("killed/universal.safetensors"));
+    succeed(&mut universal("killed"));
+    for file in ["universal.safetensors", "universal.json", "universal.png"] {
+        let [whole, killed] =
+            ["whole", "killed"].map(|out| std::fs::read(folder.path().join(out).join(file)).unwrap());
+        assert!(whole == killed, "{file}");
+    }
+    let figures: Value =
+        serde_json::from_slice(&std::fs::read(folder.path().join("whole/universal.json")).unwrap()).unwrap();
+    assert_eq!(figures["learned"]["changed"]["total"], 6);
+    // What is there was learned with other settings.
+    fail(universal("whole").args(["--seed", "1"]), "perturbation: expected one of SGD-UAP");
 }
 
 #[test]

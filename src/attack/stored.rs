@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use safetensors::tensor::{TensorView, serialize};
 use safetensors::{Dtype, SafeTensors};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use thiserror::Error;
 
 use crate::file::{IoError, write_whole};
@@ -36,13 +37,19 @@ impl StoredError {
     }
 }
 
-/// The kind of attack stands under this key of the metadata, and what it says of itself under the other.
-const KIND: &str = "histoguard.attack";
-const ABOUT: &str = "histoguard.about";
+/// The only key of the metadata, so that equal attacks are equal files: entries have no order.
+const KEY: &str = "histoguard";
+
+/// What stands there.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Label {
+    kind: String,
+    about: Value,
+}
 
 /// A learned attack's tensors, and what it says of itself.
 pub(super) struct Stored {
-    metadata: HashMap<String, String>,
+    label: Label,
     tensors: Vec<Named>,
 }
 
@@ -55,9 +62,8 @@ struct Named {
 impl Stored {
     /// No tensors yet.
     pub(super) fn new(kind: &str, about: &impl Serialize) -> Self {
-        let about = serde_json::to_string(about).expect("settings are plain data");
-        let entries = [("format", "pt".to_string()), (KIND, kind.to_string()), (ABOUT, about)];
-        Self { metadata: entries.map(|(key, value)| (key.to_string(), value)).into(), tensors: Vec::new() }
+        let about = serde_json::to_value(about).expect("settings are plain data");
+        Self { label: Label { kind: kind.into(), about }, tensors: Vec::new() }
     }
 
     /// One tensor more.
@@ -77,7 +83,9 @@ impl Stored {
                 TensorView::new(Dtype::F32, tensor.shape.clone(), bytes).map(|view| (&tensor.name, view))
             })
             .collect();
-        let file = serialize(views.expect("as many values as the shape says"), Some(self.metadata.clone()))
+        let label = serde_json::to_string(&self.label).expect("plain data");
+        let metadata = HashMap::from([(KEY.to_string(), label)]);
+        let file = serialize(views.expect("as many values as the shape says"), Some(metadata))
             .expect("plain tensors");
         Ok(write_whole(path, &file).map_err(IoError::at(path, "a folder to write to"))?)
     }
@@ -88,11 +96,12 @@ impl Stored {
         let wrong = |found: String| StoredError::format(path, &expected, found);
         let bytes = std::fs::read(path).map_err(IoError::at(path, "a file of a learned attack"))?;
         let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|error| wrong(error.to_string()))?;
-        let metadata = header.metadata().clone().unwrap_or_default();
-        match metadata.get(KIND) {
-            Some(found) if found == kind => {}
-            Some(found) => return Err(wrong(format!("a {found}"))),
-            None => return Err(wrong("safetensors of something else".into())),
+        let text = header.metadata().as_ref().and_then(|metadata| metadata.get(KEY));
+        let text = text.ok_or_else(|| wrong("safetensors of something else".into()))?;
+        let label: Label =
+            serde_json::from_str(text).map_err(|error| wrong(format!("a label with {error}")))?;
+        if label.kind != kind {
+            return Err(wrong(format!("a {}", label.kind)));
         }
         let file = SafeTensors::deserialize(&bytes).map_err(|error| wrong(error.to_string()))?;
         let mut tensors = Vec::new();
@@ -107,13 +116,12 @@ impl Stored {
             }
             tensors.push(Named { name: name.into(), shape: view.shape().into(), values });
         }
-        Ok(Self { metadata, tensors })
+        Ok(Self { label, tensors })
     }
 
     /// What it says of itself.
     pub(super) fn about<T: DeserializeOwned>(&self, path: &Path) -> Result<T, StoredError> {
-        let text = self.metadata.get(ABOUT).map_or("", String::as_str);
-        serde_json::from_str(text).map_err(|error| {
+        serde_json::from_value(self.label.about.clone()).map_err(|error| {
             StoredError::format(path, "what the attack says of itself in the metadata", error)
         })
     }
