@@ -390,13 +390,13 @@ fn bad_parameters_are_refused_before_any_work() {
     refused(&fmn.with_alpha_final(Some(-0.1)), &away, "alpha final");
     refused(&fmn.with_gamma_init(1.1), &away, "gamma init");
     refused(&fmn.with_gamma_final(f64::NAN), &away, "gamma final");
-    refused(&Ddn::new().at(Budget::pixels(1.0)), &away, "limit");
+    refused(&*Ddn::new().at(Budget::pixels(1.0)), &away, "limit");
     refused(&Ddn::new().with_steps(0), &away, "steps");
     refused(&Ddn::new().with_gamma(-0.1), &away, "gamma");
     refused(&Ddn::new().with_init_norm(0.0), &away, "init norm");
     refused(&Ddn::new().with_levels(Some(1)), &away, "levels");
     let sigma_zero = SigmaZero::new();
-    refused(&sigma_zero.at(Budget::l2(1.0)), &away, "limit");
+    refused(&*sigma_zero.at(Budget::l2(1.0)), &away, "limit");
     refused(&sigma_zero.with_steps(0), &away, "steps");
     refused(&sigma_zero.with_eta_0(f64::INFINITY), &away, "eta 0");
     refused(&sigma_zero.with_sigma(0.0), &away, "sigma");

@@ -84,21 +84,39 @@ fn recorded(classes: usize) -> (Frozen, Arc<Mutex<Vec<f32>>>) {
     (victim, said)
 }
 
+/// The images whose cross-entropy is so flat that its gradient is no longer than 1e-12: there adv-lib's DDN goes in a
+/// direction of PyTorch's random numbers.
+fn without_gradient(logits: &[f32], classes: usize) -> Vec<bool> {
+    let lead = |logits: &[f32]| {
+        let mut sorted = logits.to_vec();
+        sorted.sort_by(|a, b| b.total_cmp(a));
+        sorted[0] - sorted[1]
+    };
+    logits.chunks(classes).map(|logits| lead(logits) > -(1e-12f32.ln())).collect()
+}
+
 #[test]
 fn every_step_is_adv_libs() {
     each_case(|case, name, classes, targeted| {
         let (victim, said) = recorded(classes);
         let attack = (case.with_steps)(SHORT);
         let found = attack.perturb(&victim, images(classes, 4), &goal(classes, targeted, 4)).unwrap();
-        // The look at the images themselves comes first, and is their first step too.
-        let said = said.lock().unwrap();
-        let theirs = stored(&format!("{name}.trace"));
-        assert_eq!(said[..4 * classes], said[4 * classes..8 * classes]);
-        let trace = largest_difference(&said[4 * classes..], &theirs);
-        let image = largest_difference(&values(found)[..SIZE], &stored(&format!("{name}.image")));
-        println!("{name}: {trace:e} {image:e}");
-        assert!(trace < 1e-3, "{name}: logits differ by {trace}");
-        assert!(image < 1e-4, "{name}: the image differs by {image}");
+        // Before the steps come looks at the classifier and at the images themselves.
+        let (said, theirs) = (said.lock().unwrap(), stored(&format!("{name}.trace")));
+        let steps = said[said.len() - theirs.len()..].chunks(4 * classes).zip(theirs.chunks(4 * classes));
+        let drawn = if case.name.starts_with("ddn") {
+            without_gradient(&theirs[..4 * classes], classes)
+        } else {
+            vec![false; 4]
+        };
+        for image in (0..4).filter(|&image| !drawn[image]) {
+            let of = |all: &[f32]| all[image * classes..][..classes].to_vec();
+            let apart = steps.clone().map(|(ours, theirs)| largest_difference(&of(ours), &of(theirs)));
+            let apart = apart.fold(0.0, f32::max);
+            assert!(apart < 1e-3, "{name}: logits of image {image} differ by {apart}");
+        }
+        let apart = largest_difference(&values(found)[..SIZE], &stored(&format!("{name}.image")));
+        assert!(drawn[0] || apart < 1e-5, "{name}: the first image differs by {apart}");
     });
 }
 
@@ -112,10 +130,10 @@ fn smallest_norms_are_adv_libs() {
         let ours: Vec<f32> =
             ours.into_iter().zip(&reached).map(|(n, &r)| if r { n } else { f32::INFINITY }).collect();
         let theirs = stored(&format!("{name}.norms"));
-        let worst = ours.iter().zip(&theirs).map(|(a, b)| (a / b - 1.0).abs()).fold(0.0, f32::max);
-        println!("{name}: {} {} worst {worst}", median(&ours), median(&theirs));
         let (ours_median, theirs_median) = (median(&ours), median(&theirs));
-        assert!((ours_median / theirs_median - 1.0).abs() < 0.01, "{name}: {ours_median} {theirs_median}");
+        // Numbers of values are whole.
+        let near = if case.norm == Norm::L0 { 1.0 } else { 0.01 * theirs_median };
+        assert!((ours_median - theirs_median).abs() <= near, "{name}: {ours_median} {theirs_median}");
         assert!(theirs.iter().all(|size| size.is_finite()), "{name}: a reference that fails proves little");
     });
 }
@@ -147,12 +165,12 @@ fn ddn_draws_a_direction_where_there_is_no_gradient() {
     let grey = |count: usize| Tensor::full([count, 1, 4, 4], 0.5, &device);
     let goal = |indices: Vec<u64>| Goal::untargeted(vec![0; indices.len()]).with_indices(indices);
     let found = |seed, indices: Vec<u64>| {
-        let attack = Ddn::new().with_steps(2).with_levels(None).with_seed(seed);
+        let attack = Ddn::new().with_steps(2).with_levels(None).with_init_norm(0.4).with_seed(seed);
         values(attack.perturb(&victim, grey(indices.len()), &goal(indices)).unwrap())
     };
     let together = found(0, vec![3, 8]);
     let moved: Vec<f64> = together[..16].iter().map(|&pixel| f64::from(pixel) - 0.5).collect();
-    assert!((Norm::L2.measure_values(&moved) - 1.05).abs() < 1e-5, "the first norm, grown once");
+    assert!((Norm::L2.measure_values(&moved) - 0.42).abs() < 1e-5, "the first norm, grown once");
     assert_ne!(together[..16], together[16..]);
     assert_eq!(found(0, vec![8]), together[16..]);
     assert_ne!(found(1, vec![8]), together[16..]);

@@ -20,8 +20,9 @@ const LAST_STEP: f64 = 0.01;
 /// Gradient-Based L2 Adversarial Attacks and Defenses", CVPR 2019, algorithm 1: steps of length alpha, from 1
 /// to 0.01 along a cosine, up the cross-entropy; then the change gets the norm epsilon, which shrinks by gamma
 /// after an adversarial point and grows by it after another one; then the point is cut to \[0,1\] and rounded
-/// to the levels. As adv-lib's `ddn`, point for point. Where there is no gradient the step is standard normal
-/// noise, drawn for each image.
+/// to the levels. As adv-lib's `ddn`, point for point, but that the direction is found from the logarithm of the
+/// odds, whose gradient is parallel to the cross-entropy's and does not vanish where the victim is sure. Where
+/// there is no gradient at all the step is standard normal noise, drawn for each image.
 ///
 /// What it finds survives a PNG: an attack that searches between the levels can be undone by rounding.
 /// Images that are not on the levels themselves move onto them. One gradient a step; images for which nothing is
@@ -129,15 +130,16 @@ impl Attack for Ddn {
 
     fn craft(&self, task: Task<'_>) -> Result<Tensor<4>, AttackError> {
         Smallest::search(&task, (Norm::L2, self.limit), 0.0, |task, _, found| {
-            let (size, clean) = (task.size(), values(task.images()));
+            let (size, clean, goal) = (task.size(), values(task.images()), task.goal());
             let clean = |row: usize| &clean[row * size..][..size];
             let widest: Vec<f64> = (0..task.len()).map(|row| Norm::L2.farthest(clean(row))).collect();
             let mut epsilons = vec![self.init_norm; task.len()];
             let mut points = task.images();
             for step in 0..self.steps {
                 task.step()?;
-                let InputGradient { logits, gradient } = task.ascent(&points);
-                let reached = task.goal().reached(logits);
+                let InputGradient { logits, gradient } =
+                    task.gradient(&points, |logits| goal.log_odds(logits));
+                let reached = goal.reached(logits);
                 found.offer(task.positions(), &points, &reached);
 
                 let cosine = (1.0 + (PI * step as f64 / self.steps as f64).cos()) / 2.0;
