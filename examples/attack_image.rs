@@ -48,8 +48,8 @@ struct Options {
     /// the budget as its limit. `ddn` in L2 finds images of whole grey levels.
     #[arg(long, default_value = "fgsm")]
     attack: String,
-    /// Budget in grey levels (of 255) for L-infinity; for L2 and L1, the norm over the image in [0,1]; for L0,
-    /// the number of values that may change.
+    /// Budget in grey levels (of 255) for L-infinity; for L2 and L1, the norm over the image in [0,1]; for
+    /// L0, the number of values that may change.
     #[arg(long, default_value_t = 2.0)]
     epsilon: f64,
     /// Norm of the budget.

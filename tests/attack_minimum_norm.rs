@@ -84,8 +84,8 @@ fn recorded(classes: usize) -> (Frozen, Arc<Mutex<Vec<f32>>>) {
     (victim, said)
 }
 
-/// The images whose cross-entropy is so flat that its gradient is no longer than 1e-12: there adv-lib's DDN goes in a
-/// direction of PyTorch's random numbers.
+/// The images whose cross-entropy is so flat that its gradient is no longer than 1e-12: there adv-lib's DDN goes
+/// in a direction of PyTorch's random numbers.
 fn without_gradient(logits: &[f32], classes: usize) -> Vec<bool> {
     let lead = |logits: &[f32]| {
         let mut sorted = logits.to_vec();
@@ -109,6 +109,7 @@ fn every_step_is_adv_libs() {
         } else {
             vec![false; 4]
         };
+        assert!(drawn.iter().filter(|drawn| **drawn).count() <= 1, "{name}: too little is left");
         for image in (0..4).filter(|&image| !drawn[image]) {
             let of = |all: &[f32]| all[image * classes..][..classes].to_vec();
             let apart = steps.clone().map(|(ours, theirs)| largest_difference(&of(ours), &of(theirs)));
@@ -116,7 +117,7 @@ fn every_step_is_adv_libs() {
             assert!(apart < 1e-3, "{name}: logits of image {image} differ by {apart}");
         }
         let apart = largest_difference(&values(found)[..SIZE], &stored(&format!("{name}.image")));
-        assert!(drawn[0] || apart < 1e-5, "{name}: the first image differs by {apart}");
+        assert!(drawn[0] || apart < 1e-4, "{name}: the first image differs by {apart}");
     });
 }
 

@@ -101,8 +101,8 @@ impl Goal {
         if self.targeted { margin.neg() } else { margin }
     }
 
-    /// The logarithm of the odds of the goal. The [objective](Self::objective) is a function of it whose gradient
-    /// has the same direction, but vanishes in single precision where the victim is sure.
+    /// The logarithm of the odds of the goal. The gradient of the [objective](Self::objective) has its direction,
+    /// but vanishes in single precision where the victim is sure.
     pub(crate) fn log_odds(&self, logits: Tensor<2>) -> Tensor<1> {
         let ([batch, _], chosen) = (logits.dims(), pick(logits.clone(), &self.classes));
         let others = self.others(logits);

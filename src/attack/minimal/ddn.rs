@@ -17,16 +17,17 @@ const LAST_STEP: f64 = 0.01;
 /// adversarial says how far; by default every point that it tries is an image of 8 bits.
 ///
 /// Rony, Hafemann, Oliveira, Ben Ayed, Sabourin & Granger, "Decoupling Direction and Norm for Efficient
-/// Gradient-Based L2 Adversarial Attacks and Defenses", CVPR 2019, algorithm 1: steps of length alpha, from 1
-/// to 0.01 along a cosine, up the cross-entropy; then the change gets the norm epsilon, which shrinks by gamma
-/// after an adversarial point and grows by it after another one; then the point is cut to \[0,1\] and rounded
-/// to the levels. As adv-lib's `ddn`, point for point, but that the direction is found from the logarithm of the
-/// odds, whose gradient is parallel to the cross-entropy's and does not vanish where the victim is sure. Where
-/// there is no gradient at all the step is standard normal noise, drawn for each image.
+/// Gradient-Based L2 Adversarial Attacks and Defenses", CVPR 2019, algorithm 1: steps of length alpha, from
+/// 1 to 0.01 along a cosine, up the cross-entropy; then the change gets the norm epsilon, which shrinks by
+/// gamma after an adversarial point and grows by it after another one; then the point is cut to \[0,1\] and
+/// rounded to the levels. As adv-lib's `ddn`, point for point, but that the direction is found from the
+/// logarithm of the odds, whose gradient is parallel to the cross-entropy's and does not vanish where the
+/// victim is sure. Where there is no gradient at all the step is standard normal noise, drawn for each
+/// image.
 ///
 /// What it finds survives a PNG: an attack that searches between the levels can be undone by rounding.
-/// Images that are not on the levels themselves move onto them. One gradient a step; images for which nothing is
-/// found within the limit come back as they are.
+/// Images that are not on the levels themselves move onto them. One gradient a step; images for which
+/// nothing is found within the limit come back as they are.
 ///
 /// | parameter | default | range |
 /// | --- | --- | --- |
@@ -74,7 +75,7 @@ pub struct Ddn {
 }
 
 impl Ddn {
-    /// The next point of one image: a step of this length along the gradient, or the noise, rescaled to a norm.
+    /// The next point of one image: a step of this length in a direction, rescaled to a norm.
     fn advance(&self, from: [&[f32]; 2], way: &[f32], alpha: f64, epsilon: f64) -> Vec<f32> {
         let [original, point] = from;
         let moved = change(original, point).into_iter().zip(way).map(|(d, &g)| d + alpha * f64::from(g));

@@ -14,16 +14,17 @@ const TINY: f64 = 1e-12;
 /// The fast minimum-norm attack (FMN): steps along the gradient, projected onto a ball whose radius shrinks
 /// while the point is adversarial and grows while it is not.
 ///
-/// Pintor, Roli, Brendel & Biggio, "Fast Minimum-norm Adversarial Attacks through Adaptive Norm Constraints",
-/// NeurIPS 2021, algorithm 1: steps of length alpha along the margin's gradient, normalised in L2 whatever the
-/// norm; until the first adversarial point the radius is the distance to the linearised boundary, after it the
-/// last one less or plus a share gamma, and never more than the smallest perturbation found; alpha and gamma
-/// fall along a cosine. In L0 the radius is a whole number that starts at 1 and changes by at least 1.
+/// Pintor, Roli, Brendel & Biggio, "Fast Minimum-norm Adversarial Attacks through Adaptive Norm
+/// Constraints", NeurIPS 2021, algorithm 1: steps of length alpha along the margin's gradient, normalised in
+/// L2 whatever the norm; until the first adversarial point the radius is the distance to the linearised
+/// boundary, after it the last one less or plus a share gamma, and never more than the smallest perturbation
+/// found; alpha and gamma fall along a cosine. In L0 the radius is a whole number that starts at 1 and
+/// changes by at least 1.
 ///
-/// As adv-lib's `fmn` without starting points, point for point, so with its projections: in L2 points go onto
-/// the sphere, not only into the ball; in L0, which counts values and not pixels, changes as large as the
-/// last one that fits stay too, and at least one. One gradient a step. Images for which nothing is found within
-/// the limit come back as they are.
+/// As adv-lib's `fmn` without starting points, point for point, so with its projections: in L2 points go
+/// onto the sphere, not only into the ball; in L0, which counts values and not pixels, changes as large as
+/// the last one that fits stay too, and at least one. One gradient a step. Images for which nothing is found
+/// within the limit come back as they are.
 ///
 /// | parameter | default | range |
 /// | --- | --- | --- |
@@ -43,7 +44,7 @@ const TINY: f64 = 1e-12;
 ///     let bright = x.mean_dims(&[1, 2, 3]).reshape([-1, 1]);
 ///     Tensor::cat(vec![bright.clone(), bright.neg() + 1.0], 1)
 /// });
-/// // "Bright" ends at a mean of 0.5: nearest where each of the four pixels gives 0.1, or where one gives 0.4.
+/// // "Bright" ends at a mean of 0.5: nearest where each pixel gives 0.1, or where one gives 0.4.
 /// let images = Tensor::full([1, 1, 2, 2], 0.6, &device);
 /// for (norm, smallest) in [(Norm::Linf, 0.1), (Norm::L2, 0.2), (Norm::L1, 0.4), (Norm::L0, 1.0)] {
 ///     let fallen = Fmn::new(norm).perturb(&victim, images.clone(), &Goal::untargeted([0]))?;

@@ -17,12 +17,12 @@ const TINY: f32 = 1e-12;
 /// Cinà, Villani, Pintor, Schönherr, Biggio & Pelillo, "σ-zero: Gradient-based Optimization of ℓ0-norm
 /// Adversarial Examples", ICLR 2025, algorithm 1: minimise `max(0, -margin(x + d)) + 1/n * sum_i d_i^2 /
 /// (d_i^2 + sigma)` with gradients normalised in L-infinity and a step size that falls from eta 0 to a tenth
-/// of it along a cosine; after each step, changes smaller than tau are zero, and tau grows by tau factor times
-/// the step size after an adversarial point and shrinks by it after another one. As adv-lib's `sigma_zero`,
-/// point for point; towards a target, which that does not take, with the margin towards it.
+/// of it along a cosine; after each step, changes smaller than tau are zero, and tau grows by tau factor
+/// times the step size after an adversarial point and shrinks by it after another one. As adv-lib's
+/// `sigma_zero`, point for point; towards a target, which that does not take, with the margin towards it.
 ///
-/// It counts values and not pixels, as [`Norm::L0`] does: a pixel's channels count singly. One gradient a step.
-/// Images for which nothing is found within the limit come back as they are.
+/// It counts values and not pixels, as [`Norm::L0`] does: a pixel's channels count singly. One gradient a
+/// step. Images for which nothing is found within the limit come back as they are.
 ///
 /// | parameter | default | range |
 /// | --- | --- | --- |
