@@ -3,6 +3,9 @@
 //! `cargo run --release --example attack_image -- slide.png --checkpoint original.safetensors --epsilon 2`
 
 mod common {
+    pub mod battery {
+        pub mod attacks;
+    }
     pub mod checkpoint;
     pub mod failure;
     pub mod output;
@@ -13,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
+use common::battery::attacks::{NAMES, attack_by_name};
 use common::checkpoint::noted;
 use common::failure::Failure;
 use common::output::{note, say};
@@ -23,7 +27,7 @@ use histoguard::file::FolderLock;
 use histoguard::prelude::*;
 use histoguard::weights;
 
-/// Attacks one image with FGSM and looks at what is left of the attack in an 8-bit PNG.
+/// Attacks one image and looks at what is left of the attack in an 8-bit PNG.
 #[derive(Debug, Parser)]
 struct Options {
     /// The image to attack.
@@ -40,7 +44,12 @@ struct Options {
     /// Attack towards this class instead of away from the true one.
     #[arg(long)]
     target: Option<String>,
-    /// Budget in grey levels (of 255) for L-infinity; for L2 and L1, the norm over the image in [0,1].
+    /// The attack, by the name that the battery knows it by; one that looks for the smallest perturbation has
+    /// the budget as its limit. `ddn` in L2 finds images of whole grey levels.
+    #[arg(long, default_value = "fgsm")]
+    attack: String,
+    /// Budget in grey levels (of 255) for L-infinity; for L2 and L1, the norm over the image in [0,1]; for
+    /// L0, the number of values that may change.
     #[arg(long, default_value_t = 2.0)]
     epsilon: f64,
     /// Norm of the budget.
@@ -62,6 +71,7 @@ enum NormName {
     Linf,
     L2,
     L1,
+    L0,
 }
 
 fn main() -> ExitCode {
@@ -127,8 +137,16 @@ fn attack(options: &Options) -> Result<(), Failure> {
         NormName::Linf => Budget::pixels(options.epsilon),
         NormName::L2 => Budget::l2(options.epsilon),
         NormName::L1 => Budget::l1(options.epsilon),
+        NormName::L0 => Budget::new(Norm::L0, Epsilon::unit(options.epsilon)),
     };
-    let attack = Fgsm::new(budget);
+    let attack = attack_by_name(&options.attack, budget, None).ok_or_else(|| {
+        let (known, norm) = (NAMES.join(", "), budget.norm());
+        Failure::wrong(format!(
+            "--attack: expected one that knows {norm}, of {known}, found {}",
+            options.attack
+        ))
+    })?;
+    let attack = attack.at(budget);
     let goal = match target {
         Some(target) => Goal::targeted([target]).with_true_classes([label]),
         None => Goal::untargeted([label]),
@@ -150,7 +168,8 @@ fn attack(options: &Options) -> Result<(), Failure> {
         let (class, percent) = (&options.classes[answer.class], 100.0 * answer.probability);
         say(format_args!("{what:<22} {class} ({percent:.1} %)"))
     };
-    say(format_args!("FGSM within {budget}, true class {}", options.classes[label]))?;
+    let name = attack.profile().name;
+    say(format_args!("{name} within {budget}, true class {}", options.classes[label]))?;
     said("original:", &before)?;
     said("adversarial:", &after)?;
     said("adversarial from PNG:", &saved)?;
@@ -161,9 +180,10 @@ fn attack(options: &Options) -> Result<(), Failure> {
         let distances = Distances::between(&values(image.clone()), &values(changed), [3, size, size]);
         let or_dash = |value: Option<f32>| value.map_or("-".to_string(), |value| format!("{value:.4}"));
         say(format_args!(
-            "{what:<22} Linf {:.4}, L2 {:.3}, PSNR {} dB, SSIM {}",
+            "{what:<22} Linf {:.4}, L2 {:.3}, {} values, PSNR {} dB, SSIM {}",
             distances.linf,
             distances.l2,
+            distances.l0,
             or_dash(distances.psnr),
             or_dash(distances.ssim)
         ))?;

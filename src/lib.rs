@@ -65,9 +65,10 @@ struct ReadmeExamples;
 /// What most programs import.
 pub mod prelude {
     pub use crate::attack::{
-        Access, Apgd, ApgdLoss, Attack, AttackError, AutoAttack, Bim, CarliniWagner, CarliniWagnerLinf,
-        DecisionRule, DeepFool, Ead, Ensemble, Fab, Fgsm, Goal, HopSkipJump, InputDiversity, Jsma, Lbfgs,
-        MiFgsm, MinimalFgsm, Pgd, RFgsm, RandomNoise, Restarts, Square, Starts, Transfer, VarianceTuning,
+        Access, Apgd, ApgdLoss, Attack, AttackError, AutoAttack, Bim, CarliniWagner, CarliniWagnerLinf, Ddn,
+        DecisionRule, DeepFool, Ead, Ensemble, Fab, Fgsm, Fmn, Goal, HopSkipJump, InputDiversity, Jsma,
+        Lbfgs, MiFgsm, MinimalFgsm, Pgd, RFgsm, RandomNoise, Restarts, SigmaZero, Square, Starts, Transfer,
+        VarianceTuning,
     };
     pub use crate::classifier::{Classifier, Frozen};
     pub use crate::data::{

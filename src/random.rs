@@ -28,6 +28,7 @@ impl Purpose {
     pub(crate) const FAB: Self = Self(15);
     pub(crate) const BOOTSTRAP: Self = Self(16);
     pub(crate) const OBJECTIVE: Self = Self(17);
+    pub(crate) const DDN: Self = Self(18);
 
     /// The purpose with this name, apart from all others and from this crate's own.
     ///

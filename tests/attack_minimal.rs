@@ -211,6 +211,14 @@ fn attacks() -> Vec<(Box<dyn Attack>, bool)> {
         (Box::new(DeepFool::new()), false),
         (Box::new(DeepFool::new().with_norm(Norm::Linf)), false),
         (Box::new(Jsma::new()), true),
+        (Box::new(Fmn::new(Norm::Linf).with_steps(15)), false),
+        (Box::new(Fmn::new(Norm::L2).with_steps(15)), true),
+        (Box::new(Fmn::new(Norm::L1).with_steps(15)), false),
+        (Box::new(Fmn::new(Norm::L0).with_steps(15)), false),
+        (Box::new(Ddn::new().with_steps(15)), false),
+        (Box::new(Ddn::new().with_steps(15).with_levels(None)), true),
+        (Box::new(SigmaZero::new().with_steps(30)), false),
+        (Box::new(SigmaZero::new().with_steps(30)), true),
         (
             Box::new(CarliniWagner::new().with_search_steps(3).with_steps(20).with_initial_constant(1.0)),
             false,
@@ -375,6 +383,26 @@ fn bad_parameters_are_refused_before_any_work() {
     refused(&lbfgs.with_search_steps(0), &towards, "search steps");
     refused(&lbfgs.with_iterations(0), &towards, "iterations");
     refused(&lbfgs.with_initial_constant(f64::NAN), &towards, "initial constant");
+    let fmn = Fmn::new(Norm::L2);
+    refused(&fmn.with_steps(0), &away, "steps");
+    refused(&fmn.with_alpha_init(0.0), &away, "alpha init");
+    refused(&fmn.with_alpha_init(f64::NAN), &away, "alpha init");
+    refused(&fmn.with_alpha_final(Some(-0.1)), &away, "alpha final");
+    refused(&fmn.with_gamma_init(1.1), &away, "gamma init");
+    refused(&fmn.with_gamma_final(f64::NAN), &away, "gamma final");
+    refused(&*Ddn::new().at(Budget::pixels(1.0)), &away, "limit");
+    refused(&Ddn::new().with_steps(0), &away, "steps");
+    refused(&Ddn::new().with_gamma(-0.1), &away, "gamma");
+    refused(&Ddn::new().with_init_norm(0.0), &away, "init norm");
+    refused(&Ddn::new().with_levels(Some(1)), &away, "levels");
+    let sigma_zero = SigmaZero::new();
+    refused(&*sigma_zero.at(Budget::l2(1.0)), &away, "limit");
+    refused(&sigma_zero.with_steps(0), &away, "steps");
+    refused(&sigma_zero.with_eta_0(f64::INFINITY), &away, "eta 0");
+    refused(&sigma_zero.with_sigma(0.0), &away, "sigma");
+    refused(&sigma_zero.with_tau_0(1.1), &away, "tau 0");
+    refused(&sigma_zero.with_tau_factor(f64::NAN), &away, "tau factor");
+    refused(&sigma_zero.with_grad_norm(Norm::L0), &away, "grad norm");
     assert_eq!(victim.watch().queries(), Queries::NONE);
 }
 

@@ -96,12 +96,28 @@ impl Goal {
     /// - `logits`: `[batch, classes]`, at least two classes
     /// - output: `[batch]`
     pub fn margin(&self, logits: Tensor<2>) -> Tensor<1> {
+        let ([batch, _], chosen) = (logits.dims(), pick(logits.clone(), &self.classes));
+        let margin = self.others(logits).max_dim(1).reshape([batch]) - chosen;
+        if self.targeted { margin.neg() } else { margin }
+    }
+
+    /// The logarithm of the odds of the goal. The gradient of the [objective](Self::objective) has its direction,
+    /// but vanishes in single precision where the victim is sure.
+    pub(crate) fn log_odds(&self, logits: Tensor<2>) -> Tensor<1> {
+        let ([batch, _], chosen) = (logits.dims(), pick(logits.clone(), &self.classes));
+        let others = self.others(logits);
+        let largest = others.clone().detach().max_dim(1);
+        let all = (others - largest.clone()).exp().sum_dim(1).log() + largest;
+        let odds = all.reshape([batch]) - chosen;
+        if self.targeted { odds.neg() } else { odds }
+    }
+
+    /// The logits with minus infinity for the goal's class.
+    fn others(&self, logits: Tensor<2>) -> Tensor<2> {
         let (device, [batch, classes]) = (logits.device(), logits.dims());
-        let chosen = pick(logits.clone(), &self.classes);
         let own = Tensor::<1, Int>::from_data(self.classes.as_slice(), &device).reshape([batch, 1]);
         let is_own = own.equal(Tensor::<1, Int>::arange(0..classes as i64, &device).reshape([1, classes]));
-        let margin = logits.mask_fill(is_own, f32::NEG_INFINITY).max_dim(1).reshape([batch]) - chosen;
-        if self.targeted { margin.neg() } else { margin }
+        logits.mask_fill(is_own, f32::NEG_INFINITY)
     }
 
     /// By how much these classes are likelier than those of the goal, one value an image.
@@ -208,6 +224,19 @@ mod tests {
         for i in 0..2 {
             assert!((f64::from(untargeted[i]) - expected[i]).abs() < 1e-6);
             assert!((f64::from(targeted[i]) + expected[i]).abs() < 1e-6);
+        }
+    }
+
+    #[test]
+    fn log_odds_are_those_of_the_probabilities() {
+        let logits = Tensor::<2>::from_floats([[0.0, 1.0, -0.5], [2.0, -1.0, 0.25]], &Device::default());
+        let odds = |goal: Goal| values(goal.log_odds(logits.clone()));
+        let (away, towards) = (odds(Goal::untargeted([0, 2])), odds(Goal::targeted([0, 2])));
+        // ln((1 - p) / p) by hand.
+        let expected = [(1f64.exp() + (-0.5f64).exp()).ln(), (2f64.exp() + (-1f64).exp()).ln() - 0.25];
+        for i in 0..2 {
+            assert!((f64::from(away[i]) - expected[i]).abs() < 1e-6);
+            assert_eq!(towards[i], -away[i]);
         }
     }
 

@@ -30,7 +30,8 @@ pub use draws::Draws;
 pub use error::AttackError;
 pub use goal::{Goal, IntoLabels};
 pub use minimal::{
-    CarliniWagner, CarliniWagnerLinf, DecisionRule, DeepFool, Ead, Fab, Jsma, Lbfgs, MinimalFgsm,
+    CarliniWagner, CarliniWagnerLinf, Ddn, DecisionRule, DeepFool, Ead, Fab, Fmn, Jsma, Lbfgs, MinimalFgsm,
+    SigmaZero,
 };
 use profile::targets_among;
 pub use profile::{Aim, Goals, Profile, norm_among};

@@ -115,6 +115,12 @@ impl Norm {
         }
     }
 
+    /// The norm of the largest change that keeps one image in \[0,1\].
+    pub(crate) fn farthest(self, image: &[f32]) -> f64 {
+        let most: Vec<f64> = image.iter().map(|&pixel| f64::from(pixel.max(1.0 - pixel))).collect();
+        self.measure_values(&most)
+    }
+
     /// The nearest point of the ball, in the Euclidean sense, for one image's perturbation.
     pub fn project_values(self, change: &mut [f64], epsilon: f64) {
         let size = self.measure_values(change);

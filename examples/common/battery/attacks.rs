@@ -1,8 +1,8 @@
 //! The attacks by the names that the command line knows.
 
 use histoguard::attack::{
-    ApgdLoss, AutoAttack, CarliniWagner, CarliniWagnerLinf, DeepFool, Ead, Fab, HopSkipJump, MiFgsm,
-    MinimalFgsm, RFgsm, RandomNoise, Square,
+    ApgdLoss, AutoAttack, CarliniWagner, CarliniWagnerLinf, Ddn, DeepFool, Ead, Fab, Fmn, HopSkipJump,
+    MiFgsm, MinimalFgsm, RFgsm, RandomNoise, SigmaZero, Square,
 };
 use histoguard::prelude::*;
 
@@ -20,16 +20,19 @@ pub const NAMES: &[&str] = &[
     "square",
     "minimal-fgsm",
     "deepfool",
+    "fmn",
+    "ddn",
     "fab",
     "cw",
     "ead",
+    "sigma-zero",
     "hopskipjump",
 ];
 
 /// The attack with this name in the norm of this budget, a black box with at most so many queries an image or
 /// its paper's number; `None` if there is none.
 pub fn attack_by_name(name: &str, budget: Budget, queries: Option<usize>) -> Option<Box<dyn Attack>> {
-    use Norm::{L1, L2, Linf};
+    use Norm::{L0, L1, L2, Linf};
     let norm = budget.norm();
     Some(match (name, norm) {
         ("noise", Linf) => Box::new(RandomNoise::uniform(budget.epsilon()).with_repeats(10)),
@@ -47,10 +50,13 @@ pub fn attack_by_name(name: &str, budget: Budget, queries: Option<usize>) -> Opt
         }
         ("minimal-fgsm", Linf | L2 | L1) => Box::new(MinimalFgsm::new().with_norm(norm)),
         ("deepfool", Linf | L2) => Box::new(DeepFool::new().with_norm(norm)),
+        ("fmn", Linf | L2 | L1 | L0) => Box::new(Fmn::new(norm)),
+        ("ddn", L2) => Box::new(Ddn::new()),
         ("fab", Linf | L2 | L1) => Box::new(Fab::new(norm)),
         ("cw", L2) => Box::new(CarliniWagner::new()),
         ("cw", Linf) => Box::new(CarliniWagnerLinf::new()),
         ("ead", L1) => Box::new(Ead::new()),
+        ("sigma-zero", L0) => Box::new(SigmaZero::new()),
         ("hopskipjump", Linf | L2) => Box::new(HopSkipJump::new().with_norm(norm).with_queries(queries)),
         _ => return None,
     })

@@ -50,6 +50,9 @@ pub struct Options {
     /// L1 budgets: norms over the image in [0,1].
     #[arg(long, value_delimiter = ',', default_value = "50,100,200,400,800")]
     pub epsilons_l1: Vec<f64>,
+    /// L0 budgets: numbers of values that may change, a pixel's channels counted singly.
+    #[arg(long, value_delimiter = ',', default_value = "10,30,100,300,1000")]
+    pub epsilons_l0: Vec<usize>,
     /// Attack only what the attacks before have left: the same worst case, sooner.
     #[arg(long)]
     pub only_survivors: bool,
@@ -86,6 +89,7 @@ pub enum NormName {
     Linf,
     L2,
     L1,
+    L0,
 }
 
 impl Options {
@@ -95,6 +99,7 @@ impl Options {
             NormName::Linf => (Norm::Linf, self.epsilons.iter().map(|&e| Budget::pixels(e)).collect()),
             NormName::L2 => (Norm::L2, self.epsilons_l2.iter().map(|&e| Budget::l2(e)).collect()),
             NormName::L1 => (Norm::L1, self.epsilons_l1.iter().map(|&e| Budget::l1(e)).collect()),
+            NormName::L0 => (Norm::L0, self.epsilons_l0.iter().map(|&e| Budget::l0(e)).collect()),
         };
         self.norm.iter().map(of).collect()
     }
@@ -139,6 +144,15 @@ impl Options {
                 let known = NAMES.join(", ");
                 return Err(Failure::wrong(format!(
                     "--attacks: expected `all` or attacks that know the norm, of {known}, found {name}"
+                )));
+            }
+        }
+        for (norm, _) in self.budgets() {
+            if !attacks.iter().any(|attack| attack.profile().norm() == norm) {
+                let (names, example) =
+                    (self.names().join(", "), if norm == Norm::L0 { "fmn" } else { "fgsm" });
+                return Err(Failure::wrong(format!(
+                    "--norm: expected attacks that know {norm}, like {example}, found {names}"
                 )));
             }
         }
