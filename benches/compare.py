@@ -12,10 +12,10 @@ Last run with torch 2.15.0, torchvision 0.29.2, onnx 1.23.2, onnxscript 0.7.2, o
 torch.compile needs a C++ compiler.
 
 A turn is one process: one operation at one batch size on one level, the median of its runs after one that warms up. Each
-is printed as a line of JSON; the tables show the medians over the rounds. All use as many threads as there are cores. On
-`avx2`, everything is held to AVX2, and what the peers say that they used is checked; of this crate its kernels are held,
-burn's own operations (the optimizer, the last layer) are not. bf16 is measured where the processor computes in it.
-Our program is built before anything is measured; `--ours NAME=PATH` takes one that was built elsewhere.
+is printed as a line of JSON, a peer's failure too; the tables show the medians over the rounds. All use as many threads
+as there are cores. On `avx2`, everything is held to AVX2, and what the peers say that they used is checked; of this crate
+its kernels are held, burn's own operations (the optimizer, the last layer) are not. bf16 is measured where the processor
+computes in it. Our program is built before anything is measured; `--ours NAME=PATH` takes one that was built elsewhere.
 """
 
 import argparse
@@ -158,7 +158,10 @@ def measure(command, op, batch, runs, level, threads):
     threads = {name: str(threads) for name in ["RAYON_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"]}
     environment = {name: value for name, value in os.environ.items() if name not in AVX2} | LEVELS[level] | threads
     words = ["--ops", op, "--batch", str(batch), "--runs", str(runs)]
-    done = subprocess.run(command + words, check=True, stdout=subprocess.PIPE, text=True, env=environment)
+    done = subprocess.run(command + words, capture_output=True, text=True, env=environment)
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        return {"op": op, "batch": batch, "failed": lines[-1]}
     entries = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     measured = {name: value for entry in entries for name, value in entry.items()}
     if level == "avx2" and "avx512" in measured.get("isa", "").lower():
@@ -207,6 +210,8 @@ def record(args):
             print(f"{number} of {len(turns)}: {op}, batch {batch}, {level}, {each}", file=sys.stderr)
             measured = measure(commands[each], op, batch, args.runs, level, cores)
             note({"variant": each, "level": level, **measured})
+            if each not in peers and "failed" in measured:
+                sys.exit(f"{each}: {measured['failed']}")
     return results
 
 
@@ -222,7 +227,9 @@ def best(row, names):
 def rows(entries, value):
     found = {}
     for entry in entries:
-        found.setdefault((entry["op"], entry["batch"]), {}).setdefault(entry["variant"], []).append(entry[value])
+        row = found.setdefault((entry["op"], entry["batch"]), {})
+        if value in entry:
+            row.setdefault(entry["variant"], []).append(entry[value])
     order = sorted(found, key=lambda key: (OPS.index(key[0]), key[1]))
     return {key: {name: statistics.median(values) for name, values in found[key].items()} for key in order}
 
@@ -233,10 +240,12 @@ def table(results, level):
     cuda = sorted({entry["device"] for entry in entries if "precision" in entry} - {"cpu"})
     peers = CUDA if cuda else CPU
     speeds, memory = rows(entries, "images_per_second"), {} if cuda else rows(entries, "peak_rss_mb")
-    present = {name for row in speeds.values() for name in row}
+    present = {entry["variant"] for entry in entries}
     names = sorted(present - set(peers)) + [name for name in peers if name in present]
     full = [name for name in names if name in peers and not peers[name].reduced]
     reduced = [name for name in names if name in peers and peers[name].reduced]
+    failures = {entry["variant"]: entry["failed"] for entry in entries if "failed" in entry}
+    failed = {((entry["op"], entry["batch"]), entry["variant"]) for entry in entries if "failed" in entry}
     counts = {}
     for entry in entries:
         key = entry["op"], entry["batch"], entry["variant"]
@@ -249,7 +258,8 @@ def table(results, level):
     heads = ["", "batch", *names, "against the best peer", *(["against the best below float32"] if reduced else [])]
     print(f"| {' | '.join(heads)} |\n| {' | '.join(['---'] * len(heads))} |")
     for key, row in speeds.items():
-        cells = [f"{row[name]:.3g}" if name in row else "" for name in names] + [best(row, full)]
+        missing = {name: "failed" for entry_key, name in failed if entry_key == key}
+        cells = [f"{row[name]:.3g}" if name in row else missing.get(name, "") for name in names] + [best(row, full)]
         cells += [best(row, reduced)] if reduced else []
         print(f"| {TITLES[key[0]]} | {key[1]} | {' | '.join(cells)} |")
     for key, row in memory.items():
@@ -258,6 +268,8 @@ def table(results, level):
             print(f"| peak memory of {TITLES[key[0]]}, MB | {key[1]} | {' | '.join(cells)} |")
     if not cuda:
         print(f"\n{NOTES[level]}")
+    for name, reason in failures.items():
+        print(f"\n{name} failed: {reason}")
 
 
 def main():
