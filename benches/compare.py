@@ -1,54 +1,115 @@
-"""Compares this crate with PyTorch, in turns: A B C A B C ..., so that a change of the machine's mood meets all alike.
+"""Compares this crate with PyTorch, onnxruntime and OpenVINO, in turns: A B C ... A B C ..., so that a change of the
+machine's mood meets all alike.
 
-    pip install torch torchvision                    # in a virtual environment, whose python runs this
-    python benches/compare.py                        # three rounds on the CPU, then the Markdown table
-    python benches/compare.py --rounds 1 --variants ours pytorch --ops fgsm --append part.jsonl   # a part, to go on later
-    python benches/compare.py --table part.jsonl     # the table of what has been measured so far
-    python benches/compare.py --cuda                 # on an NVIDIA GPU; batch 32 and 256, PyTorch's precisions apart
+    pip install torch torchvision onnx onnxscript onnxruntime openvino    # in a virtual environment, whose python runs this
+    python benches/compare.py                        # three rounds on the CPU, then the Markdown tables
+    python benches/compare.py --rounds 1 --variants ours PyTorch --ops fgsm --append part.jsonl   # a part, to go on later
+    python benches/compare.py --table part.jsonl     # the tables of what has been measured so far
+    python benches/compare.py --level own            # without the comparison of AVX2 with AVX2
+    python benches/compare.py --cuda                 # on an NVIDIA GPU; batch 32 and 256, needs torch and torchvision
 
-Every measurement is the median of its own runs after one that warms up; the table shows the median over the rounds.
-Peak memory comes from a process of its own for each operation. Programs are built before anything is measured; on
-CUDA `--ours NAME=PATH` takes binaries that were built elsewhere.
+Last run with torch 2.15.0, torchvision 0.29.2, onnx 1.23.2, onnxscript 0.7.2, onnxruntime 1.32.0, openvino 2026.4.1.
+torch.compile needs a C++ compiler.
+
+A turn is one process: one operation at one batch size on one level, the median of its runs after one that warms up. Each
+is printed as a line of JSON, a peer's failure too; the tables show the medians over the rounds. All use as many threads
+as there are cores. On `avx2`, everything is held to AVX2, and what the peers say that they used is checked; of this crate
+its kernels are held, burn's own operations (the optimizer, the last layer) are not. bf16 is measured where the processor
+computes in it. Our program is built before anything is measured; `--ours NAME=PATH` takes one that was built elsewhere.
 """
 
 import argparse
+import dataclasses
 import datetime
 import importlib.metadata
 import json
+import os
 import pathlib
 import platform
 import statistics
 import subprocess
 import sys
+import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
 OPS = ["forward", "fgsm", "pgd10", "train"]
 TITLES = {"forward": "forward", "fgsm": "FGSM", "pgd10": "PGD-10", "train": "training step"}
-CPU = {"pytorch": [], "channels-last": ["--channels-last"]}
+# What each peer reads; MKL's is PyTorch's too.
+AVX2 = {
+    "HISTOGUARD_SIMD": "avx2",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+}
+LEVELS = {"own": {}, "avx2": AVX2}
+TORCH, ONNX = "throughput_torch.py", "throughput_onnx.py"
+# Fusion is a feature of burn: a build with it, and one without.
+CUDA_FEATURES = {"ours": "cuda", "ours, no fusion": "burn/cuda,burn/autotune"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Peer:
+    script: str
+    words: list
+    ops: tuple = tuple(OPS)
+    levels: tuple = tuple(LEVELS)
+    # Computes in less than float32.
+    reduced: bool = False
+
+
+CPU = {
+    "PyTorch": Peer(TORCH, []),
+    "channels-last": Peer(TORCH, ["--channels-last"]),
+    "compiled": Peer(TORCH, ["--channels-last", "--compile"]),
+    "onnxruntime": Peer(ONNX, ["--engine", "onnxruntime"], ("forward",), ("own",)),
+    "OpenVINO": Peer(ONNX, ["--engine", "openvino"], ("forward",)),
+    "PyTorch bf16": Peer(TORCH, ["--channels-last", "--precision", "bf16"], levels=("own",), reduced=True),
+    "OpenVINO bf16": Peer(ONNX, ["--engine", "openvino", "--precision", "bf16"], ("forward",), ("own",), True),
+}
 CUDA = {
-    f"{precision}{', channels-last' if layout else ''}": ["--cuda", "--precision", precision, *layout]
+    f"{precision}{', channels-last' if layout else ''}": Peer(
+        TORCH, ["--cuda", "--precision", precision, *layout], levels=("own",), reduced=precision != "float32"
+    )
     for precision in ["float32", "tf32", "bf16"]
     for layout in [[], ["--channels-last"]]
 }
-# Fusion is a feature of burn: a build with it, and one without.
-CUDA_FEATURES = {"ours": "cuda", "ours, no fusion": "burn/cuda,burn/autotune"}
+NOTES = {
+    "own": "`channels-last`, `compiled` (torch.compile) and `PyTorch bf16` (autocast) are PyTorch with its channels last; "
+    "onnxruntime and OpenVINO run forward only.",
+    "avx2": "onnxruntime has no setting that holds it to AVX2, and bf16 needs instructions past it: both are left out.",
+}
 
 
 def options():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--batch", type=int, nargs="+")
-    parser.add_argument("--ops", nargs="+", default=OPS, choices=OPS)
+    parser.add_argument("--ops", nargs="+", default=["forward", "fgsm", "train"], choices=OPS)
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--variants", nargs="+", help="ours, and PyTorch's of the table; all by default")
+    parser.add_argument("--level", nargs="+", choices=LEVELS, help="instructions; `own avx2` by default, on CUDA `own`")
+    parser.add_argument("--variants", nargs="+", help="ours, and the peers of the table; all by default")
     parser.add_argument("--ours", action="append", metavar="NAME=PATH", help="a built throughput program")
     parser.add_argument("--cuda", action="store_true")
-    parser.add_argument("--no-memory", action="store_true", help="leave the peak memory out")
     parser.add_argument("--append", type=pathlib.Path, help="file of measurements to add to")
-    parser.add_argument("--table", type=pathlib.Path, help="only print the table of this file")
+    parser.add_argument("--table", type=pathlib.Path, help="only print the tables of this file")
     args = parser.parse_args()
     args.batch = args.batch or ([32, 256] if args.cuda else [1, 8, 32])
+    args.level = args.level or (["own"] if args.cuda else list(LEVELS))
     return args
+
+
+def processor():
+    """Name, threads to use (one a core that this process may use), and the names of its instructions."""
+    try:
+        text = subprocess.check_output(["lscpu"], text=True)
+        fields = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+        name, flags = fields["Model name"].strip(), set(fields.get("Flags", "").split())
+        rows = subprocess.check_output(["lscpu", "-p=CPU,CORE,SOCKET"], text=True).splitlines()
+        rows = [row.split(",") for row in rows if not row.startswith("#")]
+        cores = len({tuple(row[1:]) for row in rows if int(row[0]) in os.sched_getaffinity(0)})
+    except (OSError, subprocess.CalledProcessError, KeyError, AttributeError):
+        name, flags, cores = platform.processor() or platform.machine(), set(), os.cpu_count() or 1
+    return name, cores, flags
 
 
 def build(features):
@@ -60,94 +121,155 @@ def build(features):
     return next(m["executable"] for m in messages if m.get("executable") and m["target"]["name"] == "throughput")
 
 
-def programs(args):
-    """The command of each variant, in the order of their turns."""
-    if args.ours:
-        ours = dict(pair.split("=", 1) for pair in args.ours)
-    else:
-        ours = CUDA_FEATURES if args.cuda else {"ours": None}
-        ours = {name: build(features) for name, features in ours.items() if not args.variants or name in args.variants}
-    torch = {name: [sys.executable, str(HERE / "throughput_torch.py"), *extra] for name, extra in (CUDA if args.cuda else CPU).items()}
-    found = {name: [path] for name, path in ours.items()} | torch
-    unknown = set(args.variants or []) - set(found)
+def chosen(args, flags):
+    """Names of our programs and the peers to measure, in the order of their turns."""
+    peers = CUDA if args.cuda else CPU
+    ours = [pair.split("=", 1)[0] for pair in args.ours or []] or (list(CUDA_FEATURES) if args.cuda else ["ours"])
+    unknown = set(args.variants or []) - set(ours) - set(peers)
     if unknown:
-        sys.exit(f"unknown variants {sorted(unknown)}; there are {list(found)}")
-    return {name: command for name, command in found.items() if not args.variants or name in args.variants}
+        sys.exit(f"unknown variants {sorted(unknown)}; there are {[*ours, *peers]}")
+    if "avx2" in args.level and flags and "avx2" not in flags:
+        sys.exit("this processor has no AVX2: --level own")
+    named = args.variants or [*ours, *peers]
+    peers = {name: peer for name, peer in peers.items() if name in named}
+    if not args.cuda and not flags & {"avx512_bf16", "amx_bf16"}:
+        print("no bf16 instructions in this processor: bf16 is left out", file=sys.stderr)
+        peers = {name: peer for name, peer in peers.items() if not peer.reduced}
+    return [name for name in ours if name in named], peers
 
 
-def measure(command, ops, batches, runs):
-    words = ["--ops", *ops, "--batch", *map(str, batches), "--runs", str(runs)]
-    lines = subprocess.run(command + words, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
-    return [json.loads(line) for line in lines]
+def packages(peers):
+    """Versions of what the peers need, or the end with what is missing."""
+    needed = {"torch", "torchvision"}
+    if any(peer.script == ONNX for peer in peers.values()):
+        needed |= {"onnx", "onnxscript", "onnxruntime", "openvino"}
+    versions, missing = {}, []
+    for name in sorted(needed):
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            missing.append(name)
+    if missing:
+        sys.exit(f"{sys.executable} lacks {' '.join(missing)}: pip install them, or choose others by --variants")
+    return versions
 
 
-def machine():
-    processor = platform.processor() or platform.machine()
-    try:
-        fields = dict(line.split(":", 1) for line in subprocess.check_output(["lscpu"], text=True).splitlines() if ":" in line)
-        level = next((name for flag, name in [("avx512f", "AVX-512"), ("avx2", "AVX2")] if flag in fields.get("Flags", "")), "")
-        processor = f"{fields['Model name'].strip()}, {fields['CPU(s)'].strip()} CPUs, {level}".rstrip(", ")
-    except (OSError, subprocess.CalledProcessError, KeyError):
-        pass
-    versions = {name: importlib.metadata.version(name) for name in ["torch", "torchvision"]}
-    rustc = subprocess.check_output(["rustc", "--version"], text=True).split()[1]
-    return {"machine": processor, "rustc": rustc, **versions, "date": datetime.date.today().isoformat()}
+def measure(command, op, batch, runs, level, threads):
+    threads = {name: str(threads) for name in ["RAYON_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"]}
+    environment = {name: value for name, value in os.environ.items() if name not in AVX2} | LEVELS[level] | threads
+    words = ["--ops", op, "--batch", str(batch), "--runs", str(runs)]
+    done = subprocess.run(command + words, capture_output=True, text=True, env=environment)
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        return {"op": op, "batch": batch, "failed": lines[-1]}
+    entries = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    measured = {name: value for entry in entries for name, value in entry.items()}
+    if level == "avx2" and "avx512" in measured.get("isa", "").lower():
+        sys.exit(f"{command} was to keep to AVX2 and used {measured['isa']}")
+    return measured
 
 
 def record(args):
-    commands = programs(args)
-    results = [{"about": machine()}]
+    name, cores, flags = processor()
+    ours, peers = chosen(args, flags)
+    versions = packages(peers)
+    built = dict(pair.split("=", 1) for pair in args.ours or [])
+    commands = {each: [built.get(each) or build(CUDA_FEATURES[each] if args.cuda else None)] for each in ours}
+    widest = next((name for flag, name in [("avx512f", "AVX-512"), ("avx2", "AVX2")] if flag in flags), "no AVX2")
+    rustc = subprocess.check_output(["rustc", "--version"], text=True).split()[1]
+    about = {"machine": f"{name}, {cores} cores", "instructions": widest, "rustc": rustc, **versions}
+    results = []
 
-    def note(entries):
-        results.extend(entries)
+    def note(entry):
+        line = json.dumps(entry)
+        print(line, flush=True)
+        results.append(entry)
         if args.append:
             with args.append.open("a") as file:
-                file.writelines(json.dumps(entry) + "\n" for entry in entries)
+                file.write(line + "\n")
 
-    if args.append:
-        args.append.open("a").write(json.dumps(results[0]) + "\n")
-    for turn in range(args.rounds):
-        for name, command in commands.items():
-            print(f"round {turn + 1}: {name}", file=sys.stderr)
-            found = measure(command, args.ops, args.batch, args.runs)
-            note([{"variant": name, **entry} for entry in found if "op" in entry])
-    if not args.no_memory and not args.cuda:
-        for op in args.ops:
-            for name, command in commands.items():
-                peak = measure(command, [op], [max(args.batch)], 1)[-1]["peak_rss_mb"]
-                note([{"variant": name, "memory_of": op, "batch": max(args.batch), "peak_rss_mb": peak}])
+    note({"about": about | {"date": datetime.date.today().isoformat()}})
+    with tempfile.TemporaryDirectory() as folder:
+        model = str(pathlib.Path(folder) / "densenet121.onnx")
+        if any(peer.script == ONNX for peer in peers.values()):
+            command = [sys.executable, str(HERE / ONNX), "--export", model]
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        for each, peer in peers.items():
+            words = ["--threads", str(cores), *(["--model", model] if peer.script == ONNX else [])]
+            commands[each] = [sys.executable, str(HERE / peer.script), *peer.words, *words]
+        turns = [
+            (op, batch, level, each)
+            for _ in range(args.rounds)
+            for op in args.ops
+            for batch in args.batch
+            for level in args.level
+            for each in commands
+            if each not in peers or op in peers[each].ops and level in peers[each].levels
+        ]
+        for number, (op, batch, level, each) in enumerate(turns, 1):
+            print(f"{number} of {len(turns)}: {op}, batch {batch}, {level}, {each}", file=sys.stderr)
+            measured = measure(commands[each], op, batch, args.runs, level, cores)
+            note({"variant": each, "level": level, **measured})
+            if each not in peers and "failed" in measured:
+                sys.exit(f"{each}: {measured['failed']}")
     return results
 
 
-def table(results):
+def best(row, names):
+    """Our rate over the highest of these, and whose that is."""
+    found = {name: row[name] for name in names if name in row}
+    if not found or "ours" not in row:
+        return ""
+    name = max(found, key=found.get)
+    return f"{row['ours'] / found[name]:.2f} ({name})"
+
+
+def rows(entries, value):
+    found = {}
+    for entry in entries:
+        row = found.setdefault((entry["op"], entry["batch"]), {})
+        if value in entry:
+            row.setdefault(entry["variant"], []).append(entry[value])
+    order = sorted(found, key=lambda key: (OPS.index(key[0]), key[1]))
+    return {key: {name: statistics.median(values) for name, values in found[key].items()} for key in order}
+
+
+def table(results, level):
     about = [entry["about"] for entry in results if "about" in entry][-1]
-    speeds, memory, devices = {}, {}, set()
-    for entry in results:
-        if "op" in entry:
-            speeds.setdefault((entry["op"], entry["batch"]), {}).setdefault(entry["variant"], []).append(entry["images_per_second"])
-            devices.update({entry["device"]} if "precision" in entry and entry["device"] != "cpu" else {})
-        elif "memory_of" in entry:
-            memory.setdefault((entry["memory_of"], entry["batch"]), {})[entry["variant"]] = entry["peak_rss_mb"]
-    names = list(dict.fromkeys(name for row in speeds.values() for name in row))
-    others = [name for name in names if name != "ours"]
-    rounds = sorted({len(values) for row in speeds.values() for values in row.values()})
-    place = "; ".join([about["machine"], *sorted(devices)])
-    count = "-".join(map(str, sorted({rounds[0], rounds[-1]})))
-    print(f"{place}; rustc {about['rustc']}, torch {about['torch']}, {about['date']};")
-    print(f"images a second, median of rounds in turns: {count}\n")
-    print(f"| | batch | {' | '.join(names)} | {' | '.join(f'ours / {name}' for name in others)} |")
-    print(f"| --- | --- | {' | '.join(['---'] * (len(names) + len(others)))} |")
-    order = lambda key: (OPS.index(key[0]), key[1])
-    for key in sorted(speeds, key=order):
-        median = {name: statistics.median(values) for name, values in speeds[key].items()}
-        cells = [f"{median[name]:.3g}" if name in median else "" for name in names]
-        cells += [f"{median['ours'] / median[name]:.2f}" if {"ours", name} <= median.keys() else "" for name in others]
+    entries = [entry for entry in results if entry.get("level") == level]
+    cuda = sorted({entry["device"] for entry in entries if "precision" in entry} - {"cpu"})
+    peers = CUDA if cuda else CPU
+    speeds, memory = rows(entries, "images_per_second"), {} if cuda else rows(entries, "peak_rss_mb")
+    present = {entry["variant"] for entry in entries}
+    names = sorted(present - set(peers)) + [name for name in peers if name in present]
+    full = [name for name in names if name in peers and not peers[name].reduced]
+    reduced = [name for name in names if name in peers and peers[name].reduced]
+    failures = {entry["variant"]: entry["failed"] for entry in entries if "failed" in entry}
+    failed = {((entry["op"], entry["batch"]), entry["variant"]) for entry in entries if "failed" in entry}
+    counts = {}
+    for entry in entries:
+        key = entry["op"], entry["batch"], entry["variant"]
+        counts[key] = counts.get(key, 0) + 1
+    rounds = "-".join(map(str, sorted({min(counts.values()), max(counts.values())})))
+    instructions = "everything held to AVX2" if level == "avx2" else f"{about['instructions']}, all as they come"
+    versions = ", ".join(f"{name} {about[name]}" for name in ["torch", "onnxruntime", "openvino"] if name in about)
+    print(f"\n{'; '.join([about['machine'], *cuda])}; {instructions}; rustc {about['rustc']}, {versions}, {about['date']};")
+    print(f"images a second, median of rounds in turns: {rounds}\n")
+    heads = ["", "batch", *names, "against the best peer", *(["against the best below float32"] if reduced else [])]
+    print(f"| {' | '.join(heads)} |\n| {' | '.join(['---'] * len(heads))} |")
+    for key, row in speeds.items():
+        missing = {name: "failed" for entry_key, name in failed if entry_key == key}
+        cells = [f"{row[name]:.3g}" if name in row else missing.get(name, "") for name in names] + [best(row, full)]
+        cells += [best(row, reduced)] if reduced else []
         print(f"| {TITLES[key[0]]} | {key[1]} | {' | '.join(cells)} |")
-    for key in sorted(memory, key=order):
-        row = memory[key]
-        cells = [f"{row[name]}" if name in row else "" for name in names]
-        cells += [f"{row['ours'] / row[name]:.2f}" if {"ours", name} <= row.keys() else "" for name in others]
-        print(f"| peak memory of {TITLES[key[0]]}, MB | {key[1]} | {' | '.join(cells)} |")
+    for key, row in memory.items():
+        if key[1] == max(batch for _, batch in memory):
+            cells = [f"{row[name]:.0f}" if name in row else "" for name in names] + [""] * (len(heads) - 2 - len(names))
+            print(f"| peak memory of {TITLES[key[0]]}, MB | {key[1]} | {' | '.join(cells)} |")
+    if not cuda:
+        print(f"\n{NOTES[level]}")
+    for name, reason in failures.items():
+        print(f"\n{name} failed: {reason}")
 
 
 def main():
@@ -156,7 +278,9 @@ def main():
         results = [json.loads(line) for line in args.table.read_text().splitlines()]
     else:
         results = record(args)
-    table(results)
+    for level in LEVELS:
+        if any(entry.get("level") == level for entry in results):
+            table(results, level)
 
 
 main()

@@ -1,15 +1,38 @@
 //! Decoding, resizing and augmenting images of BreakHis's size, in images per second.
 //!
-//! `cargo bench --bench loading`; training wants at least four times its own rate.
+//! `cargo bench --bench loading` prints one JSON object a measurement; training wants at least four times its own rate.
+
+use std::time::Instant;
 
 use burn::data::dataloader::DataLoader;
-use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use histoguard::data::{Augmentation, ImageCache, ImageLoader, LoaderConfig, png};
 use histoguard::prelude::*;
+use serde_json::json;
 
 const IMAGES: usize = 32;
+const RUNS: usize = 10;
 
-fn loading(criterion: &mut Criterion) {
+/// Prints the rate of the slowest, median and fastest of [`RUNS`] epochs after one that warms up.
+fn measure(name: &str, loader: impl Fn() -> ImageLoader) {
+    let once = |_| {
+        let loader = loader();
+        let start = Instant::now();
+        loader.iter().for_each(|batch| drop(std::hint::black_box(batch.expect("readable images"))));
+        start.elapsed().as_secs_f64()
+    };
+    let mut seconds: Vec<f64> = (0..=RUNS).map(once).skip(1).collect();
+    seconds.sort_by(f64::total_cmp);
+    let rate = |seconds: f64| (IMAGES as f64 / seconds).round();
+    println!(
+        "{}",
+        json!({
+            "loading 700x460 PNG to 224x224": name, "images_per_second": rate(seconds[RUNS / 2]),
+            "slowest": rate(seconds[RUNS - 1]), "fastest": rate(seconds[0]),
+        })
+    );
+}
+
+fn main() {
     let device = Device::default();
     let folder = tempfile::tempdir().expect("a temporary folder");
     let tissue = SyntheticTissue {
@@ -30,23 +53,7 @@ fn loading(criterion: &mut Criterion) {
         let prepared = Prepared::new(set.clone(), 224).expect("a valid size").with_cache(cache);
         ImageLoader::new(prepared, config, &device).expect("valid settings")
     };
-    let epoch = |loader: ImageLoader| {
-        loader.iter().for_each(|batch| drop(std::hint::black_box(batch.expect("readable images"))));
-        loader
-    };
-
-    let mut group = criterion.benchmark_group("loading 700x460 PNG to 224x224");
-    group.sample_size(10).throughput(Throughput::Elements(IMAGES as u64));
-    group.bench_function("first epoch", |b| {
-        b.iter_batched(|| loader(ImageCache::new(0)), epoch, BatchSize::PerIteration);
-    });
-    group.bench_function("from memory", |b| {
-        let warm = ImageCache::default();
-        epoch(loader(warm.clone()));
-        b.iter_batched(|| loader(warm.clone()), epoch, BatchSize::PerIteration);
-    });
+    measure("first epoch", || loader(ImageCache::new(0)));
+    let warm = ImageCache::default();
+    measure("from memory", || loader(warm.clone()));
 }
-
-// Plots would need fonts.
-criterion_group!(name = benches; config = Criterion::default().without_plots(); targets = loading);
-criterion_main!(benches);

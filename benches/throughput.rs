@@ -116,7 +116,7 @@ fn peak_memory() -> Option<u64> {
 fn main() {
     let options = Options::parse();
     let device = Device::default();
-    let threads = std::thread::available_parallelism().map_or(1, |count| count.get());
+    let threads = rayon::current_num_threads();
     for (&batch, &op) in options.batch.iter().flat_map(|batch| options.ops.iter().map(move |op| (batch, op)))
     {
         let (first, seconds) = measure(op, batch, &options, &device);

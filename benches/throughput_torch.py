@@ -8,15 +8,12 @@ its users call it; `fgsm` the same attack without its overhead.
 """
 
 import argparse
-import contextlib
-import json
-import resource
-import statistics
-import time
 
 import torch
 import torchvision
 from torch.nn.functional import cross_entropy
+
+from measuring import tell, tell_memory, timed
 
 EPSILON = 8 / 255
 
@@ -29,8 +26,26 @@ def options():
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--cuda", action="store_true")
     parser.add_argument("--channels-last", action="store_true")
+    parser.add_argument("--compile", action="store_true", help="torch.compile; the CPU needs a C++ compiler for it")
+    parser.add_argument("--threads", type=int, help="of the CPU; PyTorch's choice by default")
     parser.add_argument("--precision", choices=["float32", "tf32", "bf16"], default="float32")
     return parser.parse_args()
+
+
+class Network(torch.nn.Module):
+    """torchvision's, compiled and under autocast if wished; logits are float32."""
+
+    def __init__(self, args, device, layout):
+        super().__init__()
+        net = torchvision.models.densenet121(weights=None, num_classes=2)
+        net = net.to(device, memory_format=layout).eval().requires_grad_(False)
+        self.net = torch.compile(net) if args.compile else net
+        self.half = args.precision == "bf16"
+
+    def forward(self, images):
+        # Left after every pass: inside, casts of the weights are kept, and an optimizer's steps would not be seen.
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.half):
+            return self.net(images).float()
 
 
 def input_gradient(net, images, labels):
@@ -82,54 +97,33 @@ def train(net, images, labels):
 OPS = dict(forward=forward, fgsm=fgsm, torchattacks=torchattacks, pgd10=pgd10, train=train)
 
 
-def timed(run, runs, cuda):
-    """Seconds of the first run, which warms up, and the median of the others."""
-
-    def once():
-        if cuda:
-            torch.cuda.synchronize()
-        start = time.perf_counter()
-        run()
-        if cuda:
-            torch.cuda.synchronize()
-        return time.perf_counter() - start
-
-    first = once()
-    return first, statistics.median(once() for _ in range(runs))
-
-
 def main():
     args = options()
     device = torch.device("cuda" if args.cuda else "cpu")
+    if args.threads:
+        torch.set_num_threads(args.threads)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = args.precision == "tf32"
-    half = torch.autocast(device.type, torch.bfloat16) if args.precision == "bf16" else contextlib.nullcontext()
     layout = torch.channels_last if args.channels_last else torch.contiguous_format
+    about = {
+        "device": torch.cuda.get_device_name() if args.cuda else "cpu",
+        "precision": args.precision,
+        "channels_last": args.channels_last,
+        "compiled": args.compile,
+        "threads": torch.get_num_threads(),
+        "isa": torch.backends.cpu.get_cpu_capability(),
+    }
     for batch in args.batch:
         for op in args.ops:
             torch.manual_seed(0)
-            net = torchvision.models.densenet121(weights=None, num_classes=2)
-            net = net.to(device, memory_format=layout).eval().requires_grad_(False)
+            torch._dynamo.reset()
+            net = Network(args, device, layout)
             images = torch.rand(batch, 3, args.size, args.size, device=device).contiguous(memory_format=layout)
             labels = torch.arange(batch, device=device) % 2
-            with half:
-                first, seconds = timed(OPS[op](net, images, labels), args.runs, args.cuda)
-            print(
-                json.dumps(
-                    {
-                        "op": op,
-                        "batch": batch,
-                        "seconds": round(seconds, 5),
-                        "images_per_second": round(batch / seconds, 3),
-                        "warm_up_seconds": round(first, 3),
-                        "device": torch.cuda.get_device_name() if args.cuda else "cpu",
-                        "precision": args.precision,
-                        "channels_last": args.channels_last,
-                        "threads": torch.get_num_threads(),
-                    }
-                ),
-                flush=True,
-            )
-    print(json.dumps({"peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024}))
+            run = OPS[op](net, images, labels)
+            first, seconds = timed(run, args.runs, torch.cuda.synchronize if args.cuda else lambda: None)
+            tell(op, batch, first, seconds, **about)
+    tell_memory()
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -2,8 +2,9 @@
 
 use std::cell::RefCell;
 
-use fast_image_resize::images::{CroppedImage, Image, ImageRef};
-use fast_image_resize::{FilterType, IntoImageView, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::images::{TypedCroppedImage, TypedImage, TypedImageRef};
+use fast_image_resize::pixels::U8x3;
+use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 use image::RgbImage;
 
 /// A part of an image, in whole pixels.
@@ -41,16 +42,14 @@ pub(crate) fn center(image: &RgbImage, size: u32) -> Vec<u8> {
     let crop_width = (f64::from(size) * scale_x).min(f64::from(width) - left * scale_x);
     let crop_height = (f64::from(size) * scale_y).min(f64::from(height) - top * scale_y);
     let options = ResizeOptions::new().crop(left * scale_x, top * scale_y, crop_width, crop_height);
-    resize(&view(image), size, options)
+    let whole = CropBox { left: 0, top: 0, width, height };
+    resize(image, whole, size, options)
 }
 
 /// A part of the image resized to a square, without a look at the pixels around it: torchvision's
 /// `resized_crop`. Gives `[size, size, 3]` bytes.
 pub(crate) fn resized_crop(image: &RgbImage, part: CropBox, size: u32) -> Vec<u8> {
-    let (whole, CropBox { left, top, width, height }) = (view(image), part);
-    let cropped = CroppedImage::new(&whole, left, top, width, height)
-        .expect("a crop box inside its image, by construction");
-    resize(&cropped, size, ResizeOptions::new())
+    resize(image, part, size, ResizeOptions::new())
 }
 
 /// Writes `[size, size, 3]` bytes as `[3, size, size]` values in \[0,1\], laid as the orientation says.
@@ -100,18 +99,21 @@ fn unit(value: u8) -> f32 {
     f32::from(value) / 255.0
 }
 
-fn view(image: &RgbImage) -> ImageRef<'_> {
-    ImageRef::new(image.width(), image.height(), image.as_raw(), PixelType::U8x3)
-        .expect("three bytes a pixel, as the image crate guarantees")
-}
-
-fn resize(source: &impl IntoImageView, size: u32, options: ResizeOptions) -> Vec<u8> {
-    let mut target = Image::new(size, size, PixelType::U8x3);
+/// Of one type of pixel and one of view: the untyped `Resizer::resize` is megabytes of code for all the others.
+fn resize(image: &RgbImage, part: CropBox, size: u32, options: ResizeOptions) -> Vec<u8> {
+    let source = TypedImageRef::<U8x3>::from_buffer(image.width(), image.height(), image.as_raw())
+        .expect("three bytes a pixel, as the image crate guarantees");
+    let CropBox { left, top, width, height } = part;
+    let source = TypedCroppedImage::from_ref(&source, left, top, width, height)
+        .expect("a crop box inside its image, by construction");
+    let mut pixels = vec![0; size as usize * size as usize * 3];
+    let mut target = TypedImage::<U8x3>::from_buffer(size, size, &mut pixels)
+        .expect("three bytes a pixel, from the line above");
     let options = options.resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
     RESIZER
-        .with_borrow_mut(|resizer| resizer.resize(source, &mut target, &options))
+        .with_borrow_mut(|resizer| resizer.resize_typed(&source, &mut target, &options))
         .expect("a crop box inside its image, by construction");
-    target.into_vec()
+    pixels
 }
 
 #[cfg(test)]
