@@ -346,6 +346,24 @@ fn a_universal_perturbation_that_was_killed_is_learned_to_its_end() {
     let figures: Value =
         serde_json::from_slice(&std::fs::read(folder.path().join("whole/universal.json")).unwrap()).unwrap();
     assert_eq!(figures["learned"]["changed"]["total"], 6);
+    // The battery runs it beside others.
+    let mut battery = example("battery");
+    battery.arg(&checkpoint).args([
+        "--images",
+        "60",
+        "--image-size",
+        "32",
+        "--attacks",
+        "fgsm",
+        "--epsilons",
+        "8",
+    ]);
+    battery.args(["--check-images", "0", "--learned"]).arg(folder.path().join("whole/universal.safetensors"));
+    succeed(battery.arg("--out").arg(folder.path().join("battery")));
+    let report = Report::read(&folder.path().join("battery/report.json")).unwrap();
+    let labels: Vec<&str> =
+        report.models[0].result.attacks.iter().map(|attack| attack.label.as_str()).collect();
+    assert_eq!(labels, ["FGSM", "SGD-UAP"]);
     // What is there was learned with other settings.
     fail(universal("whole").args(["--seed", "1"]), "perturbation: expected one of SGD-UAP");
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
+use histoguard::attack::UniversalPerturbation;
 use histoguard::prelude::*;
 use histoguard::report::Requirement;
 use serde::Serialize;
@@ -34,6 +35,9 @@ pub struct Options {
     /// The attacks, in this order, or `all` [default: noise,fgsm,pgd,apgd-ce,apgd-margin,fab].
     #[arg(long, value_delimiter = ',')]
     pub attacks: Vec<String>,
+    /// Files of learned attacks to run after those: universal perturbations, as the example `universal` writes them.
+    #[arg(long, value_delimiter = ',')]
+    pub learned: Vec<PathBuf>,
     /// Queries of an image that a black box (square, hopskipjump) may take [default: 5,000 of Square, no
     /// bound for HopSkipJump].
     #[arg(long)]
@@ -146,6 +150,9 @@ impl Options {
                     "--attacks: expected `all` or attacks that know the norm, of {known}, found {name}"
                 )));
             }
+        }
+        for path in &self.learned {
+            attacks.push(Box::new(UniversalPerturbation::load(path, &Device::default())?));
         }
         for (norm, _) in self.budgets() {
             if !attacks.iter().any(|attack| attack.profile().norm() == norm) {
