@@ -38,15 +38,16 @@ const TINY: f32 = 1e-12;
 /// use histoguard::prelude::*;
 ///
 /// let device = Device::default();
-/// let victim = Frozen::from_fn(2, &device, |x| {
-///     let bright = x.mean_dims(&[1, 2, 3]).reshape([-1, 1]);
-///     Tensor::cat(vec![bright.clone(), bright.neg() + 1.0], 1)
+/// // The first pixel counts five times as much as the second.
+/// let weights = Tensor::<4>::from_floats([[[[1.0, 0.2]]]], &device);
+/// let victim = Frozen::from_fn(2, &device, move |x| {
+///     let bright = (x * weights.clone()).sum_dims(&[1, 2, 3]).reshape([-1, 1]);
+///     Tensor::cat(vec![bright, Tensor::full([1, 1], 0.4, &Device::default())], 1)
 /// });
-/// // "Bright" ends at a mean of 0.5: two of the nine pixels have to go dark.
-/// let images = Tensor::full([1, 1, 3, 3], 0.6, &device);
-/// let attack = SigmaZero::new().with_steps(100);
+/// let images = Tensor::full([1, 1, 1, 2], 0.5, &device);
+/// let attack = SigmaZero::new().with_steps(200);
 /// let fallen = attack.perturb(&victim, images.clone(), &Goal::untargeted([0]))?;
-/// assert_eq!(Norm::L0.measure(fallen - images).into_scalar::<f32>(), 2.0);
+/// assert_eq!(Norm::L0.measure(fallen - images).into_scalar::<f32>(), 1.0);
 /// # Ok::<(), AttackError>(())
 /// ```
 #[derive(Config, Copy, Debug, PartialEq)]
