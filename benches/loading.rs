@@ -1,6 +1,7 @@
 //! Decoding, resizing and augmenting images of BreakHis's size, in images per second.
 //!
-//! `cargo bench --bench loading` prints one JSON object a measurement; training wants at least four times its own rate.
+//! `cargo bench --bench loading` prints one JSON object a measurement; training wants at least four times its
+//! own rate.
 
 use std::time::Instant;
 

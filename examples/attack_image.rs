@@ -139,6 +139,12 @@ fn attack(options: &Options) -> Result<(), Failure> {
         NormName::L1 => Budget::l1(options.epsilon),
         NormName::L0 => Budget::new(Norm::L0, Epsilon::unit(options.epsilon)),
     };
+    if budget.norm() == Norm::L0 && options.epsilon.fract() != 0.0 {
+        let found = options.epsilon;
+        return Err(Failure::wrong(format!(
+            "--epsilon: expected a whole number of values in L0, found {found}"
+        )));
+    }
     let attack = attack_by_name(&options.attack, budget, None).ok_or_else(|| {
         let (known, norm) = (NAMES.join(", "), budget.norm());
         Failure::wrong(format!(

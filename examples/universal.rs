@@ -26,15 +26,16 @@ use common::{images, interrupt, program};
 use histoguard::attack::{DeepFoolUap, SgdUap, UniversalPerturbation};
 use histoguard::data::{LabeledImages, Prepared, png};
 use histoguard::evaluate::Fooling;
-use histoguard::file::{FolderLock, write_whole};
+use histoguard::file::{FolderLock, IoError, write_whole};
 use histoguard::prelude::*;
 use histoguard::report::DataSummary;
 use histoguard::weights;
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 
-/// Learns a universal perturbation of a DenseNet-121 checkpoint from training images, reports how many test images it
-/// fools beside a random one as large, and writes universal.safetensors, universal.png (amplified) and
-/// universal.json. The same command goes on where it was interrupted.
+/// Learns a universal perturbation of a DenseNet-121 checkpoint from training images, reports how many test
+/// images it fools beside a random one as large, and writes universal.safetensors, universal.png (amplified)
+/// and universal.json, beside learned_from.json. The same command goes on where it was interrupted.
 #[derive(Clone, Debug, Parser, Serialize)]
 struct Options {
     /// Checkpoint: safetensors or PyTorch state dict with torchvision's names.
@@ -152,6 +153,7 @@ fn universal(options: &Options) -> Result<(), Failure> {
     victim.check([3, size, size])?;
 
     let _lock = FolderLock::take(&options.out)?;
+    same_work(options)?;
     let path = options.out.join("universal.safetensors");
     let mut learned = if path.exists() { UniversalPerturbation::load(&path, &device)? } else { start };
     let (_, stop) = interrupt::on_interrupt()?;
@@ -179,6 +181,28 @@ fn universal(options: &Options) -> Result<(), Failure> {
     data.notes.extend(recorded.notes(test.images())?);
     data.notes.iter().for_each(|said| note(format_args!("note: {said}")));
     report(options, &victim, &learned, &test, data)
+}
+
+/// Whether what is in the folder comes from this checkpoint and these options; says there what it comes from.
+fn same_work(options: &Options) -> Result<(), Failure> {
+    let checkpoint =
+        std::fs::read(&options.checkpoint).map_err(IoError::at(&options.checkpoint, "a checkpoint"))?;
+    let digest: String = Sha256::digest(&checkpoint).iter().map(|byte| format!("{byte:02x}")).collect();
+    let own = serde_json::json!({ "options": options, "checkpoint_sha256": digest });
+    let path = options.out.join("learned_from.json");
+    if !path.exists() {
+        let text = format!("{}\n", serde_json::to_string_pretty(&own)?);
+        return Ok(write_whole(&path, text.as_bytes()).map_err(IoError::at(&path, "a file to write"))?);
+    }
+    let text =
+        std::fs::read(&path).map_err(IoError::at(&path, "what the perturbation beside it comes from"))?;
+    match serde_json::from_slice::<serde_json::Value>(&text).is_ok_and(|found| found == own) {
+        true => Ok(()),
+        false => Err(Failure::wrong(format!(
+            "{}: expected this checkpoint and these options, found others; another --out starts anew",
+            path.display()
+        ))),
+    }
 }
 
 fn class(images: &Prepared, name: &str) -> Result<usize, Failure> {
@@ -219,7 +243,7 @@ fn report(
     png::write(&png::to_rgb(learned.picture()), &picture)?;
     let json = options.out.join("universal.json");
     write_whole(&json, format!("{}\n", serde_json::to_string_pretty(&figures)?).as_bytes())
-        .map_err(|error| Failure::wrong(format!("{}: expected a file: {error}", json.display())))?;
+        .map_err(IoError::at(&json, "a file to write"))?;
     say(format_args!("perturbation, picture and figures in {}", options.out.display()))?;
     Ok(())
 }

@@ -84,8 +84,8 @@ fn recorded(classes: usize) -> (Frozen, Arc<Mutex<Vec<f32>>>) {
     (victim, said)
 }
 
-/// The images whose cross-entropy is so flat that its gradient is no longer than 1e-12: there adv-lib's DDN goes
-/// in a direction of PyTorch's random numbers.
+/// The images whose cross-entropy is so flat that its gradient is no longer than 1e-12: there adv-lib's DDN
+/// goes in a direction of PyTorch's random numbers.
 fn without_gradient(logits: &[f32], classes: usize) -> Vec<bool> {
     let lead = |logits: &[f32]| {
         let mut sorted = logits.to_vec();

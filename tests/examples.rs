@@ -364,8 +364,14 @@ fn a_universal_perturbation_that_was_killed_is_learned_to_its_end() {
     let labels: Vec<&str> =
         report.models[0].result.attacks.iter().map(|attack| attack.label.as_str()).collect();
     assert_eq!(labels, ["FGSM", "SGD-UAP"]);
-    // What is there was learned with other settings.
-    fail(universal("whole").args(["--seed", "1"]), "perturbation: expected one of SGD-UAP");
+    // What is there was learned with other settings, or on another network.
+    fail(
+        universal("whole").args(["--seed", "1"]),
+        "learned_from.json: expected this checkpoint and these options",
+    );
+    let other = DenseNetConfig::densenet121(2).init_seeded(&Device::default(), 1);
+    weights::save_safetensors(&other, &checkpoint).unwrap();
+    fail(&mut universal("whole"), "another --out starts anew");
 }
 
 #[test]

@@ -101,9 +101,15 @@ impl Goal {
         if self.targeted { margin.neg() } else { margin }
     }
 
-    /// The logarithm of the odds of the goal. The gradient of the [objective](Self::objective) has its direction,
-    /// but vanishes in single precision where the victim is sure.
-    pub(crate) fn log_odds(&self, logits: Tensor<2>) -> Tensor<1> {
+    /// The logarithm of the odds of the goal, one value an image. The gradient of the
+    /// [objective](Self::objective) has its direction, but vanishes in single precision where the victim is
+    /// sure.
+    ///
+    /// # Shapes
+    ///
+    /// - `logits`: `[batch, classes]`, at least two classes
+    /// - output: `[batch]`
+    pub fn log_odds(&self, logits: Tensor<2>) -> Tensor<1> {
         let ([batch, _], chosen) = (logits.dims(), pick(logits.clone(), &self.classes));
         let others = self.others(logits);
         let largest = others.clone().detach().max_dim(1);

@@ -117,8 +117,8 @@ pub(super) fn exhibits(
 /// Passes that an attack may take an image and be run again for a picture.
 const DEAR: u64 = 2_000;
 
-/// The attack of this norm that broke the most images over all its budgets; the earlier one of two. One that takes
-/// very many passes an image, as black boxes do, only if no other broke any.
+/// The attack of this norm that broke the most images over all its budgets; the earlier one of two. One that
+/// takes very many passes an image, as black boxes do, only if no other broke any.
 fn strongest(result: &EvaluationResult, norm: Norm) -> Option<usize> {
     let of_norm = (0..result.attacks.len()).filter(|&a| result.attacks[a].profile.norm() == norm);
     let rank = |&a: &usize| {

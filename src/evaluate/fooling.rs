@@ -1,4 +1,5 @@
-//! How often an attack changes the answer, over all images: the figure that universal perturbations are reported by.
+//! How often an attack changes the answer, over all images: the figure that universal perturbations are
+//! reported by.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,9 +15,10 @@ use crate::statistics::Proportion;
 
 /// How often an attack changes the answer.
 ///
-/// An [`Evaluation`](super::Evaluation) attacks the images that were right, one by one. The papers on universal
-/// perturbations report the *fooling rate* instead, the share of all images whose prediction changes, whether it was
-/// right or not; both stand here, and every pair of classes apart, as malignant to benign is the error that harms.
+/// An [`Evaluation`](super::Evaluation) attacks the images that were right, one by one. The papers on
+/// universal perturbations report the *fooling rate* instead, the share of all images whose prediction
+/// changes, whether it was right or not; both stand here, and every pair of classes apart, as malignant to
+/// benign is the error that harms.
 ///
 /// ```
 /// use histoguard::attack::UniversalPerturbation;
@@ -43,7 +45,8 @@ pub struct Fooling {
     pub changed: Proportion,
     /// By labels: images that are wrong afterwards, of those that were right.
     pub broken: Proportion,
-    /// The same for each pair of classes: of the true class and right before, and taken for the other one afterwards.
+    /// The same for each pair of classes: of the true class and right before, and taken for the other one
+    /// afterwards.
     pub flips: Vec<Flip>,
 }
 
@@ -52,8 +55,8 @@ impl Fooling {
     ///
     /// # Errors
     ///
-    /// [`EvaluationError`]: no image, a batch size of 0, an image that cannot be read, or an attack that refuses or was
-    /// stopped.
+    /// [`EvaluationError`]: no image, a batch size of 0, an image that cannot be read, or an attack that
+    /// refuses or was stopped.
     pub fn of(
         victim: &Frozen,
         attack: &dyn Attack,

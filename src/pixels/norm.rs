@@ -116,7 +116,7 @@ impl Norm {
     }
 
     /// The norm of the largest change that keeps one image in \[0,1\].
-    pub(crate) fn farthest(self, image: &[f32]) -> f64 {
+    pub fn farthest(self, image: &[f32]) -> f64 {
         let most: Vec<f64> = image.iter().map(|&pixel| f64::from(pixel.max(1.0 - pixel))).collect();
         self.measure_values(&most)
     }

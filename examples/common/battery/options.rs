@@ -35,7 +35,8 @@ pub struct Options {
     /// The attacks, in this order, or `all` [default: noise,fgsm,pgd,apgd-ce,apgd-margin,fab].
     #[arg(long, value_delimiter = ',')]
     pub attacks: Vec<String>,
-    /// Files of learned attacks to run after those: universal perturbations, as the example `universal` writes them.
+    /// Files of learned attacks to run after those: universal perturbations, as the example `universal`
+    /// writes them.
     #[arg(long, value_delimiter = ',')]
     pub learned: Vec<PathBuf>,
     /// Queries of an image that a black box (square, hopskipjump) may take [default: 5,000 of Square, no

@@ -1,9 +1,7 @@
 //! Decoupled direction and norm.
 
-use std::f64::consts::PI;
-
 use crate::attack::prelude::*;
-use crate::attack::steps::Smallest;
+use crate::attack::steps::{Smallest, cosine};
 use crate::classifier::InputGradient;
 use crate::pixels::{change, changed, normal};
 use crate::rows::each;
@@ -143,8 +141,7 @@ impl Attack for Ddn {
                 let reached = goal.reached(logits);
                 found.offer(task.positions(), &points, &reached);
 
-                let cosine = (1.0 + (PI * step as f64 / self.steps as f64).cos()) / 2.0;
-                let alpha = LAST_STEP + (1.0 - LAST_STEP) * cosine;
+                let alpha = cosine(1.0, LAST_STEP, step, self.steps);
                 for (row, epsilon) in epsilons.iter_mut().enumerate() {
                     let factor = if reached[row] { 1.0 - self.gamma } else { 1.0 + self.gamma };
                     *epsilon = (*epsilon * factor).min(widest[row]);

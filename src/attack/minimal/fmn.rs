@@ -1,9 +1,7 @@
 //! The fast minimum-norm attack.
 
-use std::f64::consts::PI;
-
 use crate::attack::prelude::*;
-use crate::attack::steps::Smallest;
+use crate::attack::steps::{Smallest, cosine};
 use crate::classifier::InputGradient;
 use crate::pixels::{change, changed};
 use crate::rows::each;
@@ -127,8 +125,7 @@ impl Radius {
 impl Fmn {
     /// The step size and the change of the radius in this step.
     fn schedule(&self, step: usize) -> (f64, f64) {
-        let cosine = (1.0 + (PI * step as f64 / self.steps as f64).cos()) / 2.0;
-        let between = |first: f64, last: f64| last + (first - last) * cosine;
+        let between = |first, last| cosine(first, last, step, self.steps);
         let alpha_final = self.alpha_final.unwrap_or(self.alpha_init / 100.0);
         (between(self.alpha_init, alpha_final), between(self.gamma_init, self.gamma_final))
     }

@@ -1,11 +1,9 @@
 //! Sigma-zero.
 
-use std::f64::consts::PI;
-
 use burn::tensor::activation::relu;
 
 use crate::attack::prelude::*;
-use crate::attack::steps::{Adam, Smallest};
+use crate::attack::steps::{Adam, Smallest, cosine};
 use crate::classifier::InputGradient;
 
 /// The shortest gradient, in a division, as in the reference.
@@ -123,8 +121,7 @@ impl Attack for SigmaZero {
 
                 let slope = self.slope(gradient, &(points.clone() - images.clone()));
                 points = (points - adam.step(slope) * eta).clamp(0.0, 1.0);
-                let cosine = (1.0 + (PI * step as f64 / self.steps as f64).cos()) / 2.0;
-                eta = self.eta_0 * (0.1 + 0.9 * cosine);
+                eta = cosine(self.eta_0, 0.1 * self.eta_0, step, self.steps);
                 for (threshold, &reached) in thresholds.iter_mut().zip(&reached) {
                     let more = if reached { self.tau_factor * eta } else { -self.tau_factor * eta };
                     *threshold = (*threshold + more).clamp(0.0, 1.0);

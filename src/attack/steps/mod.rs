@@ -3,6 +3,7 @@
 mod adam;
 mod ascent;
 mod constant;
+mod cosine;
 mod descent;
 mod hinge;
 mod random_start;
@@ -14,6 +15,7 @@ mod worst;
 pub use adam::Adam;
 pub use ascent::{Ascent, Direction, Rule, Steepest};
 pub use constant::smallest_constants;
+pub use cosine::cosine;
 pub use descent::{Descent, Path, Slope};
 pub use hinge::{Hinge, reached_by};
 pub use random_start::random_start;

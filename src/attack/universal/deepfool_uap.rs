@@ -11,13 +11,14 @@ use crate::attack::prelude::*;
 use crate::classifier::Frozen;
 use crate::parameter;
 
-/// Learns a [`UniversalPerturbation`] image after image, by the smallest perturbation that brings each one over the
-/// boundary too.
+/// Learns a [`UniversalPerturbation`] image after image, by the smallest perturbation that brings each one
+/// over the boundary too.
 ///
-/// Moosavi-Dezfooli, Fawzi, Fawzi & Frossard, "Universal adversarial perturbations", CVPR 2017, algorithm 1: where
-/// the answer to `x + v` is still that to `x`, [`DeepFool`] starts there, and if it gets across within its steps, `v`
-/// becomes the projection of `v` plus its way. The passes end when the share of images whose answer changes is at
-/// least `1 - delta`. As in IBM ART, and unlike in the authors' code, `x + v` is cut to \[0,1\]. Labels do not count.
+/// Moosavi-Dezfooli, Fawzi, Fawzi & Frossard, "Universal adversarial perturbations", CVPR 2017, algorithm 1:
+/// where the answer to `x + v` is still that to `x`, [`DeepFool`] starts there, and if it gets across within
+/// its steps, `v` becomes the projection of `v` plus its way. The passes end when the share of images whose
+/// answer changes is at least `1 - delta`. As in IBM ART, and unlike in the authors' code, `x + v` is cut to
+/// \[0,1\]. Labels do not count.
 ///
 /// | parameter | default | range |
 /// | --- | --- | --- |
@@ -57,8 +58,7 @@ impl DeepFoolUap {
     const NAME: &str = "UAP";
 
     fn origin(&self) -> Origin {
-        let (method, settings) = (Self::NAME.into(), self.settings());
-        Origin { method, settings, passes: 0, images: 0, finished: false }
+        Origin::new(Self::NAME, self.settings())
     }
 
     /// Nothing learned yet, for images of these channels, height and width.
@@ -75,7 +75,7 @@ impl DeepFoolUap {
             Parameter::from_zero("overshoot", self.overshoot),
             Parameter::at_least("batch size", self.batch_size, 1),
         ])?;
-        UniversalPerturbation::zero(self.budget, shape, self.origin(), device)
+        UniversalPerturbation::new(Tensor::zeros(shape, device), self.budget, self.origin())
     }
 
     /// One more pass over the images, or nothing if it is done; whether any is left then: as
@@ -91,7 +91,7 @@ impl DeepFoolUap {
         count: usize,
         images: impl FnMut(&[usize]) -> Result<(Tensor<4>, Goal), E>,
     ) -> Result<bool, E> {
-        same_lessons(perturbation, &self.origin(), count)?;
+        same_lessons(victim, perturbation, &self.origin(), count)?;
         if perturbation.origin().finished {
             return Ok(false);
         }
@@ -101,8 +101,8 @@ impl DeepFoolUap {
         for (number, position) in lessons.order(self.seed, pass).into_iter().enumerate() {
             lessons.step(Self::NAME, pass * count + number, self.passes * count)?;
             let (image, _) = lessons.at(&[position])?;
-            parameter::check([perturbation.fits(image.shape().dims::<4>()[1..].try_into().expect("three"))])
-                .map_err(AttackError::from)?;
+            let [_, channels, height, width] = image.dims();
+            parameter::check([perturbation.fits([channels, height, width])]).map_err(AttackError::from)?;
             v = self.step(victim, image, v)?;
         }
         let fooled = self.fooled(&mut lessons, &v)?;

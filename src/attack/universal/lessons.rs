@@ -44,8 +44,10 @@ where
     }
 }
 
-/// Whether what is there was learned so far by the same method, with the same settings, from as many images.
+/// Whether what is there was learned so far by the same method, with the same settings, from as many images,
+/// and the victim takes them.
 pub(super) fn same_lessons(
+    victim: &Frozen,
     perturbation: &UniversalPerturbation,
     own: &Origin,
     count: usize,
@@ -63,7 +65,7 @@ pub(super) fn same_lessons(
             count,
         ),
     ])?;
-    Ok(())
+    Ok(victim.check(perturbation.shape())?)
 }
 
 /// Channels, height and width of the first of these images.

@@ -17,3 +17,10 @@ pub struct Origin {
     /// Whether the method is done with it.
     pub finished: bool,
 }
+
+impl Origin {
+    /// Of a method with these settings, before its first pass.
+    pub fn new(method: impl Into<String>, settings: Value) -> Self {
+        Self { method: method.into(), settings, passes: 0, images: 0, finished: false }
+    }
+}

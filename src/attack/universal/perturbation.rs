@@ -11,18 +11,19 @@ use super::origin::Origin;
 use crate::attack::prelude::*;
 use crate::attack::stored::{Stored, StoredError};
 use crate::parameter;
-use crate::random::{Generator, generator};
+use crate::pixels::normal;
+use crate::random::generator;
 
-/// One perturbation that is added to every image, whatever the image: an attack that needs no gradient, no query
-/// and no time once it is there.
+/// One perturbation that is added to every image, whatever the image: an attack that needs no gradient, no
+/// query and no time once it is there.
 ///
 /// Moosavi-Dezfooli, Fawzi, Fawzi & Frossard, "Universal adversarial perturbations", CVPR 2017. It comes from
-/// [`SgdUap`](super::SgdUap) or [`DeepFoolUap`](super::DeepFoolUap), which learn it from training images, or from a
-/// [file](Self::load). Learn it on training images and report it on those of other slides;
+/// [`SgdUap`](super::SgdUap) or [`DeepFoolUap`](super::DeepFoolUap), which learn it from training images, or
+/// from a [file](Self::load). Learn it on training images and report it on those of other slides;
 /// [`Fooling`](crate::evaluate::Fooling) has the figures.
 ///
-/// `x' = clip(x + v, 0, 1)`. With another budget in its norm, `v` is scaled: that is not the perturbation which would
-/// have been learned there.
+/// `x' = clip(x + v, 0, 1)`. With another budget in its norm, `v` is scaled: that is not the perturbation
+/// which would have been learned there.
 ///
 /// | parameter | default | range |
 /// | --- | --- | --- |
@@ -84,18 +85,8 @@ impl UniversalPerturbation {
         Ok(Self { values, learned: budget, budget, origin })
     }
 
-    /// Nothing yet, for images of this shape: what a method starts from.
-    pub(super) fn zero(
-        budget: Budget,
-        shape: [usize; 3],
-        origin: Origin,
-        device: &Device,
-    ) -> Result<Self, AttackError> {
-        Self::new(Tensor::zeros(shape, device), budget, origin)
-    }
-
-    /// A random perturbation that uses the whole budget: signs in L-infinity, else Gaussian numbers. It is the
-    /// control that a learned one has to beat.
+    /// A random perturbation that uses the whole budget: Gaussian numbers, in L-infinity their signs. It is
+    /// the control that a learned one has to beat.
     ///
     /// # Errors
     ///
@@ -108,23 +99,12 @@ impl UniversalPerturbation {
     ) -> Result<Self, AttackError> {
         let norm = budget.norm();
         parameter::check([norm_among(norm, &[Norm::Linf, Norm::L2, Norm::L1])])?;
-        let mut generator = generator(RANDOM, seed, &[]);
-        let mut draw = || match norm {
-            Norm::Linf => {
-                if generator.random() {
-                    1.0
-                } else {
-                    -1.0
-                }
-            }
-            _ => gaussian(&mut generator),
-        };
-        let values: Vec<f32> = (0..shape.iter().product()).map(|_| draw()).collect();
+        let mut values = vec![0.0; shape.iter().product()];
+        normal(&mut values, &mut generator(RANDOM, seed, &[]));
         let values = Tensor::<3>::from_data(TensorData::new(values, shape), device).unsqueeze();
         let full = norm.unit_step(values) * budget.size();
         let settings = serde_json::json!({ "budget": budget, "seed": seed });
-        let origin =
-            Origin { method: "random perturbation".into(), settings, passes: 0, images: 0, finished: true };
+        let origin = Origin { finished: true, ..Origin::new("random perturbation", settings) };
         Self::new(full.squeeze_dim(0), budget, origin)
     }
 
@@ -133,8 +113,8 @@ impl UniversalPerturbation {
         self.scaled().squeeze_dim(0)
     }
 
-    /// The perturbation as an image in \[0,1\], mid-gray where nothing changes and amplified to the whole range,
-    /// `[channels, height, width]`.
+    /// The perturbation as an image in \[0,1\], mid-gray where nothing changes and amplified to the whole
+    /// range, `[channels, height, width]`.
     pub fn picture(&self) -> Tensor<3> {
         let largest = self.values.clone().abs().max().into_scalar::<f32>();
         let most = if largest > 0.0 { largest } else { 1.0 };
@@ -151,17 +131,17 @@ impl UniversalPerturbation {
         self.budget
     }
 
-    /// Writes it as safetensors, the values as `perturbation` `[channels, height, width]`, which any other program
-    /// can read; the file is complete or absent at any moment. Its budget is the one that it was learned with.
+    /// Writes it as safetensors, the values as `perturbation` `[channels, height, width]`, which any other
+    /// program can read; the file is complete or absent at any moment. Its budget is the one that it was
+    /// learned with.
     ///
     /// # Errors
     ///
     /// [`StoredError`] if the file cannot be written.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), StoredError> {
-        let [_, channels, height, width] = self.values.dims();
         let about = About { budget: self.learned, origin: self.origin.clone() };
         let mut stored = Stored::new(KIND, &about);
-        stored.add(VALUES, &[channels, height, width], values(self.values.clone()));
+        stored.add(VALUES, &self.shape(), values(self.values.clone()));
         stored.write(path.as_ref())
     }
 
@@ -169,8 +149,8 @@ impl UniversalPerturbation {
     ///
     /// # Errors
     ///
-    /// [`StoredError`] on a file that cannot be read, is of another kind, or holds values that are not finite or
-    /// larger than its budget.
+    /// [`StoredError`] on a file that cannot be read, is of another kind, or holds values that are not finite
+    /// or larger than its budget.
     pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Self, StoredError> {
         let path = path.as_ref();
         let stored = Stored::read(path, KIND)?;
@@ -209,16 +189,18 @@ impl UniversalPerturbation {
         self.values.clone()
     }
 
+    /// Channels, height and width of the images that it is for.
+    pub(super) fn shape(&self) -> [usize; 3] {
+        let [_, channels, height, width] = self.values.dims();
+        [channels, height, width]
+    }
+
     pub(super) fn fits(&self, [channels, height, width]: [usize; 3]) -> Parameter {
-        let [_, c, h, w] = self.values.dims();
+        let [c, h, w] = self.shape();
         let range = format!("images of {c}x{h}x{w}, as it was learned from");
         let found = format!("{channels}x{height}x{width}");
         Parameter::new("image shape", range, [c, h, w] == [channels, height, width], found)
     }
-}
-
-fn gaussian(generator: &mut Generator) -> f32 {
-    generator.sample(rand_distr::StandardNormal)
 }
 
 /// Its budgets, its origin and a digest of its values.

@@ -12,11 +12,12 @@ use crate::parameter;
 
 /// Learns a [`UniversalPerturbation`] by projected gradient steps, each along the mean gradient of a batch.
 ///
-/// `v <- project(v + s * step(mean grad_v min(J(clip(x + v), y), beta)))`, Shafahi, Najibi, Xu, Dickerson, Davis &
-/// Goldstein, "Universal Adversarial Training", AAAI 2020, algorithm 2 with the clipped loss of equation 4, which
-/// keeps single images from ruling the mean; `step` is the sign in L-infinity and the gradient over its norm in L2 and
-/// L1. The step is a share of the budget, as in the code that most people use (sgd-uap-torch, there 0.8 throughout),
-/// and shrinks from pass to pass here. Away from the labels, or towards targets.
+/// `v <- project(v + s * step(mean grad_v min(J(clip(x + v), y), beta)))`, Shafahi, Najibi, Xu, Dickerson,
+/// Davis & Goldstein, "Universal Adversarial Training", AAAI 2020, algorithm 2 with the clipped loss of
+/// equation 4, which keeps single images from ruling the mean; `step` is the sign in L-infinity and the
+/// gradient over its norm in L2 and L1. The step is a share of the budget, as in the code that most people
+/// use (sgd-uap-torch, there 0.8 throughout), and shrinks from pass to pass here. Away from the labels, or
+/// towards targets.
 ///
 /// | parameter | default | range |
 /// | --- | --- | --- |
@@ -76,8 +77,7 @@ impl SgdUap {
     const NAME: &str = "SGD-UAP";
 
     fn origin(&self) -> Origin {
-        let (method, settings) = (Self::NAME.into(), self.settings());
-        Origin { method, settings, passes: 0, images: 0, finished: false }
+        Origin::new(Self::NAME, self.settings())
     }
 
     /// Nothing learned yet, for images of these channels, height and width.
@@ -94,20 +94,20 @@ impl SgdUap {
             Parameter::above_zero("decay", self.decay),
             Parameter::above_zero("beta", self.beta),
         ])?;
-        UniversalPerturbation::zero(self.budget, shape, self.origin(), device)
+        UniversalPerturbation::new(Tensor::zeros(shape, device), self.budget, self.origin())
     }
 
-    /// One more pass over the images, or nothing if all are done; whether any is left then. What it leaves can be
-    /// [saved](UniversalPerturbation::save), loaded and passed here again: the result is the same.
+    /// One more pass over the images, or nothing if all are done; whether any is left then. What it leaves
+    /// can be [saved](UniversalPerturbation::save), loaded and passed here again: the result is the same.
     ///
-    /// `images` gives those at these positions, of `count` in all, `[batch, channels, height, width]` in \[0,1\], with
-    /// labels or targets as a [`Goal`].
+    /// `images` gives those at these positions, of `count` in all, `[batch, channels, height, width]` in
+    /// \[0,1\], with labels or targets as a [`Goal`].
     ///
     /// # Errors
     ///
-    /// What `images` fails with, and [`AttackError`]: a perturbation of other settings or another number of images, an
-    /// image or label that does not fit, or [`AttackError::Stopped`] if a stop was asked for through
-    /// [`Frozen::watch`], at which the perturbation stays as it was before the pass.
+    /// What `images` fails with, and [`AttackError`]: a perturbation of other settings or another number of
+    /// images, an image or label that does not fit, or [`AttackError::Stopped`] if a stop was asked for
+    /// through [`Frozen::watch`], at which the perturbation stays as it was before the pass.
     pub fn pass<E: From<AttackError>>(
         &self,
         victim: &Frozen,
@@ -115,7 +115,7 @@ impl SgdUap {
         count: usize,
         images: impl FnMut(&[usize]) -> Result<(Tensor<4>, Goal), E>,
     ) -> Result<bool, E> {
-        same_lessons(perturbation, &self.origin(), count)?;
+        same_lessons(victim, perturbation, &self.origin(), count)?;
         let (pass, batches) = (perturbation.origin().passes, count.div_ceil(self.batch_size));
         if pass == self.passes {
             return Ok(false);

@@ -99,7 +99,8 @@ fn unit(value: u8) -> f32 {
     f32::from(value) / 255.0
 }
 
-/// Of one type of pixel and one of view: the untyped `Resizer::resize` is megabytes of code for all the others.
+/// Of one type of pixel and one of view: the untyped `Resizer::resize` is megabytes of code for all the
+/// others.
 fn resize(image: &RgbImage, part: CropBox, size: u32, options: ResizeOptions) -> Vec<u8> {
     let source = TypedImageRef::<U8x3>::from_buffer(image.width(), image.height(), image.as_raw())
         .expect("three bytes a pixel, as the image crate guarantees");

@@ -3,7 +3,7 @@
 use burn::tensor::activation::relu;
 
 use crate::attack::prelude::*;
-use crate::attack::steps::{Tried, Worst, random_start};
+use crate::attack::steps::{Tried, Worst, cosine, random_start};
 use crate::defense::detector::alarm::Alarm;
 
 /// The settings of [`Adaptive`](super::Adaptive), beside the alarms that it knows.
@@ -95,7 +95,7 @@ impl AdaptiveConfig {
     /// The length of this step.
     fn step(&self, number: usize) -> f64 {
         let first = self.step_size.map_or(self.budget.size() / 4.0, Epsilon::value);
-        first * (1.0 + (std::f64::consts::PI * number as f64 / self.steps as f64).cos()) / 2.0
+        cosine(first, 0.0, number, self.steps)
     }
 
     /// One run with a constant for each image of the task; offers every point on the way.
