@@ -31,16 +31,25 @@ struct Job {
 unsafe impl Sync for Crew {}
 
 impl Crew {
-    /// Runs `lead` with up to `parts - 1` helpers from the pool of the current thread.
-    pub(super) fn gather<T: Send>(parts: usize, lead: impl FnOnce(&Crew) -> T + Send) -> T {
-        let crew = Crew {
+    fn new(parts: usize) -> Crew {
+        Crew {
             parts,
             job: UnsafeCell::new(None),
             open: AtomicBool::new(false),
             next: AtomicUsize::new(0),
             inside: AtomicUsize::new(0),
             done: AtomicBool::new(false),
-        };
+        }
+    }
+
+    /// The current thread alone.
+    pub(super) fn alone() -> Crew {
+        Crew::new(1)
+    }
+
+    /// Runs `lead` with up to `parts - 1` helpers from the pool of the current thread.
+    pub(super) fn gather<T: Send>(parts: usize, lead: impl FnOnce(&Crew) -> T + Send) -> T {
+        let crew = Crew::new(parts);
         if parts == 1 {
             return lead(&crew);
         }

@@ -3,8 +3,9 @@
 use rayon::prelude::*;
 
 use super::buffer::{Buffer, Ptr};
+use super::conv3::Conv3;
 use super::crew::Crew;
-use super::forward_kernels::{Bottleneck, Conv3, NormPool, NormReluRows, NormTo, Transition, average};
+use super::forward_kernels::{Bottleneck, NormPool, NormReluRows, NormTo, Transition, average};
 use super::masks::{EvalState, ImageState};
 use super::pack::{Affine, Weights};
 use super::packed::Packed;
@@ -12,6 +13,7 @@ use super::plane::{Halo, NormRelu, Store};
 use super::simd::{LANES, MAX_PIXELS, dispatch};
 use super::stem::{StemConv, StemPool, StemSize};
 use super::tile::CHUNK;
+use super::winograd;
 
 impl Packed {
     /// Pooled features of a batch of images.
@@ -89,6 +91,7 @@ impl Packed {
             halo.clear(&mut mid);
             let widest = block.planes * (CHUNK + 1) + MAX_PIXELS;
             let scratch = Buffer::new(crew.parts() * widest * LANES);
+            let wins = winograd::pays(halo);
             for (j, layer) in packed.layers.iter().enumerate() {
                 let masks = state.map(|s| s.layer(i, j));
                 crew.split(pixels, MAX_PIXELS, |part, from, to| {
@@ -116,21 +119,20 @@ impl Packed {
                     // SAFETY: the buffers have these sizes, and the parts write different pixels.
                     unsafe { dispatch(self.level, kernel) }
                 });
-                crew.split(pixels, MAX_PIXELS, |_, from, to| {
-                    let kernel = Conv3 {
-                        x: mid.ptr(),
-                        halo,
-                        planes: plan.mid_planes,
-                        weights: &layer.conv2.forward,
-                        out_planes: plan.growth_planes,
-                        range: (from, to),
-                        then: Store {
-                            y: x.ptr().at(block.layers[j].planes * pixels * LANES),
-                            plane: pixels * LANES,
-                        },
-                    };
-                    // SAFETY: as above.
-                    unsafe { dispatch(self.level, kernel) }
+                let conv = Conv3 {
+                    level: self.level,
+                    x: mid.ptr(),
+                    halo,
+                    planes: plan.mid_planes,
+                    out_planes: plan.growth_planes,
+                    direct: &layer.conv2.direct.forward,
+                    points: wins.then(|| layer.conv2.forward(self.level)),
+                };
+                let y = x.ptr().at(block.layers[j].planes * pixels * LANES);
+                let (scratch, (pieces, align)) = (conv.scratch(crew.parts()), conv.pieces());
+                crew.split(pieces, align, |part, from, to| {
+                    // SAFETY: the buffers have these sizes, and the parts write different pixels.
+                    unsafe { conv.run(&scratch, part, (from, to), Store { y, plane: pixels * LANES }) }
                 });
             }
             if let Some((norm, weights)) = &packed.transition {

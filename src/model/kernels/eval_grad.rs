@@ -3,14 +3,15 @@
 use rayon::prelude::*;
 
 use super::buffer::{Buffer, Ptr};
+use super::conv3::Conv3;
 use super::crew::Crew;
-use super::forward_kernels::Conv3;
 use super::masks::{EvalState, ImageState};
 use super::packed::Packed;
 use super::plane::Halo;
 use super::simd::{Kernel, LANES, MAX_PIXELS, Simd, dispatch};
 use super::stem::{StemBack, StemSize, Unpool};
 use super::tile::{Conv, Epilogue, NO_ROWS, convolve};
+use super::winograd;
 
 impl Packed {
     /// Gradient with respect to the images of a loss whose gradient with respect to the pooled features is `grad`.
@@ -58,6 +59,7 @@ impl Packed {
             let mut dy = Buffer::new(plan.growth_planes * halo.plane());
             halo.clear(&mut dy);
             let dz = Buffer::new((plan.mid_planes * pixels + MAX_PIXELS) * LANES);
+            let wins = winograd::pays(halo);
             for (j, layer) in self.blocks[i].layers.iter().enumerate().rev() {
                 let (mask1, mask2) = state.layer(i, j);
                 let planes = plan.blocks[i].layers[j].planes;
@@ -66,18 +68,20 @@ impl Packed {
                     &g[planes * pixels * LANES..][..plan.growth_planes * pixels * LANES],
                     &mut dy,
                 );
-                crew.split(pixels, MAX_PIXELS, |_, from, to| {
-                    let kernel = Conv3 {
-                        x: dy.ptr(),
-                        halo,
-                        planes: plan.growth_planes,
-                        weights: &layer.conv2.backward,
-                        out_planes: plan.mid_planes,
-                        range: (from, to),
-                        then: Keep::<false> { masks: mask2, mask_plane: pixels, y: dz.ptr() },
-                    };
+                let conv = Conv3 {
+                    level: self.level,
+                    x: dy.ptr(),
+                    halo,
+                    planes: plan.growth_planes,
+                    out_planes: plan.mid_planes,
+                    direct: &layer.conv2.direct.backward,
+                    points: wins.then(|| layer.conv2.backward(self.level)),
+                };
+                let (scratch, (pieces, align)) = (conv.scratch(crew.parts()), conv.pieces());
+                crew.split(pieces, align, |part, from, to| {
+                    let then = Keep::<false> { masks: mask2, mask_plane: pixels, y: dz.ptr() };
                     // SAFETY: the buffers have these sizes, and the parts write different pixels.
-                    unsafe { dispatch(self.level, kernel) }
+                    unsafe { conv.run(&scratch, part, (from, to), then) }
                 });
                 crew.split(pixels, MAX_PIXELS, |_, from, to| {
                     let kernel = Pointwise {
@@ -85,7 +89,7 @@ impl Packed {
                         plane: pixels * LANES,
                         planes: plan.mid_planes,
                         weights: &layer.conv1.backward,
-                        out_planes: planes,
+                        outs: (0, planes),
                         range: (from, to),
                         then: Keep::<true> { masks: mask1, mask_plane: pixels, y: g.ptr() },
                     };
@@ -108,7 +112,7 @@ impl Packed {
                         plane: pixels * LANES,
                         planes: plan.blocks[i].first_planes,
                         weights: &weights.backward,
-                        out_planes: plan.blocks[i - 1].planes,
+                        outs: (0, plan.blocks[i - 1].planes),
                         range: (from, to),
                         then: KeepSpread {
                             masks: state.transition(i - 1),
@@ -175,7 +179,9 @@ pub(super) struct Pointwise<'a, E> {
     pub plane: usize,
     pub planes: usize,
     pub weights: &'a Buffer,
-    pub out_planes: usize,
+    /// Output planes that are computed.
+    pub outs: (usize, usize),
+    /// Of the pixels.
     pub range: (usize, usize),
     pub then: E,
 }
@@ -191,7 +197,7 @@ impl<E: Epilogue> Kernel for Pointwise<'_, E> {
             row: NO_ROWS,
             depth: LANES,
             weights: self.weights.ptr().0,
-            out_planes: self.out_planes,
+            outs: self.outs,
         };
         // SAFETY: the caller's contract; there is room for a tile behind the input's end.
         unsafe { convolve::<S, _, LANES>(&conv, self.range.0, self.range.1, &mut self.then) }

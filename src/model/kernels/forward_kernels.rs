@@ -1,7 +1,7 @@
 //! The forward pass's kernels, of evaluation and training.
 
 use super::buffer::{Buffer, Ptr};
-use super::plane::{Halo, NormRelu, Rows, Store};
+use super::plane::{Halo, NormRelu, Store};
 use super::simd::{Kernel, LANES, Simd};
 use super::tile::{CHUNK, Conv, Epilogue, NO_ROWS, convolve};
 
@@ -63,7 +63,7 @@ impl<E: Epilogue> Kernel for Bottleneck<'_, E> {
                 row: NO_ROWS,
                 depth: LANES,
                 weights: self.weights.ptr().0,
-                out_planes: self.out_planes,
+                outs: (0, self.out_planes),
             };
             // SAFETY: the caller's contract; the scratch holds a chunk of every plane and a tile behind it.
             unsafe {
@@ -94,47 +94,6 @@ impl<E: Epilogue> Epilogue for BeforeNext<'_, E> {
         let next = self.norm.x.at((unit + plane) * self.norm.plane + (px + CHUNK) * LANES);
         let next = (unit + plane < self.norm.planes).then_some(next.0.cast_const());
         [next, self.then.ahead(plane, unit, px, last)[0]]
-    }
-}
-
-/// 3x3 convolution of haloed planes to dense ones.
-pub(super) struct Conv3<'a, E> {
-    pub x: Ptr,
-    pub halo: Halo,
-    pub planes: usize,
-    pub weights: &'a Buffer,
-    pub out_planes: usize,
-    /// Of the output's pixels.
-    pub range: (usize, usize),
-    pub then: E,
-}
-
-impl<E: Epilogue> Kernel for Conv3<'_, E> {
-    #[inline(always)]
-    unsafe fn run<S: Simd>(mut self) {
-        let (taps, width, (from, to)) = (self.halo.taps(), self.halo.width, self.range);
-        let stream = Conv {
-            x: self.x.0.wrapping_add(self.halo.lead()),
-            planes: self.planes,
-            plane: self.halo.plane(),
-            taps: &taps,
-            row: NO_ROWS,
-            depth: LANES,
-            weights: self.weights.ptr().0,
-            out_planes: self.out_planes,
-        };
-        // SAFETY: the caller's contract; a haloed plane has room for a tile behind its end.
-        unsafe {
-            if width % S::PIXELS == 0 && from % S::PIXELS == 0 {
-                let rows = Conv { row: width, ..stream };
-                convolve::<S, _, LANES>(&rows, from, to, &mut self.then);
-            } else {
-                // Where tiles do not fit the rows, the halo's column is computed too, and left out.
-                let (from, to) = (from + from / width, to + to.saturating_sub(1) / width);
-                let mut then = Rows { halo: self.halo, then: self.then };
-                convolve::<S, _, LANES>(&stream, from, to, &mut then);
-            }
-        }
     }
 }
 
@@ -184,16 +143,16 @@ pub(super) struct NormPool<'a> {
 }
 
 impl NormPool<'_> {
-    /// Pixels `from..to` of the output.
+    /// Pixels `from..to` of planes `planes.0..planes.1` of the output.
     ///
     /// # Safety
     ///
     /// As for [`Simd`].
     #[inline(always)]
-    pub(super) unsafe fn run<S: Simd>(&self, from: usize, to: usize) {
+    pub(super) unsafe fn run<S: Simd>(&self, planes: (usize, usize), from: usize, to: usize) {
         let (width, out_width) = (self.halo.width, self.halo.width / 2);
         let pixels = out_width * (self.halo.height / 2);
-        for plane in 0..self.norm.planes {
+        for plane in planes.0..planes.1 {
             let scale = self.norm.scale[plane * LANES..][..LANES].as_ptr();
             let shift = self.norm.shift[plane * LANES..][..LANES].as_ptr();
             for out in from..to {
@@ -248,11 +207,11 @@ impl Kernel for Transition<'_> {
             row: NO_ROWS,
             depth: LANES,
             weights: self.weights.ptr().0,
-            out_planes: self.out_planes,
+            outs: (0, self.out_planes),
         };
         // SAFETY: the caller's contract; the pooled buffer has room for a tile behind its end.
         unsafe {
-            self.pool.run::<S>(self.range.0, self.range.1);
+            self.pool.run::<S>((0, self.pool.norm.planes), self.range.0, self.range.1);
             convolve::<S, _, LANES>(
                 &conv,
                 self.range.0,

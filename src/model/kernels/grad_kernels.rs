@@ -108,10 +108,10 @@ impl Kernel for FeaturesBack<'_> {
     }
 }
 
-/// [`NormBack`] of `planes` whole planes.
+/// [`NormBack`] of whole planes, `planes.0..planes.1`.
 pub(super) struct NormBackTo<'a> {
     pub back: NormBack<'a>,
-    pub planes: usize,
+    pub planes: (usize, usize),
     pub pixels: usize,
     pub y: Ptr,
 }
@@ -119,7 +119,7 @@ pub(super) struct NormBackTo<'a> {
 impl Kernel for NormBackTo<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        for plane in 0..self.planes {
+        for plane in self.planes.0..self.planes.1 {
             // SAFETY: the caller's contract.
             unsafe { self.back.run::<S>(plane, 0, self.pixels, self.y.0.add(plane * self.pixels * LANES)) }
         }
@@ -132,14 +132,15 @@ pub(super) struct NormBackHalo<'a> {
     pub first: usize,
     pub planes: usize,
     pub halo: Halo,
+    pub rows: (usize, usize),
     pub y: Ptr,
 }
 
 impl Kernel for NormBackHalo<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let (halo, width) = (self.halo, self.halo.width);
-        for (plane, row) in (0..self.planes).flat_map(|plane| (0..halo.height).map(move |row| (plane, row))) {
+        let (halo, width, (from, to)) = (self.halo, self.halo.width, self.rows);
+        for (plane, row) in (0..self.planes).flat_map(|plane| (from..to).map(move |row| (plane, row))) {
             let y = self.y.at(plane * halo.plane() + halo.lead() + row * halo.row() * LANES);
             // SAFETY: the caller's contract.
             unsafe { self.back.run::<S>(self.first + plane, row * width, width, y.0) }
@@ -152,7 +153,8 @@ pub(super) struct GrowWeights {
     pub a: Ptr,
     pub dy: Ptr,
     pub halo: Halo,
-    pub in_planes: usize,
+    /// Input planes whose weights' gradients are computed.
+    pub planes: (usize, usize),
     pub out_planes: usize,
     pub sum: WeightSum,
 }
@@ -165,7 +167,7 @@ impl Kernel for GrowWeights {
         for from in (0..halo.stream()).step_by(CHUNK) {
             let count = CHUNK.min(halo.stream() - from);
             let at = halo.lead() + from * LANES;
-            for plane in 0..self.in_planes {
+            for plane in self.planes.0..self.planes.1 {
                 for (t, &tap) in taps.iter().enumerate() {
                     for out in 0..self.out_planes {
                         // SAFETY: the caller's contract; a tap stays in the haloed plane.
@@ -242,6 +244,8 @@ pub(super) struct BottleneckWeights<'a> {
     /// `(planes + mid_planes) * (CHUNK + 1) + MAX_PIXELS` pixels.
     pub scratch: Ptr,
     pub pixels: usize,
+    /// Input planes whose gradients, and whose weights', are computed.
+    pub range: (usize, usize),
     pub sum: WeightSum,
     pub then: BottleneckBack<'a>,
 }
@@ -255,16 +259,17 @@ impl Kernel for BottleneckWeights<'_> {
             let to = (from + chunk).min(self.pixels);
             // SAFETY: the caller's contract; the scratch holds a chunk of every plane and a tile behind it.
             unsafe {
-                self.norm.run::<S>(from, to, a, plane);
+                self.norm.some::<S>(self.range, from, to, a, plane);
                 for mid in 0..self.mid_planes {
                     self.back.run::<S>(mid, from, to - from, d.add(mid * plane));
                 }
                 for (p, mid) in
-                    (0..self.norm.planes).flat_map(|p| (0..self.mid_planes).map(move |mid| (p, mid)))
+                    (self.range.0..self.range.1).flat_map(|p| (0..self.mid_planes).map(move |mid| (p, mid)))
                 {
                     let sum = self.sum.to.0.add((p * self.mid_planes + mid) * LANES * LANES);
                     let at = mid * self.back.plane + to * LANES;
-                    let ahead = (p == 0).then(|| [self.back.d.at(at).0.cast_const(), self.back.x.at(at).0]);
+                    let ahead = (p == self.range.0)
+                        .then(|| [self.back.d.at(at).0.cast_const(), self.back.x.at(at).0]);
                     let fresh = self.sum.fresh && from == 0;
                     outer::<S>(a.add(p * plane), d.add(mid * plane), to - from, ahead, sum, fresh);
                 }
@@ -277,7 +282,7 @@ impl Kernel for BottleneckWeights<'_> {
                     row: NO_ROWS,
                     depth: LANES,
                     weights: self.weights.ptr().0,
-                    out_planes: self.norm.planes,
+                    outs: self.range,
                 };
                 convolve::<S, _, LANES>(&conv, from, to, &mut self.then);
             }
@@ -335,6 +340,8 @@ pub(super) struct PooledWeights<'a> {
     pub pool: NormPool<'a>,
     pub dy: Ptr,
     pub pixels: usize,
+    /// Input planes whose weights' gradients are computed.
+    pub planes: (usize, usize),
     pub out_planes: usize,
     pub sum: WeightSum,
 }
@@ -344,11 +351,11 @@ impl Kernel for PooledWeights<'_> {
     unsafe fn run<S: Simd>(self) {
         let plane = self.pixels * LANES;
         // SAFETY: the caller's contract.
-        unsafe { self.pool.run::<S>(0, self.pixels) };
+        unsafe { self.pool.run::<S>(self.planes, 0, self.pixels) };
         for from in (0..self.pixels).step_by(CHUNK) {
             let count = CHUNK.min(self.pixels - from);
             for (p, out) in
-                (0..self.pool.norm.planes).flat_map(|p| (0..self.out_planes).map(move |out| (p, out)))
+                (self.planes.0..self.planes.1).flat_map(|p| (0..self.out_planes).map(move |out| (p, out)))
             {
                 // SAFETY: as above.
                 unsafe {
@@ -405,7 +412,7 @@ impl Epilogue for SpreadBack<'_> {
 pub(super) struct StemSums<'a> {
     pub d: Ptr,
     pub x: Ptr,
-    pub planes: usize,
+    pub planes: (usize, usize),
     pub pixels: usize,
     pub mean: &'a [f32],
     pub sums: SumTargets,
@@ -414,8 +421,8 @@ pub(super) struct StemSums<'a> {
 impl Kernel for StemSums<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        for (plane, from) in
-            (0..self.planes).flat_map(|p| (0..self.pixels).step_by(CHUNK).map(move |from| (p, from)))
+        for (plane, from) in (self.planes.0..self.planes.1)
+            .flat_map(|p| (0..self.pixels).step_by(CHUNK).map(move |from| (p, from)))
         {
             for v in (0..LANES).step_by(S::WIDTH) {
                 // SAFETY: the caller's contract.

@@ -6,12 +6,14 @@
 
 mod arch;
 mod buffer;
+mod conv3;
 mod crew;
 mod eval;
 mod eval_grad;
 mod forward_kernels;
 mod grad_kernels;
 mod masks;
+mod norm_grad;
 mod pack;
 mod packed;
 mod plane;
@@ -24,7 +26,11 @@ mod stem;
 mod tests;
 mod tile;
 mod train;
+mod train_batch;
 mod train_grad;
+mod train_norm;
+mod winograd;
+mod workers;
 
 pub(super) use arch::Arch;
 pub(super) use buffer::release_memory;

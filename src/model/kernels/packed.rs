@@ -1,10 +1,14 @@
 //! A network's weights in the form of the evaluation kernels.
 
+use std::sync::OnceLock;
+
 use rayon::prelude::*;
 
 use super::arch::{Arch, Layer, Norm, Plan};
+use super::buffer::Buffer;
 use super::pack::{Affine, Folded, Weights, running_affine};
 use super::simd::Level;
+use super::winograd;
 
 /// A network's weights with its running statistics folded in, packed for the kernels.
 ///
@@ -27,7 +31,29 @@ pub(super) struct PackedLayer {
     pub norm1: Affine,
     pub conv1: Weights,
     pub norm2: Affine,
-    pub conv2: Weights,
+    pub conv2: Conv2,
+}
+
+/// Weights of a 3x3 convolution. Those for Winograd's algorithm are four times as many, and made for the first image whose
+/// size wants them.
+pub(super) struct Conv2 {
+    pub direct: Weights,
+    forward: OnceLock<Buffer>,
+    backward: OnceLock<Buffer>,
+}
+
+impl Conv2 {
+    fn new(direct: Weights) -> Self {
+        Conv2 { direct, forward: OnceLock::new(), backward: OnceLock::new() }
+    }
+
+    pub(super) fn forward(&self, level: Level) -> &Buffer {
+        self.forward.get_or_init(|| winograd::transform(level, &self.direct.forward))
+    }
+
+    pub(super) fn backward(&self, level: Level) -> &Buffer {
+        self.backward.get_or_init(|| winograd::transform(level, &self.direct.backward))
+    }
 }
 
 impl Packed {
@@ -58,7 +84,13 @@ impl Packed {
                 let folded = Folded { out: Some(&norm2.scale), inp: Some(&norm1.scale) };
                 PackedLayer {
                     conv1: Weights::pack(params, &layer.conv1, &identity, &block.lanes, folded),
-                    conv2: Weights::pack(params, &layer.conv2, &identity, &identity, Folded::default()),
+                    conv2: Conv2::new(Weights::pack(
+                        params,
+                        &layer.conv2,
+                        &identity,
+                        &identity,
+                        Folded::default(),
+                    )),
                     norm1: norm1.spread(&block.lanes),
                     norm2: norm2.spread(&identity),
                 }

@@ -68,8 +68,27 @@ impl NormRelu<'_> {
     /// As for [`Simd`]; `y`, `[plane][y_plane floats]`, receives pixel `from` first.
     #[inline(always)]
     pub(super) unsafe fn run<S: Simd>(&self, from: usize, to: usize, y: *mut f32, y_plane: usize) {
+        // SAFETY: the caller's contract.
+        unsafe { self.some::<S>((0, self.planes), from, to, y, y_plane) }
+    }
+
+    /// [`NormRelu::run`] of planes `planes.0..planes.1` only.
+    ///
+    /// # Safety
+    ///
+    /// As there.
+    #[inline(always)]
+    pub(super) unsafe fn some<S: Simd>(
+        &self,
+        planes: (usize, usize),
+        from: usize,
+        to: usize,
+        y: *mut f32,
+        y_plane: usize,
+    ) {
         debug_assert!(self.scale.len() >= self.planes * LANES && self.shift.len() >= self.planes * LANES);
-        for plane in 0..self.planes {
+        debug_assert!(planes.1 <= self.planes);
+        for plane in planes.0..planes.1 {
             // SAFETY: the caller's contract; the coefficients cover all planes.
             unsafe {
                 let zero = S::splat(0.0);

@@ -1,10 +1,12 @@
 //! Sums over a batch that do not depend on the number of threads: fixed groups of images, added in order.
 
-use rayon::prelude::*;
+use std::ops::Range;
 
 use super::arch::{Conv, planes};
 use super::buffer::{Buffer, Ptr};
+use super::crew::Crew;
 use super::simd::LANES;
+use super::workers::Workers;
 
 /// Groups that a batch is cut into at most.
 const GROUPS: usize = 8;
@@ -25,10 +27,14 @@ impl Groups {
         self.n.div_ceil(self.each)
     }
 
-    /// Runs `work(group, images)` for all groups in parallel and returns the results in order.
-    pub(super) fn map<T: Send>(self, work: impl Fn(usize, std::ops::Range<usize>) -> T + Sync) -> Vec<T> {
-        let groups = (0..self.count()).into_par_iter().with_max_len(1);
-        groups.map(|g| work(g, g * self.each..((g + 1) * self.each).min(self.n))).collect()
+    /// Runs `work(group, images, crew)` for all groups and returns the results in order.
+    pub(super) fn map<T: Send>(
+        self,
+        workers: &Workers,
+        work: impl Fn(usize, Range<usize>, &Crew) -> T + Sync,
+    ) -> Vec<T> {
+        let images = |group: usize| group * self.each..((group + 1) * self.each).min(self.n);
+        workers.map(self.count(), |group, crew| work(group, images(group), crew))
     }
 }
 
@@ -105,10 +111,11 @@ impl WeightSums {
     }
 
     /// Adds up the groups into the convolution's gradient, `[out][in][tap]`.
-    pub(super) fn finish(&self, conv: &Conv, lanes_in: &[usize], gradient: &mut [f32]) {
+    pub(super) fn finish(&self, conv: &Conv, lanes_in: &[usize], gradient: &mut [f32], workers: &Workers) {
         let (taps, out_planes) = (conv.taps, planes(conv.out));
         let gradient = Ptr(gradient[..conv.len()].as_mut_ptr());
-        lanes_in[..conv.inp].par_iter().enumerate().for_each(|(i, &lane)| {
+        workers.each(conv.inp, |i| {
+            let lane = lanes_in[i];
             for (t, plane) in (0..taps).flat_map(|t| (0..out_planes).map(move |plane| (t, plane))) {
                 let at =
                     ((lane / LANES * taps + t) * out_planes + plane) * LANES * LANES + lane % LANES * LANES;

@@ -109,7 +109,7 @@ impl Kernel for StemConv<'_> {
                 row: NO_ROWS,
                 depth: 7,
                 weights: self.weights.ptr().0,
-                out_planes: self.planes,
+                outs: (0, self.planes),
             };
             let y = self.y.at((row - self.rows.0) * self.size.conv_width * LANES);
             // SAFETY: rows `2 * row ..+ 7` lie in the padded image, which has room for a tile behind its end.
@@ -283,7 +283,7 @@ impl Kernel for StemBack<'_> {
             row: NO_ROWS,
             depth: LANES,
             weights: self.weights.ptr().0,
-            out_planes: (taps.len() * 8).div_ceil(LANES),
+            outs: (0, (taps.len() * 8).div_ceil(LANES)),
         };
         for row in 0..size.conv_height {
             // Whoever computes an image's row adds the same terms in the same order.
@@ -303,7 +303,7 @@ impl Kernel for StemBack<'_> {
 /// Adds one image's part of the weight gradient to `sum`, `[plane][in, row][8][32]`.
 pub(super) struct StemWeights {
     pub size: StemSize,
-    pub planes: usize,
+    pub planes: (usize, usize),
     pub padded: Ptr,
     pub d: Ptr,
     pub sum: WeightSum,
@@ -315,7 +315,7 @@ impl Kernel for StemWeights {
         let size = self.size;
         let taps = size.taps();
         for row in 0..size.conv_height {
-            for plane in 0..self.planes {
+            for plane in self.planes.0..self.planes.1 {
                 for (i, &tap) in taps.iter().enumerate() {
                     // SAFETY: as for the convolution; `sum` has 8 x 32 floats for each plane and tap.
                     unsafe {

@@ -285,6 +285,18 @@ fn training_gives_the_same_bits_on_any_number_of_threads() {
 }
 
 #[test]
+fn bottlenecks_that_are_not_kept_change_no_bit() {
+    let case = Case::new(arch(), [5, 61, 45], 4);
+    let (_, mut state) = case.train(NormStatistics::Batch, Level::current());
+    let kept = state.backward(&case.grad, true);
+    state.forget_bottlenecks();
+    for count in [1, 2, 9] {
+        let again = threads(count).install(|| state.backward(&case.grad, true));
+        assert!(again.params == kept.params && again.images == kept.images, "{count} threads");
+    }
+}
+
+#[test]
 fn gradients_of_images_are_optional_and_change_nothing_else() {
     let case = Case::new(arch(), [3, 37, 33], 4);
     let (_, state) = case.train(NormStatistics::Batch, Level::current());

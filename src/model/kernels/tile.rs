@@ -29,7 +29,8 @@ pub(super) struct Conv<'a> {
     /// Channels of a tap.
     pub depth: usize,
     pub weights: *const f32,
-    pub out_planes: usize,
+    /// Output planes that are computed.
+    pub outs: (usize, usize),
 }
 
 /// What becomes of a finished tile.
@@ -62,7 +63,7 @@ impl Conv<'_> {
     }
 }
 
-/// Computes pixels `from..to` of all output planes, chunk by chunk.
+/// Computes pixels `from..to` of the output planes, chunk by chunk.
 ///
 /// # Safety
 ///
@@ -81,7 +82,7 @@ pub(super) unsafe fn convolve<S: Simd, E: Epilogue, const STEP: usize>(
         let last = (first + chunk).min(to);
         // Every tile asks for its share of the next group's weights, which may lie beyond the second-level cache.
         let share = LANES.div_ceil((last - first).div_ceil(S::PIXELS));
-        for plane in 0..conv.out_planes {
+        for plane in conv.outs.0..conv.outs.1 {
             for start in (0..units).step_by(conv.group()) {
                 let group = start..(start + conv.group()).min(units);
                 for px in (first..last).step_by(S::PIXELS) {
@@ -95,12 +96,15 @@ pub(super) unsafe fn convolve<S: Simd, E: Epilogue, const STEP: usize>(
                         let ahead = ahead.map(|at| at.unwrap_or(weights));
                         let done = LANES + (px - first) / S::PIXELS * share;
                         let next = (weights.wrapping_add(group.len() * conv.depth * done), share);
-                        if count * 2 <= S::PIXELS {
-                            conv_tile::<S, STEP, true>(conv, group.clone(), x, weights, ahead, next, tile);
+                        let group = group.clone();
+                        if count <= pixels::<S>(HALF) {
+                            conv_tile::<S, STEP, HALF>(conv, group, x, weights, ahead, next, tile);
+                        } else if count <= pixels::<S>(OVER_HALF) {
+                            conv_tile::<S, STEP, OVER_HALF>(conv, group, x, weights, ahead, next, tile);
                         } else {
-                            conv_tile::<S, STEP, false>(conv, group.clone(), x, weights, ahead, next, tile);
+                            conv_tile::<S, STEP, WHOLE>(conv, group, x, weights, ahead, next, tile);
                         }
-                        if group.end == units {
+                        if start + conv.group() >= units {
                             epilogue.tile::<S>(plane, px, count, tile);
                         }
                     }
@@ -110,14 +114,29 @@ pub(super) unsafe fn convolve<S: Simd, E: Epilogue, const STEP: usize>(
     }
 }
 
-/// A group's part of one tile, kept in registers: written to `tile` by the first group, added by the others. `HALF`
-/// computes only half of the pixels. `next` is what a later tile reads: an address, and floats a channel.
+/// How much of a register tile is computed: seven, eight or fourteen pixels of the widest vectors. A last tile is often a
+/// half, and eight tiles of four by four pixels are half of an image's 14 x 14.
+const HALF: u8 = 0;
+const OVER_HALF: u8 = 1;
+const WHOLE: u8 = 2;
+
+#[inline(always)]
+fn pixels<S: Simd>(extent: u8) -> usize {
+    match extent {
+        HALF => S::PIXELS / 2,
+        OVER_HALF => S::PIXELS / 2 + 1,
+        _ => S::PIXELS,
+    }
+}
+
+/// A group's part of one tile, kept in registers: written to `tile` by the first group, added by the others. `EXTENT` says
+/// how many pixels are computed. `next` is what a later tile reads: an address, and floats a channel.
 ///
 /// # Safety
 ///
 /// As for [`convolve`].
 #[inline(always)]
-unsafe fn conv_tile<S: Simd, const STEP: usize, const HALF: bool>(
+unsafe fn conv_tile<S: Simd, const STEP: usize, const EXTENT: u8>(
     conv: &Conv,
     group: Range<usize>,
     x: *const f32,
@@ -126,7 +145,7 @@ unsafe fn conv_tile<S: Simd, const STEP: usize, const HALF: bool>(
     next: (*const f32, usize),
     tile: *mut f32,
 ) {
-    let pixels = if HALF { S::PIXELS / 2 } else { S::PIXELS };
+    let pixels = pixels::<S>(EXTENT);
     let ahead_step = (pixels * LANES).div_ceil(group.len() * conv.depth);
     // SAFETY: the caller's contract covers every address below.
     unsafe {

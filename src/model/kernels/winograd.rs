@@ -1,0 +1,348 @@
+//! 3x3 convolutions with a quarter of the multiplications: Winograd's F(4x4, 3x3), as Lavin & Gray give it (Fast
+//! algorithms for convolutional neural networks, CVPR 2016, equations 14 and 15).
+//!
+//! A tile of 4x4 outputs comes from 6x6 inputs. Both, and the 3x3 weights, are taken to 36 points where the convolution is
+//! one product a point; over many tiles and channels these are 36 1x1 convolutions whose pixels are tiles.
+
+use super::buffer::{Buffer, Ptr};
+use super::plane::{Halo, Store};
+use super::simd::{Kernel, LANES, Level, MAX_PIXELS, Simd, dispatch};
+use super::tile::{Conv, Epilogue, NO_ROWS, convolve};
+
+/// Height and width of a tile's outputs.
+const OUT: usize = 4;
+/// Height and width of a tile's inputs.
+const IN: usize = 6;
+/// Products of a tile, a channel.
+const POINTS: usize = IN * IN;
+/// The most tiles that are transformed before they are multiplied: their 36 points and the weights' fit into a
+/// second-level cache of a megabyte.
+const GROUP: usize = 16;
+
+/// Tiles of a plane, row by row.
+#[derive(Clone, Copy)]
+pub(super) struct Tiles {
+    halo: Halo,
+    columns: usize,
+}
+
+impl Tiles {
+    pub(super) fn of(halo: Halo) -> Self {
+        Tiles { halo, columns: halo.width.div_ceil(OUT) }
+    }
+
+    pub(super) fn count(self) -> usize {
+        self.halo.height.div_ceil(OUT) * self.columns
+    }
+
+    /// First row and column of a tile's outputs.
+    fn corner(self, tile: usize) -> (usize, usize) {
+        (tile / self.columns * OUT, tile % self.columns * OUT)
+    }
+}
+
+/// Whether planes of this size gain by it.
+pub(super) fn pays(halo: Halo) -> bool {
+    // Fewer tiles do not fill the register tiles, and read four times the weights.
+    Tiles::of(halo).count() >= 9
+}
+
+/// The weights at the points if it pays to make them for a batch of so many images.
+pub(super) fn wanted(level: Level, halo: Halo, images: usize, packed: &Buffer) -> Option<Buffer> {
+    // They cost about as much as one image of 14 x 14 gains.
+    (pays(halo) && Tiles::of(halo).count() * images >= 48).then(|| transform(level, packed))
+}
+
+/// Floats of the working memory of one [`Winograd`].
+pub(super) fn scratch(planes: usize, out_planes: usize) -> usize {
+    points(planes) + points(out_planes)
+}
+
+/// Floats of a group's points.
+fn points(planes: usize) -> usize {
+    POINTS * stride(planes) + MAX_PIXELS * LANES
+}
+
+/// Floats between a group's points: a pixel more than it takes, as a tile's 36 points would share few sets of a cache.
+fn stride(planes: usize) -> usize {
+    (planes * GROUP + 1) * LANES
+}
+
+/// A convolution's weights at the 36 points, `[point][out plane][in plane][in][out]`, from the packed ones of either
+/// direction.
+pub(super) fn transform(level: Level, packed: &Buffer) -> Buffer {
+    let transformed = Buffer::new(packed.len() / 9 * POINTS);
+    let kernel =
+        TransformWeights { packed: packed.ptr(), blocks: packed.len() / (9 * BLOCK), to: transformed.ptr() };
+    // SAFETY: nine taps of every pair of planes are read, and its 36 points written.
+    unsafe { dispatch(level, kernel) };
+    transformed
+}
+
+/// Floats of the weights between two planes, a tap.
+const BLOCK: usize = LANES * LANES;
+
+struct TransformWeights {
+    packed: Ptr,
+    /// Pairs of planes.
+    blocks: usize,
+    to: Ptr,
+}
+
+impl Kernel for TransformWeights {
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        for block in 0..self.blocks {
+            for at in (0..BLOCK).step_by(S::WIDTH) {
+                // SAFETY: the caller's contract.
+                unsafe {
+                    let mut rows = [[S::splat(0.0); 3]; IN];
+                    for column in 0..3 {
+                        let mut taps = [S::splat(0.0); 3];
+                        for (row, tap) in taps.iter_mut().enumerate() {
+                            *tap = S::load(self.packed.0.add((block * 9 + row * 3 + column) * BLOCK + at));
+                        }
+                        for (row, point) in rows.iter_mut().zip(weight_points::<S>(taps)) {
+                            row[column] = point;
+                        }
+                    }
+                    for (r, row) in rows.into_iter().enumerate() {
+                        for (c, point) in weight_points::<S>(row).into_iter().enumerate() {
+                            S::store(self.to.0.add(((r * IN + c) * self.blocks + block) * BLOCK + at), point);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// `G g`.
+///
+/// # Safety
+///
+/// As for [`Simd`].
+#[inline(always)]
+unsafe fn weight_points<S: Simd>([a, b, c]: [S::V; 3]) -> [S::V; IN] {
+    // SAFETY: the caller's contract.
+    unsafe {
+        let sixth = S::splat(1.0 / 6.0);
+        let outer = S::mul(S::add(a, c), S::splat(-1.0 / 6.0));
+        let far = S::mul_add(a, S::splat(1.0 / 24.0), S::mul(c, sixth));
+        let (near, middle) = (S::mul(b, sixth), S::mul(b, S::splat(1.0 / 12.0)));
+        [
+            S::mul(a, S::splat(0.25)),
+            S::sub(outer, near),
+            S::add(outer, near),
+            S::add(far, middle),
+            S::sub(far, middle),
+            c,
+        ]
+    }
+}
+
+/// `B^T d`.
+///
+/// # Safety
+///
+/// As for [`Simd`].
+#[inline(always)]
+unsafe fn input_points<S: Simd>(d: [S::V; IN]) -> [S::V; IN] {
+    // SAFETY: the caller's contract.
+    unsafe {
+        let (four, five, two) = (S::splat(4.0), S::splat(-5.0), S::splat(2.0));
+        let (even, odd) = (S::mul_add(S::splat(-4.0), d[2], d[4]), S::mul_add(S::splat(-4.0), d[1], d[3]));
+        let (far, step) = (S::sub(d[4], d[2]), S::mul(two, S::sub(d[3], d[1])));
+        [
+            S::mul_add(four, d[0], S::mul_add(five, d[2], d[4])),
+            S::add(even, odd),
+            S::sub(even, odd),
+            S::add(far, step),
+            S::sub(far, step),
+            S::mul_add(four, d[1], S::mul_add(five, d[3], d[5])),
+        ]
+    }
+}
+
+/// `A^T m`.
+///
+/// # Safety
+///
+/// As for [`Simd`].
+#[inline(always)]
+unsafe fn outputs<S: Simd>(m: [S::V; IN]) -> [S::V; OUT] {
+    // SAFETY: the caller's contract.
+    unsafe {
+        let (near, near_odd) = (S::add(m[1], m[2]), S::sub(m[1], m[2]));
+        let (far, far_odd) = (S::add(m[3], m[4]), S::sub(m[3], m[4]));
+        [
+            S::add(m[0], S::add(near, far)),
+            S::mul_add(S::splat(2.0), far_odd, near_odd),
+            S::mul_add(S::splat(4.0), far, near),
+            S::add(S::mul_add(S::splat(8.0), far_odd, near_odd), m[5]),
+        ]
+    }
+}
+
+/// 3x3 convolution of haloed planes to dense ones, tile by tile.
+pub(super) struct Winograd<'a, E> {
+    pub x: Ptr,
+    pub halo: Halo,
+    pub planes: usize,
+    /// From [`transform`].
+    pub weights: &'a Buffer,
+    pub out_planes: usize,
+    /// Output planes that are computed.
+    pub outs: (usize, usize),
+    /// Of the [`Tiles`].
+    pub range: (usize, usize),
+    /// [`scratch()`] floats.
+    pub scratch: Ptr,
+    pub then: E,
+}
+
+impl<E: Epilogue> Kernel for Winograd<'_, E> {
+    #[inline(always)]
+    unsafe fn run<S: Simd>(mut self) {
+        let (tiles, weights) = (Tiles::of(self.halo), self.planes * self.out_planes * BLOCK);
+        let (v, m) = (self.scratch, self.scratch.at(points(self.planes)));
+        for first in (self.range.0..self.range.1).step_by(GROUP) {
+            let count = GROUP.min(self.range.1 - first);
+            // Register tiles of about the same size: of 14 and of 2 tiles the second would be mostly empty.
+            let step = count.div_ceil(count.div_ceil(S::PIXELS));
+            // SAFETY: the caller's contract; the scratch holds a group's points, and a register tile behind its inputs.
+            unsafe {
+                for plane in 0..self.planes {
+                    for tile in 0..count {
+                        let to = v.0.add((plane * GROUP + tile) * LANES);
+                        self.transform_input::<S>(tiles.corner(first + tile), plane, to);
+                    }
+                }
+                for point in 0..POINTS {
+                    let conv = Conv {
+                        x: v.0.add(point * stride(self.planes)),
+                        planes: self.planes,
+                        plane: GROUP * LANES,
+                        taps: &[0],
+                        row: NO_ROWS,
+                        depth: LANES,
+                        weights: self.weights.ptr().0.add(point * weights),
+                        outs: self.outs,
+                    };
+                    let y = m.at(point * stride(self.out_planes));
+                    let mut store = Store { y, plane: GROUP * LANES };
+                    for from in (0..count).step_by(step) {
+                        convolve::<S, _, LANES>(&conv, from, (from + step).min(count), &mut store);
+                    }
+                }
+                for plane in self.outs.0..self.outs.1 {
+                    for tile in 0..count {
+                        let from = m.0.add((plane * GROUP + tile) * LANES);
+                        self.transform_output::<S>(tiles.corner(first + tile), plane, from);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl<E: Epilogue> Winograd<'_, E> {
+    /// The 36 points of a tile's inputs.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Simd`]; the points must lie in the scratch.
+    #[inline(always)]
+    unsafe fn transform_input<S: Simd>(&self, (row, column): (usize, usize), plane: usize, to: *mut f32) {
+        let (halo, stride) = (self.halo, stride(self.planes));
+        let corner = plane * halo.plane() + halo.lead() + (row * halo.row() + column) * LANES;
+        // The halo is one pixel wide: what lies beyond belongs to other rows.
+        let (rows, columns) = (halo.height + 2 - row, halo.width + 2 - column);
+        // SAFETY: the caller's contract; the corner's upper left neighbour is in the halo.
+        unsafe {
+            let x = self.x.0.add(corner).sub((halo.row() + 1) * LANES);
+            if rows >= IN && columns >= IN {
+                transform_tile::<S>(x, halo.row() * LANES, (IN, IN), to, stride);
+            } else {
+                transform_tile::<S>(x, halo.row() * LANES, (rows.min(IN), columns.min(IN)), to, stride);
+            }
+        }
+    }
+
+    /// Hands on the outputs of a tile, row by row, from its 36 points.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Simd`]; the points must lie in the scratch.
+    #[inline(always)]
+    unsafe fn transform_output<S: Simd>(
+        &mut self,
+        (row, column): (usize, usize),
+        plane: usize,
+        from: *const f32,
+    ) {
+        let stride = stride(self.out_planes);
+        let mut tile = [0.0; OUT * OUT * LANES];
+        // SAFETY: the caller's contract, and the tile holds 4x4 pixels.
+        unsafe {
+            for v in (0..LANES).step_by(S::WIDTH) {
+                let mut rows = [[S::splat(0.0); IN]; OUT];
+                for column in 0..IN {
+                    let mut points = [S::splat(0.0); IN];
+                    for (r, point) in points.iter_mut().enumerate() {
+                        *point = S::load(from.add((r * IN + column) * stride + v));
+                    }
+                    for (row, value) in rows.iter_mut().zip(outputs::<S>(points)) {
+                        row[column] = value;
+                    }
+                }
+                for (r, row) in rows.into_iter().enumerate() {
+                    for (c, value) in outputs::<S>(row).into_iter().enumerate() {
+                        S::store(tile.as_mut_ptr().add((r * OUT + c) * LANES + v), value);
+                    }
+                }
+            }
+            let width = OUT.min(self.halo.width - column);
+            for r in 0..OUT.min(self.halo.height - row) {
+                let px = (row + r) * self.halo.width + column;
+                self.then.tile::<S>(plane, px, width, tile.as_ptr().add(r * OUT * LANES));
+            }
+        }
+    }
+}
+
+/// `B^T d B` of 6x6 inputs at `x`, whose rows are `row` floats apart and of which so many rows and columns count; the
+/// others are zero.
+///
+/// # Safety
+///
+/// As for [`Simd`]; the inputs that count must be readable, and 36 points `stride` floats apart writable.
+#[inline(always)]
+unsafe fn transform_tile<S: Simd>(
+    x: *const f32,
+    row: usize,
+    (rows, columns): (usize, usize),
+    to: *mut f32,
+    stride: usize,
+) {
+    for v in (0..LANES).step_by(S::WIDTH) {
+        // SAFETY: the caller's contract.
+        unsafe {
+            let mut lines = [[S::splat(0.0); IN]; IN];
+            for column in 0..columns {
+                let mut inputs = [S::splat(0.0); IN];
+                for (r, input) in inputs.iter_mut().enumerate().take(rows) {
+                    *input = S::load(x.add(r * row + column * LANES + v));
+                }
+                for (line, point) in lines.iter_mut().zip(input_points::<S>(inputs)) {
+                    line[column] = point;
+                }
+            }
+            for (r, line) in lines.into_iter().enumerate() {
+                for (c, point) in input_points::<S>(line).into_iter().enumerate() {
+                    S::store(to.add((r * IN + c) * stride + v), point);
+                }
+            }
+        }
+    }
+}
