@@ -110,7 +110,7 @@ impl std::ops::Deref for Buffer {
 
 impl std::ops::DerefMut for Buffer {
     fn deref_mut(&mut self) -> &mut [f32] {
-        // SAFETY: as above, and `self` is borrowed exclusively.
+        // SAFETY: `lines` holds at least `len` initialised floats, and `self` is borrowed exclusively.
         unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.len) }
     }
 }
@@ -133,7 +133,7 @@ pub(super) struct Ptr(pub *mut f32);
 
 // SAFETY: a plain address; who dereferences it answers for the aliasing.
 unsafe impl Send for Ptr {}
-// SAFETY: as above.
+// SAFETY: sharing it gives no access that sending it does not.
 unsafe impl Sync for Ptr {}
 
 impl Ptr {

@@ -213,7 +213,7 @@ mod tests {
                         (distance(&whole, &expected), if points.is_some() { 5e-6 } else { 1e-6 });
                     assert!(error < bound, "{what}: {error}");
                     let middle = (pieces / 2).next_multiple_of(align).min(pieces);
-                    // SAFETY: as before.
+                    // SAFETY: the parts follow each other, and every plane lies in `y`.
                     unsafe {
                         conv.run(&scratch, 1, (middle, pieces), then());
                         conv.run(&scratch, 0, (0, middle), then());

@@ -88,7 +88,7 @@ impl Crew {
                 wait.once();
             }
         });
-        // SAFETY: the job was written above.
+        // SAFETY: the job is there, and is taken away only when this has returned.
         unsafe { self.run(0) };
     }
 

@@ -93,7 +93,7 @@ impl Packed {
                         range: (from, to),
                         then: Keep::<true> { masks: mask1, mask_plane: pixels, y: g.ptr() },
                     };
-                    // SAFETY: as above.
+                    // SAFETY: gradient and masks have these planes, and the parts write different pixels.
                     unsafe { dispatch(self.level, kernel) }
                 });
             }
@@ -120,7 +120,7 @@ impl Packed {
                             y: before.ptr(),
                         },
                     };
-                    // SAFETY: as above.
+                    // SAFETY: the four pixels under one of the output's belong to its part alone.
                     unsafe { dispatch(self.level, kernel) }
                 });
                 g = before;
@@ -252,7 +252,7 @@ impl Epilogue for KeepSpread {
                 + (px + p) % out_width * 2;
             for at in [first, first + 1, first + width, first + width + 1] {
                 for v in (0..LANES).step_by(S::WIDTH) {
-                    // SAFETY: as for `Keep`, at the four pixels under the output's.
+                    // SAFETY: the caller's contract; masks and gradient hold the four pixels under the output's.
                     unsafe {
                         let bits = *self.masks.bits().add(at) >> v;
                         let d = S::mul(S::load(tile.add(p * LANES + v)), S::splat(0.25));

@@ -176,7 +176,7 @@ impl NormPool<'_> {
                 }
                 if let Some((masks, mask_plane)) = self.norm.masks {
                     for (px, bits) in under.iter().zip(bits) {
-                        // SAFETY: as above.
+                        // SAFETY: the masks hold the input's pixels, and these four lie under one of the output's.
                         unsafe { *masks.bits().add(plane * mask_plane + px) = bits };
                     }
                 }

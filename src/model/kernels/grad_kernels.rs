@@ -357,7 +357,7 @@ impl Kernel for PooledWeights<'_> {
             for (p, out) in
                 (self.planes.0..self.planes.1).flat_map(|p| (0..self.out_planes).map(move |out| (p, out)))
             {
-                // SAFETY: as above.
+                // SAFETY: the caller's contract; both planes have these pixels, and the sums all pairs of planes.
                 unsafe {
                     let (a, d) = (
                         self.pool.y.0.add(p * plane + from * LANES),

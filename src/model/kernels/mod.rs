@@ -2,7 +2,8 @@
 //!
 //! Activations live in planes of 32 channels, `[plane][pixel][32]`, so that a concatenation appends planes and every
 //! 1x1 and 3x3 convolution is one register tile of pixels by 32 channels. Evaluation works on one image at a time and
-//! keeps one bit an activation for the backward pass; training works layer by layer over the batch.
+//! keeps one bit an activation for the backward pass; training works layer by layer over the batch. Larger planes take
+//! their 3x3 convolutions by Winograd's algorithm. One image is shared by all threads, several are not.
 
 mod arch;
 mod buffer;

@@ -114,7 +114,7 @@ pub(super) unsafe fn dispatch<K: Kernel>(level: Level, kernel: K) {
         #[cfg(target_arch = "x86_64")]
         Level::Avx512 => unsafe { x86::run_avx512(kernel) },
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: as above.
+        // SAFETY: this level too is made only where the machine has its instructions.
         Level::Avx2 => unsafe { x86::run_avx2(kernel) },
         // SAFETY: needs no particular instructions.
         _ => unsafe { kernel.run::<Portable>() },

@@ -317,7 +317,7 @@ impl Kernel for StemWeights {
         for row in 0..size.conv_height {
             for plane in self.planes.0..self.planes.1 {
                 for (i, &tap) in taps.iter().enumerate() {
-                    // SAFETY: as for the convolution; `sum` has 8 x 32 floats for each plane and tap.
+                    // SAFETY: the taps of a row lie in the padded image; `sum` has 8 x 32 floats for each plane and tap.
                     unsafe {
                         let a = self.padded.0.offset(tap).add(2 * row * size.padded_width());
                         let d = self.d.0.add((plane * size.conv_pixels() + row * size.conv_width) * LANES);
