@@ -3,7 +3,7 @@
 use super::buffer::{Buffer, Ptr};
 use super::plane::{Halo, Rows};
 use super::simd::{Kernel, LANES, Level, MAX_PIXELS, Simd, dispatch};
-use super::tile::{Conv, Epilogue, NO_ROWS, convolve};
+use super::tile::{Conv, Epilogue, KERNEL_ROW, NO_ROWS, convolve};
 use super::winograd::{self, Tiles, Winograd};
 
 /// A 3x3 convolution of haloed planes at `x`.
@@ -119,6 +119,7 @@ impl<E: Epilogue> Kernel for Direct<'_, E> {
             depth: LANES,
             weights: self.weights.ptr().0,
             outs: self.outs,
+            group: KERNEL_ROW,
         };
         // SAFETY: the caller's contract; a haloed plane has room for a tile behind its end.
         unsafe {

@@ -10,7 +10,7 @@ use super::packed::Packed;
 use super::plane::Halo;
 use super::simd::{Kernel, LANES, MAX_PIXELS, Simd, dispatch};
 use super::stem::{StemBack, StemSize, Unpool};
-use super::tile::{Conv, Epilogue, NO_ROWS, convolve};
+use super::tile::{Conv, Epilogue, NO_ROWS, POINTWISE, convolve};
 use super::winograd;
 
 impl Packed {
@@ -198,6 +198,7 @@ impl<E: Epilogue> Kernel for Pointwise<'_, E> {
             depth: LANES,
             weights: self.weights.ptr().0,
             outs: self.outs,
+            group: POINTWISE,
         };
         // SAFETY: the caller's contract; there is room for a tile behind the input's end.
         unsafe { convolve::<S, _, LANES>(&conv, self.range.0, self.range.1, &mut self.then) }

@@ -3,7 +3,7 @@
 use super::buffer::{Buffer, Ptr};
 use super::plane::{Halo, NormRelu, Store};
 use super::simd::{Kernel, LANES, Simd};
-use super::tile::{CHUNK, Conv, Epilogue, NO_ROWS, convolve};
+use super::tile::{CHUNK, Conv, Epilogue, NO_ROWS, POINTWISE, convolve};
 
 /// Mean over the pixels of each channel.
 pub(super) fn average(y: &[f32], pixels: usize, lanes: &[usize], pooled: &mut [f32]) {
@@ -64,6 +64,7 @@ impl<E: Epilogue> Kernel for Bottleneck<'_, E> {
                 depth: LANES,
                 weights: self.weights.ptr().0,
                 outs: (0, self.out_planes),
+                group: POINTWISE,
             };
             // SAFETY: the caller's contract; the scratch holds a chunk of every plane and a tile behind it.
             unsafe {
@@ -208,6 +209,7 @@ impl Kernel for Transition<'_> {
             depth: LANES,
             weights: self.weights.ptr().0,
             outs: (0, self.out_planes),
+            group: POINTWISE,
         };
         // SAFETY: the caller's contract; the pooled buffer has room for a tile behind its end.
         unsafe {

@@ -5,7 +5,7 @@ use super::forward_kernels::NormPool;
 use super::plane::{Halo, NormBack, NormRelu};
 use super::reduce::{Sums, WeightSum};
 use super::simd::{Kernel, LANES, Simd};
-use super::tile::{CHUNK, Conv, Epilogue, NO_ROWS, convolve, outer};
+use super::tile::{CHUNK, Conv, Epilogue, NO_ROWS, POINTWISE, convolve, outer};
 
 /// Where a kernel adds the sums of its gradients `d`, and of `d * (x - mean)`, a lane.
 #[derive(Clone, Copy)]
@@ -283,6 +283,7 @@ impl Kernel for BottleneckWeights<'_> {
                     depth: LANES,
                     weights: self.weights.ptr().0,
                     outs: self.range,
+                    group: POINTWISE,
                 };
                 convolve::<S, _, LANES>(&conv, from, to, &mut self.then);
             }

@@ -5,7 +5,7 @@ use super::buffer::{Buffer, Ptr};
 use super::plane::Store;
 use super::reduce::WeightSum;
 use super::simd::{Kernel, LANES, MAX_PIXELS, Simd};
-use super::tile::{Conv, Epilogue, NO_ROWS, convolve, outer8};
+use super::tile::{Conv, Epilogue, NO_ROWS, POINTWISE, convolve, outer8};
 
 /// The winner's number where ReLU stops the gradient.
 const NO_WINNER: u8 = 9;
@@ -110,6 +110,7 @@ impl Kernel for StemConv<'_> {
                 depth: 7,
                 weights: self.weights.ptr().0,
                 outs: (0, self.planes),
+                group: taps.len(),
             };
             let y = self.y.at((row - self.rows.0) * self.size.conv_width * LANES);
             // SAFETY: rows `2 * row ..+ 7` lie in the padded image, which has room for a tile behind its end.
@@ -284,6 +285,7 @@ impl Kernel for StemBack<'_> {
             depth: LANES,
             weights: self.weights.ptr().0,
             outs: (0, (taps.len() * 8).div_ceil(LANES)),
+            group: POINTWISE,
         };
         for row in 0..size.conv_height {
             // Whoever computes an image's row adds the same terms in the same order.

@@ -31,7 +31,15 @@ pub(super) struct Conv<'a> {
     pub weights: *const f32,
     /// Output planes that are computed.
     pub outs: (usize, usize),
+    /// Pairs of plane and tap whose weights stay in the first-level cache while a chunk of pixels passes. Sums of such groups
+    /// also have less rounding error than one long sum.
+    pub group: usize,
 }
+
+/// [`Conv::group`] of a 1x1 convolution.
+pub(super) const POINTWISE: usize = 4;
+/// [`Conv::group`] of a 3x3 convolution: a row of the kernel.
+pub(super) const KERNEL_ROW: usize = 3;
 
 /// What becomes of a finished tile.
 pub(super) trait Epilogue {
@@ -46,20 +54,6 @@ pub(super) trait Epilogue {
     /// with input plane and tap `unit` is computed; `last` is the part that [`Epilogue::tile`] follows.
     fn ahead(&self, _plane: usize, _unit: usize, _px: usize, _last: bool) -> [Option<*const f32>; 2] {
         [None; 2]
-    }
-}
-
-impl Conv<'_> {
-    /// Pairs of plane and tap whose weights stay in the first-level cache while a chunk of pixels passes: four planes of
-    /// a 1x1 convolution, a row of a 3x3 kernel, all of the stem. Sums of such groups also have less rounding error
-    /// than one long sum.
-    #[inline(always)]
-    fn group(&self) -> usize {
-        match self.taps.len() {
-            1 => 4,
-            9 => 3,
-            taps => taps,
-        }
     }
 }
 
@@ -83,8 +77,8 @@ pub(super) unsafe fn convolve<S: Simd, E: Epilogue, const STEP: usize>(
         // Every tile asks for its share of the next group's weights, which may lie beyond the second-level cache.
         let share = LANES.div_ceil((last - first).div_ceil(S::PIXELS));
         for plane in conv.outs.0..conv.outs.1 {
-            for start in (0..units).step_by(conv.group()) {
-                let group = start..(start + conv.group()).min(units);
+            for start in (0..units).step_by(conv.group) {
+                let group = start..(start + conv.group).min(units);
                 for px in (first..last).step_by(S::PIXELS) {
                     let count = (last - px).min(S::PIXELS);
                     // SAFETY: the caller's contract, and the sums hold a chunk and a tile behind it.
@@ -104,7 +98,7 @@ pub(super) unsafe fn convolve<S: Simd, E: Epilogue, const STEP: usize>(
                         } else {
                             conv_tile::<S, STEP, WHOLE>(conv, group, x, weights, ahead, next, tile);
                         }
-                        if start + conv.group() >= units {
+                        if start + conv.group >= units {
                             epilogue.tile::<S>(plane, px, count, tile);
                         }
                     }

@@ -1,5 +1,6 @@
-//! 3x3 convolutions with a quarter of the multiplications: Winograd's F(4x4, 3x3), as Lavin & Gray give it (Fast
-//! algorithms for convolutional neural networks, CVPR 2016, equations 14 and 15).
+//! 3x3 convolutions with a quarter of the multiplications: Winograd's F(4x4, 3x3), as in Lavin & Gray (Fast algorithms for
+//! convolutional neural networks, CVPR 2016), at points with smaller rounding errors, as Barabasz et al. look for (Error
+//! analysis and improving the accuracy of Winograd convolution, ACM TOMS 2020).
 //!
 //! A tile of 4x4 outputs comes from 6x6 inputs. Both, and the 3x3 weights, are taken to 36 points where the convolution is
 //! one product a point; over many tiles and channels these are 36 1x1 convolutions whose pixels are tiles.
@@ -117,25 +118,37 @@ impl Kernel for TransformWeights {
     }
 }
 
-/// `G g`.
+// The points are 0, infinity and four more, which keep the transforms' numbers near one: with 1 and 2, as in the paper, the
+// rounding errors are more than twice as large. All of their powers here are exact.
+
+/// The points nearer to zero are this and its negative.
+const NEAR: f32 = 5.0 / 8.0;
+/// The points farther from zero are this and its negative.
+const FAR: f32 = 3.0 / 2.0;
+const NEAR2: f32 = NEAR * NEAR;
+const FAR2: f32 = FAR * FAR;
+
+/// `G g`: the polynomial of the weights at the points, over the products of their distances from each other.
 ///
 /// # Safety
 ///
 /// As for [`Simd`].
 #[inline(always)]
 unsafe fn weight_points<S: Simd>([a, b, c]: [S::V; 3]) -> [S::V; IN] {
+    const NEAR_SCALE: f32 = 1.0 / (2.0 * NEAR2 * (NEAR2 - FAR2));
+    const FAR_SCALE: f32 = 1.0 / (2.0 * FAR2 * (FAR2 - NEAR2));
     // SAFETY: the caller's contract.
     unsafe {
-        let sixth = S::splat(1.0 / 6.0);
-        let outer = S::mul(S::add(a, c), S::splat(-1.0 / 6.0));
-        let far = S::mul_add(a, S::splat(1.0 / 24.0), S::mul(c, sixth));
-        let (near, middle) = (S::mul(b, sixth), S::mul(b, S::splat(1.0 / 12.0)));
+        let near = S::mul(S::mul_add(c, S::splat(NEAR2), a), S::splat(NEAR_SCALE));
+        let far = S::mul(S::mul_add(c, S::splat(FAR2), a), S::splat(FAR_SCALE));
+        let (near_odd, far_odd) =
+            (S::mul(b, S::splat(NEAR * NEAR_SCALE)), S::mul(b, S::splat(FAR * FAR_SCALE)));
         [
-            S::mul(a, S::splat(0.25)),
-            S::sub(outer, near),
-            S::add(outer, near),
-            S::add(far, middle),
-            S::sub(far, middle),
+            S::mul(a, S::splat(1.0 / (NEAR2 * FAR2))),
+            S::add(near, near_odd),
+            S::sub(near, near_odd),
+            S::add(far, far_odd),
+            S::sub(far, far_odd),
             c,
         ]
     }
@@ -150,21 +163,24 @@ unsafe fn weight_points<S: Simd>([a, b, c]: [S::V; 3]) -> [S::V; IN] {
 unsafe fn input_points<S: Simd>(d: [S::V; IN]) -> [S::V; IN] {
     // SAFETY: the caller's contract.
     unsafe {
-        let (four, five, two) = (S::splat(4.0), S::splat(-5.0), S::splat(2.0));
-        let (even, odd) = (S::mul_add(S::splat(-4.0), d[2], d[4]), S::mul_add(S::splat(-4.0), d[1], d[3]));
-        let (far, step) = (S::sub(d[4], d[2]), S::mul(two, S::sub(d[3], d[1])));
+        let (product, sum) = (S::splat(NEAR2 * FAR2), S::splat(-NEAR2 - FAR2));
+        let (near2, far2) = (S::splat(-NEAR2), S::splat(-FAR2));
+        let near = S::mul_add(far2, d[2], d[4]);
+        let near_odd = S::mul(S::splat(NEAR), S::mul_add(far2, d[1], d[3]));
+        let far = S::mul_add(near2, d[2], d[4]);
+        let far_odd = S::mul(S::splat(FAR), S::mul_add(near2, d[1], d[3]));
         [
-            S::mul_add(four, d[0], S::mul_add(five, d[2], d[4])),
-            S::add(even, odd),
-            S::sub(even, odd),
-            S::add(far, step),
-            S::sub(far, step),
-            S::mul_add(four, d[1], S::mul_add(five, d[3], d[5])),
+            S::mul_add(product, d[0], S::mul_add(sum, d[2], d[4])),
+            S::add(near, near_odd),
+            S::sub(near, near_odd),
+            S::add(far, far_odd),
+            S::sub(far, far_odd),
+            S::mul_add(product, d[1], S::mul_add(sum, d[3], d[5])),
         ]
     }
 }
 
-/// `A^T m`.
+/// `A^T m`: a polynomial's coefficients from the products at the points.
 ///
 /// # Safety
 ///
@@ -177,9 +193,9 @@ unsafe fn outputs<S: Simd>(m: [S::V; IN]) -> [S::V; OUT] {
         let (far, far_odd) = (S::add(m[3], m[4]), S::sub(m[3], m[4]));
         [
             S::add(m[0], S::add(near, far)),
-            S::mul_add(S::splat(2.0), far_odd, near_odd),
-            S::mul_add(S::splat(4.0), far, near),
-            S::add(S::mul_add(S::splat(8.0), far_odd, near_odd), m[5]),
+            S::mul_add(S::splat(NEAR), near_odd, S::mul(S::splat(FAR), far_odd)),
+            S::mul_add(S::splat(NEAR2), near, S::mul(S::splat(FAR2), far)),
+            S::mul_add(S::splat(NEAR * NEAR2), near_odd, S::mul_add(S::splat(FAR * FAR2), far_odd, m[5])),
         ]
     }
 }
@@ -228,6 +244,8 @@ impl<E: Epilogue> Kernel for Winograd<'_, E> {
                         depth: LANES,
                         weights: self.weights.ptr().0.add(point * weights),
                         outs: self.outs,
+                        // One plane's channels: the transforms make what a long sum rounds away larger.
+                        group: 1,
                     };
                     let y = m.at(point * stride(self.out_planes));
                     let mut store = Store { y, plane: GROUP * LANES };
