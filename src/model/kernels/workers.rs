@@ -4,8 +4,8 @@ use rayon::prelude::*;
 
 use super::crew::Crew;
 
-/// A thread an image, or, where there are fewer images than threads, all threads on one image after the other. Neither
-/// changes a bit: whatever is added up has its order from the images and planes.
+/// A thread an image, or, where there are fewer images than threads and than an image has planes for threads, all threads
+/// on one image after the other. Neither changes a bit: whatever is added up has its order from the images and planes.
 pub(super) struct Workers<'a> {
     crew: &'a Crew,
     side_by_side: bool,
@@ -14,8 +14,10 @@ pub(super) struct Workers<'a> {
 impl Workers<'_> {
     /// Runs `lead` with those who suit a batch of so many images.
     pub(super) fn gather<T: Send>(images: usize, lead: impl FnOnce(&Workers) -> T + Send) -> T {
+        /// Threads that one image keeps busy: the bottleneck's planes in DenseNet-121.
+        const BUSY: usize = 4;
         let threads = rayon::current_num_threads();
-        let side_by_side = images >= threads;
+        let side_by_side = images >= threads.min(BUSY);
         let parts = if side_by_side { 1 } else { threads };
         Crew::gather(parts, |crew| lead(&Workers { crew, side_by_side }))
     }
