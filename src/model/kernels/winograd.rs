@@ -50,7 +50,7 @@ pub(super) fn pays(halo: Halo) -> bool {
 
 /// The weights at the points if it pays to make them for a batch of so many images.
 pub(super) fn wanted(level: Level, halo: Halo, images: usize, packed: &Buffer) -> Option<Buffer> {
-    // They cost about as much as one image of 14 x 14 gains.
+    // Of a few tiles each step's transform of the weights takes the gain away.
     (pays(halo) && Tiles::of(halo).count() * images >= 48).then(|| transform(level, packed))
 }
 
@@ -279,6 +279,7 @@ impl<E: Epilogue> Winograd<'_, E> {
         // SAFETY: the caller's contract; the corner's upper left neighbour is in the halo.
         unsafe {
             let x = self.x.0.add(corner).sub((halo.row() + 1) * LANES);
+            // Whole tiles apart, so that their loops have constant ends.
             if rows >= IN && columns >= IN {
                 transform_tile::<S>(x, halo.row() * LANES, (IN, IN), to, stride);
             } else {
