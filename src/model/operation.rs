@@ -1,6 +1,6 @@
 //! The kernels as a differentiable operation of burn's CPU backend.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
@@ -118,7 +118,8 @@ impl<C: CheckpointStrategy> PooledFeatures for Autodiff<Flex, C> {
         let output = pooled(features, &images);
         match TrainedBackward.prepare::<C>(nodes).compute_bound().stateful() {
             OpsKind::Tracked(prep) => {
-                prep.finish(TrainedState { state: Arc::new(state), images: dims(&images) }, output)
+                let state = Arc::new(Mutex::new(Some(state)));
+                prep.finish(TrainedState { state, images: dims(&images) }, output)
             }
             OpsKind::UnTracked(prep) => prep.finish(output),
         }
@@ -168,9 +169,10 @@ impl Backward<Flex, 1> for EvaluatedBackward {
     }
 }
 
+/// The backward pass takes what the forward pass kept, and frees it on its way.
 #[derive(Clone)]
 struct TrainedState {
-    state: Arc<TrainState>,
+    state: Arc<Mutex<Option<TrainState>>>,
     images: [usize; 4],
 }
 
@@ -189,7 +191,10 @@ impl Backward<Flex, 2> for TrainedBackward {
     fn backward(self, ops: Ops<TrainedState, 2>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
         let grad = grads.consume::<Flex>(&ops.node).to_contiguous();
         let [images, parameters] = ops.parents;
-        let gradients = ops.state.state.backward(values(&grad), images.is_some());
+        let state = ops.state.state.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // burn's graph gives its steps away: a second backward pass does not come here.
+        let state = state.expect("one backward pass of a forward pass");
+        let gradients = state.backward(values(&grad), images.is_some());
         if let (Some(node), Some(values)) = (images, gradients.images) {
             grads.register::<Flex>(node.id, tensor(values, ops.state.images));
         }

@@ -2,13 +2,15 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use memmap2::MmapMut;
+
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
 struct Line([f32; 16]);
 
 /// Returned buffers, the oldest first: fresh memory costs a page fault every 4 kB, a tenth of a training step.
 struct Pool {
-    free: Vec<Vec<Line>>,
+    free: Vec<Memory>,
     /// Lines in `free`, lines handed out, and the most that were ever handed out at once.
     pooled: usize,
     used: usize,
@@ -32,52 +34,67 @@ pub(crate) fn release_memory() {
 
 impl Pool {
     /// A returned buffer of about this size. Without one, old buffers of other sizes make room.
-    fn take(&mut self, count: usize) -> Option<Vec<Line>> {
-        /// Lines (64 MB) that the pool may hold beyond an eighth of the peak demand.
-        const SLACK: usize = 1 << 20;
+    fn take(&mut self, count: usize) -> Option<Memory> {
+        /// Lines (32 MB) that the pool may hold beyond an eighth of the peak demand.
+        const SLACK: usize = 1 << 19;
         self.used += count;
         self.peak = self.peak.max(self.used);
-        let fits = |lines: &Vec<Line>| (count..=count + count / 4).contains(&lines.len());
-        let best = (0..self.free.len()).filter(|&i| fits(&self.free[i])).min_by_key(|&i| self.free[i].len());
+        let fits = |memory: &Memory| (count..=count + count / 4).contains(&memory.lines());
+        let best =
+            (0..self.free.len()).filter(|&i| fits(&self.free[i])).min_by_key(|&i| self.free[i].lines());
         if let Some(i) = best {
-            let lines = self.free.remove(i);
-            self.pooled -= lines.len();
-            return Some(lines);
+            let memory = self.free.remove(i);
+            self.pooled -= memory.lines();
+            return Some(memory);
         }
         while !self.free.is_empty() && self.used + self.pooled > self.peak + self.peak / 8 + SLACK {
-            self.pooled -= self.free.remove(0).len();
+            self.pooled -= self.free.remove(0).lines();
         }
         None
     }
 }
 
-/// Zeroed memory.
-fn fresh(count: usize) -> Vec<Line> {
-    let mut lines = Vec::with_capacity(count);
-    #[cfg(target_os = "linux")]
-    advise_huge_pages(&mut lines);
-    lines.resize(count, Line([0.0; 16]));
-    lines
+/// Where a buffer's floats are.
+enum Memory {
+    /// Pages of their own, zeroed when first touched, which go back to the system as soon as they are dropped: between
+    /// what else is allocated, freed buffers leave gaps that nothing fits into, a tenth of a training step's memory.
+    Pages(MmapMut),
+    Lines(Vec<Line>),
 }
 
-/// Asks for huge pages behind the vector's capacity: the kernels read tens of planes at once, far more memory than the
-/// processor can translate addresses of in small pages.
-#[cfg(target_os = "linux")]
-fn advise_huge_pages(lines: &mut Vec<Line>) {
-    const HUGE: usize = 2 << 20;
-    let spare = lines.spare_capacity_mut();
-    let (skip, length) = (spare.as_ptr().addr().wrapping_neg() % HUGE, size_of_val(spare));
-    if let Some(whole) = length.checked_sub(skip).map(|rest| rest / HUGE * HUGE).filter(|&whole| whole > 0) {
-        // SAFETY: the range lies in memory that the vector owns; the advice changes no contents, and may be refused.
-        unsafe {
-            libc::madvise(spare.as_mut_ptr().cast::<u8>().add(skip).cast(), whole, libc::MADV_HUGEPAGE)
-        };
+impl Memory {
+    /// Zeroed memory.
+    fn fresh(count: usize) -> Self {
+        /// Lines (1 MB) from which pages of their own pay.
+        const MANY: usize = 1 << 14;
+        let pages = (count >= MANY).then(|| MmapMut::map_anon(count * size_of::<Line>()));
+        // Where a system has no such pages, or no more of them, the allocator decides.
+        let Some(Ok(pages)) = pages else { return Self::Lines(vec![Line([0.0; 16]); count]) };
+        // The kernels read tens of planes at once, far more memory than the processor can translate addresses of in small
+        // pages. The advice may be refused.
+        #[cfg(target_os = "linux")]
+        let _ = pages.advise(memmap2::Advice::HugePage);
+        Self::Pages(pages)
+    }
+
+    fn lines(&self) -> usize {
+        match self {
+            Self::Pages(pages) => pages.len() / size_of::<Line>(),
+            Self::Lines(lines) => lines.len(),
+        }
+    }
+
+    fn floats(&self) -> *const f32 {
+        match self {
+            Self::Pages(pages) => pages.as_ptr().cast(),
+            Self::Lines(lines) => lines.as_ptr().cast(),
+        }
     }
 }
 
 /// A 64-byte aligned buffer of floats; goes back to the pool when dropped.
 pub(super) struct Buffer {
-    lines: Vec<Line>,
+    memory: Memory,
     len: usize,
 }
 
@@ -86,7 +103,7 @@ impl Buffer {
     pub(super) fn new(len: usize) -> Self {
         let count = len.div_ceil(16);
         let recycled = pool().take(count);
-        Buffer { lines: recycled.unwrap_or_else(|| fresh(count)), len }
+        Buffer { memory: recycled.unwrap_or_else(|| Memory::fresh(count)), len }
     }
 
     pub(super) fn zeroed(len: usize) -> Self {
@@ -96,33 +113,34 @@ impl Buffer {
     }
 
     pub(super) fn ptr(&self) -> Ptr {
-        Ptr(self.lines.as_ptr().cast::<f32>().cast_mut())
+        Ptr(self.memory.floats().cast_mut())
     }
 }
 
 impl std::ops::Deref for Buffer {
     type Target = [f32];
     fn deref(&self) -> &[f32] {
-        // SAFETY: `lines` holds at least `len` initialised floats.
-        unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.len) }
+        // SAFETY: `memory` holds at least `len` initialised floats, aligned to lines or pages.
+        unsafe { std::slice::from_raw_parts(self.memory.floats(), self.len) }
     }
 }
 
 impl std::ops::DerefMut for Buffer {
     fn deref_mut(&mut self) -> &mut [f32] {
-        // SAFETY: `lines` holds at least `len` initialised floats, and `self` is borrowed exclusively.
-        unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.len) }
+        // SAFETY: `memory` holds at least `len` initialised floats, aligned to lines or pages and writable (only their
+        // address was taken through a shared reference), and `self` is borrowed exclusively.
+        unsafe { std::slice::from_raw_parts_mut(self.ptr().0, self.len) }
     }
 }
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        let lines = std::mem::take(&mut self.lines);
+        let memory = std::mem::replace(&mut self.memory, Memory::Lines(Vec::new()));
         let mut pool = pool();
         pool.used -= self.len.div_ceil(16);
-        if !lines.is_empty() {
-            pool.pooled += lines.len();
-            pool.free.push(lines);
+        if memory.lines() > 0 {
+            pool.pooled += memory.lines();
+            pool.free.push(memory);
         }
     }
 }

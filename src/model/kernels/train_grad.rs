@@ -31,7 +31,7 @@ pub(crate) struct Gradients {
 
 impl TrainState {
     /// Gradients of a loss whose gradient with respect to the pooled features is `grad`; those of the images too if
-    /// `wants_images`. May be called more than once.
+    /// `wants_images`. What a block kept is freed as soon as the block is passed.
     ///
     /// # Shapes
     ///
@@ -40,7 +40,7 @@ impl TrainState {
     /// # Panics
     ///
     /// If `grad` does not fit the batch.
-    pub(crate) fn backward(&self, grad: &[f32], wants_images: bool) -> Gradients {
+    pub(crate) fn backward(self, grad: &[f32], wants_images: bool) -> Gradients {
         let plan = &self.plan;
         assert_eq!(
             grad.len(),
@@ -52,8 +52,8 @@ impl TrainState {
         Workers::gather(self.n, |workers| self.backward_with(workers, grad, wants_images))
     }
 
-    fn backward_with(&self, workers: &Workers, grad: &[f32], wants_images: bool) -> Gradients {
-        let plan = &self.plan;
+    fn backward_with(mut self, workers: &Workers, grad: &[f32], wants_images: bool) -> Gradients {
+        let plan = &self.plan.clone();
         let mut params = vec![0.0; plan.num_parameters];
         let last = plan.blocks.len() - 1;
         let mut shared = Shared::new(plan.blocks[last].planes);
@@ -61,11 +61,13 @@ impl TrainState {
         for i in (0..=last).rev() {
             for j in (0..plan.blocks[i].layers.len()).rev() {
                 self.layer_back(workers, i, j, &g, &mut shared, &mut params);
+                self.blocks[i].layers.pop();
             }
             if i > 0 {
                 let mut before = Shared::new(plan.blocks[i - 1].planes);
                 g = self.transition_back(workers, i, &g, &shared, &mut before, &mut params);
                 shared = before;
+                self.blocks.pop();
             }
         }
         let images = self.stem_back(workers, &g, &shared, &mut params, wants_images);
