@@ -107,10 +107,16 @@ impl Mode {
 
 /// The network's weights as the kernels take them.
 fn packed(features: &Features, cache: &PackedCache) -> Option<Arc<Packed>> {
-    let parameters = primitives(parameters(features))?;
-    let running = primitives(running(features))?;
-    let split = parameters.len();
-    cache.get(parameters.into_iter().chain(running).collect(), |key| {
+    let mut key = Vec::new();
+    for part in features.parts() {
+        match part {
+            Part::Conv(conv) => key.push(primitive(&conv.weight.val())?),
+            Part::Norm(norm) => key.extend([primitive(&norm.gamma.val())?, primitive(&norm.beta.val())?]),
+        }
+    }
+    let split = key.len();
+    key.extend(primitives(running(features))?);
+    cache.get(key, |key| {
         let arch = arch(features)?;
         let [parameters, running] = [&key[..split], &key[split..]]
             .map(|tensors| tensors.iter().flat_map(owned).collect::<Vec<f32>>());
