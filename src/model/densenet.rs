@@ -11,6 +11,7 @@ use burn::tensor::{Device, Tensor};
 use super::dense_block::{DenseBlock, DenseLayer};
 use super::features::Features;
 use super::fused;
+use super::head;
 use super::init::Init;
 use super::packed_cache::PackedCache;
 use super::parts::Part;
@@ -194,7 +195,7 @@ impl DenseNet {
 
     fn classify(&self, pooled: Tensor<2>) -> Tensor<2> {
         let fused = self.kernels.then(|| fused::classify(&self.classifier, &pooled)).flatten();
-        fused.unwrap_or_else(|| self.classifier.forward(pooled))
+        fused.unwrap_or_else(|| head::forward(&self.classifier, pooled))
     }
 
     /// What the classifier sees: the features after the last ReLU, averaged over the image.

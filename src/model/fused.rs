@@ -64,7 +64,7 @@ pub(super) fn classify(classifier: &Linear, pooled: &Tensor<2>) -> Option<Tensor
     Some(Tensor::from_dispatch(Dispatch::rowwise_linear(pooled, weight, bias)))
 }
 
-/// Frees the working memory that the CPU kernels keep for their next call: about 1 GB after a training step with
+/// Frees the working memory that the CPU kernels keep for their next call: about 500 MB after a training step with
 /// 32 images of 224x224 pixels.
 pub fn release_memory() {
     kernels::release_memory();

@@ -7,6 +7,7 @@ mod features;
 mod fine_tune;
 #[cfg(feature = "flex")]
 mod fused;
+mod head;
 mod init;
 #[cfg(feature = "flex")]
 #[allow(unsafe_code)]

@@ -91,9 +91,10 @@ impl<E: Epilogue> Epilogue for BeforeNext<'_, E> {
 
     #[inline(always)]
     fn ahead(&self, plane: usize, unit: usize, px: usize, last: bool) -> [Option<*const f32>; 2] {
-        // Of four input planes a group, each with one of the output planes.
+        // Of a group's input planes, each with one of the output planes.
         let next = self.norm.x.at((unit + plane) * self.norm.plane + (px + CHUNK) * LANES);
-        let next = (unit + plane < self.norm.planes).then_some(next.0.cast_const());
+        let asked = plane < POINTWISE && unit + plane < self.norm.planes;
+        let next = asked.then_some(next.0.cast_const());
         [next, self.then.ahead(plane, unit, px, last)[0]]
     }
 }
