@@ -123,13 +123,13 @@ fn of_attacks() -> Vec<Case> {
         case(Ddn::new().with_steps(3).with_levels(None), source!("minimal/ddn")),
         case(SigmaZero::new().with_steps(3), source!("minimal/sigma_zero")),
         case(Square::new(budget).with_queries(20).with_restarts(2), source!("black_box/square/attack")),
-        case(Stain::strong().with_steps(3).with_restarts(2), source!("semantic/stain")),
+        case(Stain::strong().with_steps(3), source!("semantic/stain")),
         case(StainGrid::light().with_levels(2), source!("semantic/stain_grid")),
         case(
             Scanner::new().with_contrasts(vec![0.9]).with_brightnesses(vec![1.1]),
             source!("semantic/scanner"),
         ),
-        combined(Restarts::new(Stain::light().with_steps(2).with_restarts(1), 2)),
+        combined(Restarts::new(Stain::light().with_steps(2).with_corners(0), 2)),
         combined(
             Ensemble::new(vec![
                 Box::new(Stain::strong().with_steps(2)),

@@ -62,7 +62,9 @@ fn shifts_and_their_gradients_equal_pytorch() {
     let space = StainSpace::HED;
     let stains = space.stains(stored("stain.images"));
     let shifted = space.shifted(stains.clone(), &shifts(&numbers("shift.numbers")));
-    assert!(largest_difference(&values(shifted.clone()), &numbers("shift.images")) < 1e-5);
+    // Brighter than white where less than no stain is left: single precision is relative.
+    let near = |(found, expected): (f32, f32)| (found - expected).abs() < 1e-5 * expected.max(1.0);
+    assert!(values(shifted.clone()).into_iter().zip(numbers("shift.images")).all(near));
     let found = space.shift_gradient(&stains, shifted, stored("shift.weights"));
     let found: Vec<f32> = found.iter().flat_map(|shift| shift.numbers().map(|v| v as f32)).collect();
     let expected = numbers("shift.gradient");
@@ -207,16 +209,20 @@ fn results_depend_on_the_image_its_index_and_the_seed_alone() {
         values(attack.perturb(&victim, take(&images, rows), &goal(rows)).unwrap())
     };
     let stain = Stain::new(0.15).with_steps(4);
-    let attacks: [Box<dyn Attack>; 2] = [Box::new(stain), Box::new(StainGrid::new(0.15).with_levels(2))];
+    let lost = stain.with_corners(0).with_random_starts(3).with_steps(2);
+    let attacks: [Box<dyn Attack>; 3] =
+        [Box::new(stain), Box::new(lost), Box::new(StainGrid::new(0.15).with_levels(2))];
     for attack in attacks {
         let together = found(&*attack, &rows);
         for chunk in rows.chunks(3) {
-            let alone = found(&*attack, chunk);
-            assert_eq!(alone, together[chunk[0] * 768..(chunk[chunk.len() - 1] + 1) * 768], "{attack:?}");
+            let place = chunk[0] * 768..(chunk[chunk.len() - 1] + 1) * 768;
+            assert!(found(&*attack, chunk) == together[place], "{attack:?}: {chunk:?}");
         }
     }
-    assert_eq!(found(&stain, &rows), found(&stain, &rows));
-    assert_ne!(found(&stain, &rows), found(&stain.with_seed(1), &rows));
+    let all: Vec<usize> = (0..32).collect();
+    assert!(found(&lost, &all) == found(&lost, &all));
+    assert!(found(&lost, &all) != found(&lost.with_seed(1), &all));
+    assert!(found(&lost, &all) != found(&lost.with_random_starts(0), &all));
 }
 
 #[test]
@@ -263,7 +269,10 @@ fn refuses_what_is_outside_the_documented_ranges() {
     let nan = refused(&Stain::light(), image().mask_fill(image().greater_elem(0.5), f32::NAN));
     assert!(nan.starts_with("pixels of image 0: expected values in [0,1], found NaN"), "{nan}");
     assert_eq!(refused(&Stain::light().with_steps(0), image()), "steps: expected at least 1, found 0");
-    assert_eq!(refused(&Stain::light().with_restarts(0), image()), "restarts: expected at least 1, found 0");
+    assert_eq!(
+        refused(&Stain::light().with_corners(65), image()),
+        "corners: expected from 0 to 64, found 65"
+    );
     for levels in [1, 10] {
         let error = refused(&StainGrid::light().with_levels(levels), image());
         assert_eq!(error, format!("levels: expected from 2 to 9, found {levels}"));
