@@ -29,6 +29,7 @@ pub const NAMES: &[&str] = &[
     "hopskipjump",
     "stain-light",
     "stain",
+    "stain-grid-light",
     "stain-grid",
     "scanner",
 ];
@@ -64,6 +65,7 @@ pub fn attack_by_name(name: &str, budget: Budget, queries: Option<usize>) -> Opt
         ("hopskipjump", Linf | L2) => Box::new(HopSkipJump::new().with_norm(norm).with_queries(queries)),
         ("stain-light", _) => Box::new(Stain::light()),
         ("stain", _) => Box::new(Stain::strong()),
+        ("stain-grid-light", _) => Box::new(StainGrid::light()),
         ("stain-grid", _) => Box::new(StainGrid::strong()),
         ("scanner", _) => Box::new(Scanner::new()),
         _ => return None,

@@ -32,8 +32,8 @@ pub struct Options {
     /// Attack at most this many test images, evenly spread over them.
     #[arg(long)]
     pub limit: Option<usize>,
-    /// The attacks, in this order, or `all`; `stain-light`, `stain`, `stain-grid` and `scanner` know no norm and
-    /// run once [default: noise,fgsm,pgd,apgd-ce,apgd-margin,fab].
+    /// The attacks, in this order, or `all`; those of stains and `scanner` have no norm and run once [default:
+    /// noise,fgsm,pgd,apgd-ce,apgd-margin,fab].
     #[arg(long, value_delimiter = ',')]
     pub attacks: Vec<String>,
     /// Files of learned attacks to run after those: universal perturbations, as the example `universal`
@@ -149,7 +149,7 @@ impl Options {
 
     /// The attacks in every norm that they know.
     pub fn chosen_attacks(&self) -> Result<Vec<Box<dyn Attack>>, Failure> {
-        let mut attacks = Vec::new();
+        let mut attacks: Vec<Box<dyn Attack>> = Vec::new();
         for name in self.names() {
             let before = attacks.len();
             attacks.extend(self.given().iter().filter_map(|(norm, budgets)| {
@@ -157,7 +157,7 @@ impl Options {
                 attack_by_name(name, budgets.first().copied().unwrap_or(none), self.queries)
             }));
             // What knows no norm runs once.
-            if attacks.get(before).is_some_and(|attack: &Box<dyn Attack>| attack.profile().is_semantic()) {
+            if attacks.get(before).is_some_and(|attack| attack.profile().is_semantic()) {
                 attacks.truncate(before + 1);
             }
             if attacks.len() == before && self.attacks.iter().any(|chosen| chosen == name) {

@@ -233,8 +233,8 @@ impl Options {
         }
         self.chosen_attacks()?;
         parameter::check(self.smoothing().parameters())?;
-        parameter::check(StainAugmentation::new(self.stain).parameters())?;
         parameter::check([
+            Parameter::within("--stain", self.stain, 0.0..=1.0),
             Parameter::at_least("--steps", self.steps, 1),
             Parameter::at_least("--copies", self.copies, 1),
             Parameter::at_least("--squares", self.squares, 1),

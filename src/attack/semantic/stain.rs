@@ -216,9 +216,7 @@ impl Attack for Stain {
         climb(&mut worst, &|_, _, _| StainShift::default())?;
         if self.corners > 0 {
             let ranked = self.corners(&task, &stains, &mut worst)?;
-            for rank in 0..self.corners {
-                climb(&mut worst, &|_, _, row| ranked[row][rank])?;
-            }
+            (0..self.corners).try_for_each(|rank| climb(&mut worst, &|_, _, row| ranked[row][rank]))?;
         }
         for number in 0..self.random_starts {
             climb(&mut worst, &|left, at, _| {
