@@ -45,7 +45,8 @@ struct Options {
     #[arg(long)]
     target: Option<String>,
     /// The attack, by the name that the battery knows it by; one that looks for the smallest perturbation has
-    /// the budget as its limit, `stain` and `scanner` have none. `ddn` in L2 finds images of whole grey levels.
+    /// the budget as its limit, `stain` and `scanner` have none. `ddn` in L2 finds images of whole grey
+    /// levels.
     #[arg(long, default_value = "fgsm")]
     attack: String,
     /// Budget in grey levels (of 255) for L-infinity; for L2 and L1, the norm over the image in [0,1]; for

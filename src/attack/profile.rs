@@ -40,9 +40,9 @@ pub enum Aim {
         /// The largest one that counts, in the same norm.
         limit: Option<Budget>,
     },
-    /// As much harm as the range of a transformation's parameters allows, such as the colors of a stain: a semantic
-    /// perturbation (Hosseini & Poovendran, CVPR workshops 2018; Mohapatra et al., CVPR 2020). No norm bounds the
-    /// pixels' change; the range is one of the attack's settings.
+    /// As much harm as the range of a transformation's parameters allows, such as the colors of a stain: a
+    /// semantic perturbation (Hosseini & Poovendran, CVPR workshops 2018; Mohapatra et al., CVPR 2020). No
+    /// norm bounds the pixels' change; the range is one of the attack's settings.
     Semantic,
 }
 
@@ -84,8 +84,8 @@ impl Profile {
         Self { aim: Aim::Smallest { norm, limit }, ..Self::within(name, blank, access, steps, queries) }
     }
 
-    /// The same of an attack within a range of a transformation's parameters. Its name says the range where there may
-    /// be several.
+    /// The same of an attack within a range of a transformation's parameters. Its name says the range where
+    /// there may be several.
     pub fn semantic(
         name: impl Into<String>,
         access: Access,
@@ -106,8 +106,8 @@ impl Profile {
         Self { goals: Goals::Targeted, ..self }
     }
 
-    /// The norm of its budget, or the one in which it looks for the smallest perturbation; `None` if the attack is
-    /// [semantic](Aim::Semantic).
+    /// The norm of its budget, or the one in which it looks for the smallest perturbation; `None` if the
+    /// attack is [semantic](Aim::Semantic).
     pub fn norm(&self) -> Option<Norm> {
         match self.aim {
             Aim::Within(budget) => Some(budget.norm()),
@@ -121,8 +121,8 @@ impl Profile {
         self.aim == Aim::Semantic
     }
 
-    /// The bound on a perturbation; `None` if the smallest one is looked for without a limit, or if no norm bounds
-    /// it.
+    /// The bound on a perturbation; `None` if the smallest one is looked for without a limit, or if no norm
+    /// bounds it.
     pub fn budget(&self) -> Option<Budget> {
         match self.aim {
             Aim::Within(budget) => Some(budget),

@@ -31,9 +31,10 @@ use crate::pixels::Budget;
 /// is set by [`Run`]; results do not depend on it, nor on the number of threads, as far as the classifier
 /// itself treats images independently.
 ///
-/// A [semantic](crate::attack::Aim::Semantic) attack, such as [`Stain`](crate::attack::Stain), is bounded by the range of
-/// its parameters and by no norm: it runs once on every image that is right, is held to \[0,1\] and to finite values,
-/// and has a result of its own (`semantic`), which no worst case, sweep over budgets or check counts.
+/// A [semantic](crate::attack::Aim::Semantic) attack, such as [`Stain`](crate::attack::Stain), is bounded by
+/// the range of its parameters and by no norm: it runs once on every image that is right, is held to \[0,1\]
+/// and to finite values, and has a result of its own (`semantic`), which no worst case, sweep over budgets or
+/// check counts.
 ///
 /// | parameter | default | range |
 /// | --- | --- | --- |
@@ -227,8 +228,8 @@ impl<'a> Evaluation<'a> {
         self.conduct.watched([self.victim], shown)
     }
 
-    /// The label of every attack with a norm and the budgets that it will be judged with, rising, as the result will have
-    /// them.
+    /// The label of every attack with a norm and the budgets that it will be judged with, rising, as the
+    /// result will have them.
     ///
     /// # Errors
     ///

@@ -32,7 +32,8 @@ pub fn brightness(images: Tensor<4>, factor: f64) -> Tensor<4> {
 ///
 /// # Shapes
 ///
-/// - `images`, output: `[batch, channels, height, width]`, values in \[0,1\]; with three channels they are red, green and
+/// - `images`, output: `[batch, channels, height, width]`, values in \[0,1\]; with three channels they are
+///   red, green and
 ///   blue
 pub fn contrast(images: Tensor<4>, factor: f64) -> Tensor<4> {
     let [_, channels, ..] = images.dims();

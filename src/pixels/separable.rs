@@ -76,8 +76,9 @@ pub fn gaussian_rows(side: usize, length: usize) -> Vec<f32> {
     rows
 }
 
-/// Convolution with a Gaussian of standard deviation `sigma`, cut at four of them, with weights that sum to 1; beyond its
-/// ends the row goes on mirrored, its last value twice (`reflect` of `scipy.ndimage.gaussian_filter1d`).
+/// Convolution with a Gaussian of standard deviation `sigma`, cut at four of them, with weights that sum to
+/// 1; beyond its ends the row goes on mirrored, its last value twice (`reflect` of
+/// `scipy.ndimage.gaussian_filter1d`).
 pub fn blur_rows(side: usize, sigma: f64) -> Vec<f32> {
     let radius = (4.0 * sigma + 0.5) as i64;
     let weight = |offset: i64| {

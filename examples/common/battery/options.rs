@@ -32,8 +32,8 @@ pub struct Options {
     /// Attack at most this many test images, evenly spread over them.
     #[arg(long)]
     pub limit: Option<usize>,
-    /// The attacks, in this order, or `all`; those of stains and `scanner` have no norm and run once [default:
-    /// noise,fgsm,pgd,apgd-ce,apgd-margin,fab].
+    /// The attacks, in this order, or `all`; those of stains and `scanner` have no norm and run once
+    /// [default: noise,fgsm,pgd,apgd-ce,apgd-margin,fab].
     #[arg(long, value_delimiter = ',')]
     pub attacks: Vec<String>,
     /// Files of learned attacks to run after those: universal perturbations, as the example `universal`

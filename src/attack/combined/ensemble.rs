@@ -8,9 +8,10 @@ use crate::attack::prelude::*;
 /// Several attacks, one after another, each on the images that withstood those before: the worst case of each
 /// image.
 ///
-/// All share one norm and one budget, or are [semantic](Aim::Semantic) ones, each within its own range. An image that withstands all of them comes back as the result with the
-/// highest [margin](crate::attack::Goal::margin). If all of them look for the smallest perturbation, each
-/// runs on every image instead, and the smallest perturbation that reaches the goal counts.
+/// All share one norm and one budget, or are [semantic](Aim::Semantic) ones, each within its own range. An
+/// image that withstands all of them comes back as the result with the highest
+/// [margin](crate::attack::Goal::margin). If all of them look for the smallest perturbation, each runs on
+/// every image instead, and the smallest perturbation that reaches the goal counts.
 ///
 /// An image that reaches the goal unperturbed comes back as it is. Attacks that look for the smallest perturbation join
 /// those with a budget by having it as their limit. A result of another shape, outside the attack's budget or with NaN

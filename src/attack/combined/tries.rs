@@ -25,8 +25,8 @@ pub(super) fn together(name: String, attacks: &[Profile], times: usize) -> Profi
 /// The worst of so many tries of each image that does not reach the goal as it is; the others come back as
 /// they are.
 ///
-/// Within a budget or a range of parameters a try has the images that stand by then. Where the smallest perturbation is looked for,
-/// every try has all of them, and the smaller one is the worse.
+/// Within a budget or a range of parameters a try has the images that stand by then. Where the smallest
+/// perturbation is looked for, every try has all of them, and the smaller one is the worse.
 pub(super) fn worst_try(
     task: &Task<'_>,
     aim: Aim,

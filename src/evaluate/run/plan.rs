@@ -102,7 +102,8 @@ impl Planned<'_> {
         (queries.forwards + GRADIENT * queries.gradients + JUDGED) as f64
     }
 
-    /// The budgets to run with, one after another; a search runs once, without one, and so does a semantic attack.
+    /// The budgets to run with, one after another; a search runs once, without one, and so does a semantic
+    /// attack.
     pub(crate) fn jobs(&self) -> Vec<Option<Budget>> {
         if self.runs_once() { vec![None] } else { self.budgets.iter().copied().map(Some).collect() }
     }

@@ -22,7 +22,8 @@ pub enum Subsampling {
 ///
 /// # Shapes
 ///
-/// - `images`, output: `[batch, channels, height, width]`, one channel of brightness or red, green and blue, in \[0,1\]
+/// - `images`, output: `[batch, channels, height, width]`, one channel of brightness or red, green and blue,
+///   in \[0,1\]
 ///
 /// # Panics
 ///

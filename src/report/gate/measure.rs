@@ -22,7 +22,8 @@ enum Subject {
     Semantic(usize),
 }
 
-/// What an evaluation has: classes, every attack's label with its budgets, and the labels of those that no norm bounds.
+/// What an evaluation has: classes, every attack's label with its budgets, and the labels of those that no
+/// norm bounds.
 pub(super) struct Offer<'o> {
     pub(super) classes: &'o [String],
     pub(super) attacks: Vec<(&'o str, Vec<Budget>)>,
