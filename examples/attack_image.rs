@@ -45,7 +45,8 @@ struct Options {
     #[arg(long)]
     target: Option<String>,
     /// The attack, by the name that the battery knows it by; one that looks for the smallest perturbation has
-    /// the budget as its limit. `ddn` in L2 finds images of whole grey levels.
+    /// the budget as its limit, `stain` and `scanner` have none. `ddn` in L2 finds images of whole grey
+    /// levels.
     #[arg(long, default_value = "fgsm")]
     attack: String,
     /// Budget in grey levels (of 255) for L-infinity; for L2 and L1, the norm over the image in [0,1]; for
@@ -174,8 +175,9 @@ fn attack(options: &Options) -> Result<(), Failure> {
         let (class, percent) = (&options.classes[answer.class], 100.0 * answer.probability);
         say(format_args!("{what:<22} {class} ({percent:.1} %)"))
     };
-    let name = attack.profile().name;
-    say(format_args!("{name} within {budget}, true class {}", options.classes[label]))?;
+    let profile = attack.profile();
+    let within = profile.norm().map_or(String::new(), |_| format!(" within {budget}"));
+    say(format_args!("{}{within}, true class {}", profile.name, options.classes[label]))?;
     said("original:", &before)?;
     said("adversarial:", &after)?;
     said("adversarial from PNG:", &saved)?;

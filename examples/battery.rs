@@ -184,7 +184,9 @@ fn transfer(
     if victims.len() < 2 {
         return Ok(Vec::new());
     }
-    let attacks = options.chosen_attacks()?;
+    let mut attacks = options.chosen_attacks()?;
+    // As the results have them.
+    attacks.retain(|attack| !attack.profile().is_semantic());
     let mut matrices = Vec::new();
     for (norm, budgets) in options.budgets() {
         let Some(&budget) = budgets.get(budgets.len() / 2) else { continue };
@@ -194,7 +196,7 @@ fn transfer(
         };
         let of_norm = |position: &usize| {
             let profile = attacks[*position].profile();
-            profile.norm() == norm && profile.budget().is_some() && profile.access.is_white_box()
+            profile.norm() == Some(norm) && profile.budget().is_some() && profile.access.is_white_box()
         };
         let Some(strongest) = (0..attacks.len()).filter(of_norm).min_by_key(left) else { continue };
         let attack = attacks[strongest].at(budget);

@@ -59,6 +59,9 @@ struct Options {
     /// Standard deviation of Gaussian training noise on the [0,1] scale.
     #[arg(long)]
     sigma: Option<f64>,
+    /// Train on other laboratories' stains, so far from the image's own: 0.05 is light, 0.2 strong.
+    #[arg(long, conflicts_with = "sigma")]
+    stain: Option<f64>,
     /// Leave out images that cannot be read, and count them, instead of stopping.
     #[arg(long)]
     skip_damaged: bool,
@@ -111,6 +114,9 @@ fn train(options: &Options) -> Result<(), Failure> {
         .label("train");
     if let Some(sigma) = options.sigma {
         trainer = trainer.objective(GaussianNoise::new(sigma).with_seed(options.seed));
+    }
+    if let Some(strength) = options.stain {
+        trainer = trainer.objective(StainAugmentation::new(strength).with_seed(options.seed));
     }
     let trained = trainer.fit(model, &training, &validation).map_err(|error| match error {
         TrainError::Interrupted { .. } => interrupt::interrupted(format!("{error} (--resume)")),

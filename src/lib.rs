@@ -67,8 +67,8 @@ pub mod prelude {
     pub use crate::attack::{
         Access, Apgd, ApgdLoss, Attack, AttackError, AutoAttack, Bim, CarliniWagner, CarliniWagnerLinf, Ddn,
         DecisionRule, DeepFool, Ead, Ensemble, Fab, Fgsm, Fmn, Goal, HopSkipJump, InputDiversity, Jsma,
-        Lbfgs, MiFgsm, MinimalFgsm, Pgd, RFgsm, RandomNoise, Restarts, SigmaZero, Square, Starts, Transfer,
-        VarianceTuning,
+        Lbfgs, MiFgsm, MinimalFgsm, Pgd, RFgsm, RandomNoise, Restarts, Scanner, SigmaZero, Square, Stain,
+        StainGrid, Starts, Transfer, VarianceTuning,
     };
     pub use crate::classifier::{Classifier, Frozen};
     pub use crate::data::{
@@ -76,7 +76,8 @@ pub mod prelude {
     };
     pub use crate::defense::{
         Awp, BitDepth, Chain, Crafting, EnsembleAt, FgsmRs, GaussianNoise, Jpeg, Median, Objective, PgdAt,
-        Preprocess, RandomResizePad, SmoothAdv, Smoothing, TotalVariation, Trades, attack_views,
+        Preprocess, RandomResizePad, SmoothAdv, Smoothing, StainAugmentation, TotalVariation, Trades,
+        attack_views,
     };
     pub use crate::evaluate::{
         Certification, CertificationResult, Evaluation, EvaluationResult, Run, TransferMatrix,

@@ -123,6 +123,20 @@ fn of_attacks() -> Vec<Case> {
         case(Ddn::new().with_steps(3).with_levels(None), source!("minimal/ddn")),
         case(SigmaZero::new().with_steps(3), source!("minimal/sigma_zero")),
         case(Square::new(budget).with_queries(20).with_restarts(2), source!("black_box/square/attack")),
+        case(Stain::strong().with_steps(3), source!("semantic/stain")),
+        case(StainGrid::light().with_levels(2), source!("semantic/stain_grid")),
+        case(
+            Scanner::new().with_contrasts(vec![0.9]).with_brightnesses(vec![1.1]),
+            source!("semantic/scanner"),
+        ),
+        combined(Restarts::new(Stain::light().with_steps(2).with_corners(0), 2)),
+        combined(
+            Ensemble::new(vec![
+                Box::new(Stain::strong().with_steps(2)),
+                Box::new(Scanner::new().with_translations(vec![[0.0, 0.1]])),
+            ])
+            .unwrap(),
+        ),
         case(hop.clone(), source!("black_box/hopskipjump/attack")),
         case(hop.with_queries(Some(200)).with_norm(Norm::Linf), source!("black_box/hopskipjump/attack")),
     ]
@@ -203,12 +217,13 @@ fn documented_ranges_are_the_ones_that_are_checked() {
         let (profile, rows) = (attack.profile(), table(source));
         let task = Task::new(&victim, images(), &goals(profile.goals)[0], profile.clone()).unwrap();
         let bound = match profile.aim {
-            Aim::Within(_) => ("budget", "a finite number of at least 0"),
-            Aim::Smallest { .. } => ("limit", "a budget in the attack's norm"),
+            Aim::Within(_) => Some(("budget", "a finite number of at least 0")),
+            Aim::Smallest { .. } => Some(("limit", "a budget in the attack's norm")),
+            Aim::Semantic => None,
         };
         let parameters = attack.parameters(&task);
         let checked = parameters.iter().map(|parameter| (parameter.name(), parameter.range()));
-        for (name, range) in checked.chain([bound]) {
+        for (name, range) in checked.chain(bound) {
             let documented = rows.iter().any(|row| row.0.starts_with(name) && row.1.contains(range));
             assert!(documented, "{}: no row `| {name} | .. | {range} |`", profile.name);
         }
@@ -219,7 +234,16 @@ fn documented_ranges_are_the_ones_that_are_checked() {
 fn another_budget_is_the_profiles() {
     for Case { attack, .. } in cases() {
         let profile = attack.profile();
-        let budget = Budget::new(profile.norm(), Epsilon::unit(3.0));
+        let Some(norm) = profile.norm() else {
+            let other = attack.at(Budget::pixels(3.0));
+            assert_eq!(
+                (other.profile(), other.settings()),
+                (profile, attack.settings()),
+                "no budget bounds it"
+            );
+            continue;
+        };
+        let budget = Budget::new(norm, Epsilon::unit(3.0));
         let other = attack.at(budget).profile();
         assert_eq!((&other.name, other.budget()), (&profile.name, Some(budget)));
         assert_eq!((other.goals, other.access), (profile.goals, profile.access));

@@ -131,7 +131,7 @@ fn family(epsilon: Epsilon) -> Vec<Box<dyn Attack>> {
 }
 
 fn norm(attack: &dyn Attack) -> Norm {
-    attack.profile().norm()
+    attack.profile().norm().unwrap()
 }
 
 #[test]

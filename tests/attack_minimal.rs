@@ -298,7 +298,7 @@ fn a_goal_reached_from_the_start_costs_one_look() {
 fn what_is_over_the_limit_comes_back_as_it_was() {
     let victim = victim::victim(4);
     for (attack, towards) in attacks() {
-        let norm = attack.profile().norm();
+        let norm = attack.profile().norm().unwrap();
         let free = attack.perturb(&victim, images(4, 6), &goal(towards, 6)).unwrap();
         let sizes = norms(norm, free, images(4, 6));
         let limit = f64::from(median(&sizes));
@@ -335,7 +335,11 @@ fn bad_parameters_are_refused_before_any_work() {
     for (attack, is_towards) in attacks() {
         let goal = if is_towards { &towards } else { &away };
         for bad in [-1.0, f64::NAN, f64::INFINITY] {
-            refused(&*attack.at(Budget::new(attack.profile().norm(), Epsilon::unit(bad))), goal, "limit");
+            refused(
+                &*attack.at(Budget::new(attack.profile().norm().unwrap(), Epsilon::unit(bad))),
+                goal,
+                "limit",
+            );
         }
         let outside = images(4, 2) * 2.0;
         let error = attack.perturb(&victim, outside, goal).unwrap_err();

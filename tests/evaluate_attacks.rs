@@ -35,7 +35,7 @@ fn fgsm_breaks_images_at_their_distance_from_the_boundary() {
     let victim = bright();
     let found = Evaluation::new(&victim).attack(fgsm()).budgets(budgets()).run(&data()).unwrap();
     let attack = found.attack("FGSM").unwrap();
-    assert_eq!((found.attacks.len(), attack.profile.norm(), found.synthetic), (1, Norm::Linf, false));
+    assert_eq!((found.attacks.len(), attack.profile.norm(), found.synthetic), (1, Some(Norm::Linf), false));
 
     // Without attack, 0.55 (benign) and 0.4 (malignant) are on the wrong side.
     assert_eq!((found.clean.metrics.accuracy.hits, found.clean.metrics.accuracy.total), (6, 8));

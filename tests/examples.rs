@@ -160,6 +160,11 @@ fn the_experiment_writes_its_report_and_figures_and_repeats_itself() {
         ["original.png", "adversarial.png"].map(|name| image::open(out.join(name)).unwrap().into_rgb8());
     let largest = original.iter().zip(adversarial.iter()).map(|(a, b)| a.abs_diff(*b)).max();
     assert_eq!(largest, Some(4), "a whole number of grey levels survives the PNG");
+    let mut attack = example("attack_image");
+    attack.arg(&picture).arg("--checkpoint").arg(first.join("original.safetensors"));
+    attack.args(["--image-size", "32", "--attack", "stain", "--out"]).arg(&out);
+    let said = succeed(&mut attack);
+    assert!(said.contains("Stain 0.2, true class"), "{said}");
 }
 
 #[test]
@@ -177,6 +182,7 @@ fn train_makes_a_checkpoint_to_start_from() {
     let checkpoint = folder.path().join("pretrained.safetensors");
     let mut train = example("train");
     train.arg("--data").arg(folder.path().join("set")).arg("--out").arg(&checkpoint);
+    train.args(["--stain", "0.05"]);
     let said = succeed(train.args(["--epochs", "1", "--image-size", "32", "--batch-size", "4"]));
     assert!(said.contains("validation accuracy"), "{said}");
     let out = folder.path().join("out");
@@ -221,6 +227,23 @@ fn a_battery_keeps_to_the_images_that_its_checkpoint_has_not_seen() {
     std::fs::copy(&original, &alone).unwrap();
     let report = battery(&alone, &["--image-size", "32"]);
     assert!(told(&report, "is not known, for want of alone.images.json"), "{:?}", report.data.notes);
+
+    // Attacks that no norm bounds need no budgets, and leave no figure over them.
+    let out = folder.path().join("semantic");
+    let mut semantic = example("battery");
+    semantic.arg(&original).arg("--data").arg(&data).args([
+        "--attacks",
+        "stain-light,scanner",
+        "--limit",
+        "2",
+    ]);
+    semantic.args(["--require", "Stain 0.05 >= 0", "--out"]).arg(&out);
+    succeed(&mut semantic);
+    let report = Report::read(&out.join("report.json")).unwrap();
+    let result = &report.models[0].result;
+    let labels: Vec<&str> = result.semantic.iter().map(|attack| attack.label.as_str()).collect();
+    assert_eq!((labels, result.attacks.len()), (vec!["Stain 0.05", "Scanner"], 0));
+    assert!(report.meets_requirements() && !out.join("figure_attacks_Linf.png").exists());
 }
 
 #[test]
@@ -417,6 +440,10 @@ fn wrong_options_and_paths_end_in_one_line() {
     fail(
         example("attack_image").arg(&text).args(["--checkpoint", "x", "--image-size", "28"]),
         "--image-size",
+    );
+    fail(
+        example("defend").arg("--stain=1.5").arg("--out").arg(&out),
+        "--stain: expected a number from 0 to 1",
     );
     for wrong in ["--steps=0", "--copies=0", "--squares=0", "--autoencoder-epochs=0"] {
         fail(example("defend").arg(wrong).arg("--out").arg(&out), &wrong[..wrong.len() - 2]);

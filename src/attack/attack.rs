@@ -76,7 +76,8 @@ pub trait Attack: Settings + Debug + Send + Sync {
 
     /// The same attack with another budget, for sweeps; in another norm it may be one that the attack
     /// refuses. One that looks for the smallest perturbation then has it as its limit, and leaves the images
-    /// as they are for which it finds none within it.
+    /// as they are for which it finds none within it. A [semantic](super::Aim::Semantic) attack has no
+    /// budget: it comes back as it is.
     fn at(&self, budget: Budget) -> Box<dyn Attack>;
 
     /// The same attack with twice the effort (steps, restarts or queries), for the check that more effort
@@ -89,9 +90,9 @@ pub trait Attack: Settings + Debug + Send + Sync {
     /// Adversarial versions of the task's images, at least one: the attack's mathematics, called by
     /// [`perturb`](Self::perturb) after all checks.
     ///
-    /// It is the attack's duty to return finite images within its budget and within \[0,1\], as
-    /// [`Task::project`] makes them. An image's result depends on that image, its label and its index alone,
-    /// not on its neighbours.
+    /// It is the attack's duty to return finite images within its budget, or the range of its parameters, and
+    /// within \[0,1\], as [`Task::project`] makes them. An image's result depends on that image, its label
+    /// and its index alone, not on its neighbours.
     ///
     /// # Shapes
     ///

@@ -13,6 +13,7 @@ mod goal;
 mod minimal;
 pub mod prelude;
 mod profile;
+mod semantic;
 mod settings;
 pub mod steps;
 mod stored;
@@ -35,6 +36,7 @@ pub use minimal::{
 };
 use profile::targets_among;
 pub use profile::{Aim, Goals, Profile, norm_among};
+pub use semantic::{Scanner, Stain, StainGrid};
 pub use settings::Settings;
 pub use stored::StoredError;
 pub use task::Task;

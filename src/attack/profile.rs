@@ -40,6 +40,10 @@ pub enum Aim {
         /// The largest one that counts, in the same norm.
         limit: Option<Budget>,
     },
+    /// As much harm as the range of a transformation's parameters allows, such as the colors of a stain: a
+    /// semantic perturbation (Hosseini & Poovendran, CVPR workshops 2018; Mohapatra et al., CVPR 2020). No
+    /// norm bounds the pixels' change; the range is one of the attack's settings.
+    Semantic,
 }
 
 /// The goals that an attack takes.
@@ -80,6 +84,18 @@ impl Profile {
         Self { aim: Aim::Smallest { norm, limit }, ..Self::within(name, blank, access, steps, queries) }
     }
 
+    /// The same of an attack within a range of a transformation's parameters. Its name says the range where
+    /// there may be several.
+    pub fn semantic(
+        name: impl Into<String>,
+        access: Access,
+        steps: impl Into<Option<usize>>,
+        queries: impl Into<Option<Queries>>,
+    ) -> Self {
+        let blank = Budget::linf(Epsilon::ZERO);
+        Self { aim: Aim::Semantic, ..Self::within(name, blank, access, steps, queries) }
+    }
+
     /// The same, away from the true class alone.
     pub fn untargeted(self) -> Self {
         Self { goals: Goals::Untargeted, ..self }
@@ -90,19 +106,28 @@ impl Profile {
         Self { goals: Goals::Targeted, ..self }
     }
 
-    /// The norm of its budget, or the one in which it looks for the smallest perturbation.
-    pub fn norm(&self) -> Norm {
+    /// The norm of its budget, or the one in which it looks for the smallest perturbation; `None` if the
+    /// attack is [semantic](Aim::Semantic).
+    pub fn norm(&self) -> Option<Norm> {
         match self.aim {
-            Aim::Within(budget) => budget.norm(),
-            Aim::Smallest { norm, .. } => norm,
+            Aim::Within(budget) => Some(budget.norm()),
+            Aim::Smallest { norm, .. } => Some(norm),
+            Aim::Semantic => None,
         }
     }
 
-    /// The bound on a perturbation; `None` if the smallest one is looked for without a limit.
+    /// Whether a range of a transformation's parameters bounds it, and no norm.
+    pub fn is_semantic(&self) -> bool {
+        self.aim == Aim::Semantic
+    }
+
+    /// The bound on a perturbation; `None` if the smallest one is looked for without a limit, or if no norm
+    /// bounds it.
     pub fn budget(&self) -> Option<Budget> {
         match self.aim {
             Aim::Within(budget) => Some(budget),
             Aim::Smallest { limit, .. } => limit,
+            Aim::Semantic => None,
         }
     }
 
@@ -111,6 +136,7 @@ impl Profile {
         let aim = match self.aim {
             Aim::Within(budget) => Aim::Within(budget.rounded()),
             Aim::Smallest { norm, limit } => Aim::Smallest { norm, limit: limit.map(Budget::rounded) },
+            Aim::Semantic => Aim::Semantic,
         };
         Self { aim, ..self }
     }
@@ -128,7 +154,7 @@ impl Profile {
                 let in_norm = Parameter::new("limit", same, limit.norm() == norm, limit);
                 parameters.extend([in_norm, limit.parameter("limit")]);
             }
-            Aim::Smallest { limit: None, .. } => {}
+            Aim::Smallest { limit: None, .. } | Aim::Semantic => {}
         }
         parameters
     }

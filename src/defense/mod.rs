@@ -9,8 +9,8 @@ pub mod smoothing;
 
 pub use error::DefenseError;
 pub use objective::{
-    Awp, Crafting, CrossEntropy, EnsembleAt, FgsmRs, GaussianNoise, Loss, Objective, PgdAt, Step, Trades,
-    Trainee, Weight, cross_entropy,
+    Awp, Crafting, CrossEntropy, EnsembleAt, FgsmRs, GaussianNoise, Loss, Objective, PgdAt,
+    StainAugmentation, Step, Trades, Trainee, Weight, cross_entropy,
 };
 pub use preprocess::{
     Backward, BitDepth, Chain, Custom, ImageDraws, ImageFunction, Interpolation, Jpeg, JpegBackward, Levels,

@@ -31,6 +31,11 @@ use crate::pixels::Budget;
 /// is set by [`Run`]; results do not depend on it, nor on the number of threads, as far as the classifier
 /// itself treats images independently.
 ///
+/// A [semantic](crate::attack::Aim::Semantic) attack, such as [`Stain`](crate::attack::Stain), is bounded by
+/// the range of its parameters and by no norm: it runs once on every image that is right, is held to \[0,1\]
+/// and to finite values, and has a result of its own (`semantic`), which no worst case, sweep over budgets or
+/// check counts.
+///
 /// | parameter | default | range |
 /// | --- | --- | --- |
 /// | attacks | none: only clean metrics | away from the true class |
@@ -223,8 +228,8 @@ impl<'a> Evaluation<'a> {
         self.conduct.watched([self.victim], shown)
     }
 
-    /// The label of every attack and the budgets that it will be judged with, rising, as the result will have
-    /// them.
+    /// The label of every attack with a norm and the budgets that it will be judged with, rising, as the
+    /// result will have them.
     ///
     /// # Errors
     ///
@@ -232,6 +237,16 @@ impl<'a> Evaluation<'a> {
     pub fn planned(&self) -> Result<Vec<(String, Vec<Budget>)>, EvaluationError> {
         let plan = Plan::new(&self.attacks, &self.budgets)?;
         Ok(plan.attacks.into_iter().map(|planned| (planned.label, planned.budgets)).collect())
+    }
+
+    /// The label of every semantic attack, as the result will have it.
+    ///
+    /// # Errors
+    ///
+    /// As [`planned`](Self::planned).
+    pub fn planned_semantic(&self) -> Result<Vec<String>, EvaluationError> {
+        let plan = Plan::new(&self.attacks, &self.budgets)?;
+        Ok(plan.semantic.into_iter().map(|planned| planned.label).collect())
     }
 
     /// What is finished of an evaluation that is the same in everything that decides on its result.
@@ -260,7 +275,7 @@ impl<'a> Evaluation<'a> {
             seed: self.seed,
             resamples: self.resamples,
         };
-        let ran = engine.plan.attacks.iter().map(|planned| Ran {
+        let ran = engine.plan.all().map(|planned| Ran {
             label: planned.label.clone(),
             settings: readable(planned.attack.settings()),
             profile: planned.profile.clone().rounded(),

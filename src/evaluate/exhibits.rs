@@ -120,7 +120,7 @@ const DEAR: u64 = 2_000;
 /// The attack of this norm that broke the most images over all its budgets; the earlier one of two. One that
 /// takes very many passes an image, as black boxes do, only if no other broke any.
 fn strongest(result: &EvaluationResult, norm: Norm) -> Option<usize> {
-    let of_norm = (0..result.attacks.len()).filter(|&a| result.attacks[a].profile.norm() == norm);
+    let of_norm = (0..result.attacks.len()).filter(|&a| result.attacks[a].profile.norm() == Some(norm));
     let rank = |&a: &usize| {
         let attack = &result.attacks[a];
         let broken = attack.sweep.iter().map(|under| under.success.hits).sum::<usize>();
@@ -133,7 +133,7 @@ fn strongest(result: &EvaluationResult, norm: Norm) -> Option<usize> {
 /// Positions of the images that fall to this attack at the smallest budget, a class in turn from the positive
 /// one on; then those that it attacked without success.
 fn telling(result: &EvaluationResult, attack: usize, count: usize) -> Vec<usize> {
-    let norm = result.attacks[attack].profile.norm();
+    let norm = result.attacks[attack].profile.norm().expect("an attack with a norm");
     let ease = |position: &usize| {
         let record = &result.records[*position];
         let at = &record.attacks[attack].at;

@@ -25,8 +25,8 @@ pub use fooling::Fooling;
 pub use result::{
     AttackRecord, AttackResult, AttackTiming, AttackView, AttackViews, AttackedImage, CertificationResult,
     CertifiedImage, Check, ClassMetrics, CleanResult, Confusion, Detail, EvaluationResult, Flip,
-    GradientState, ImageRecord, Judged, Metrics, MinimalPerturbation, Outcome, Perturbation, Slide, Summary,
-    Timing, UnderAttack, Verdict, Violations, WorstCase, pooled,
+    GradientState, ImageRecord, Judged, Metrics, MinimalPerturbation, Outcome, Perturbation, SemanticResult,
+    Slide, Summary, Timing, UnderAttack, Verdict, Violations, WorstCase, pooled,
 };
 pub use run::{Conduct, Progress, Run};
 pub use transfer::{TransferMatrix, Transferability, Transferred};

@@ -76,6 +76,27 @@ pub fn gaussian_rows(side: usize, length: usize) -> Vec<f32> {
     rows
 }
 
+/// Convolution with a Gaussian of standard deviation `sigma`, cut at four of them, with weights that sum to
+/// 1; beyond its ends the row goes on mirrored, its last value twice (`reflect` of
+/// `scipy.ndimage.gaussian_filter1d`).
+pub fn blur_rows(side: usize, sigma: f64) -> Vec<f32> {
+    let radius = (4.0 * sigma + 0.5) as i64;
+    let weight = |offset: i64| {
+        let z = if radius == 0 { 0.0 } else { offset as f64 / sigma };
+        (-z * z / 2.0).exp()
+    };
+    let total: f64 = (-radius..=radius).map(weight).sum();
+    let mut rows = vec![0f64; side * side];
+    let period = 2 * side as i64;
+    for i in 0..side {
+        for offset in -radius..=radius {
+            let at = (i as i64 + offset).rem_euclid(period);
+            rows[i * side + at.min(period - 1 - at) as usize] += weight(offset) / total;
+        }
+    }
+    rows.into_iter().map(|weight| weight as f32).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

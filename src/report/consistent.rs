@@ -17,15 +17,21 @@ pub(super) fn check_model(name: &str, result: &EvaluationResult) -> Result<(), S
         sweeps.chain(result.worst_cases.iter().map(|worst| &worst.sweep)).collect();
     let attacked = || sweeps.iter().flat_map(|sweep| sweep.iter());
     let clean = [&result.clean.metrics, &result.clean.detail.eight_bit];
+    let semantic = result.semantic.iter();
+    let clean = semantic.clone().flat_map(|under| [&under.metrics, &under.detail.eight_bit]).chain(clean);
     let metrics = attacked().flat_map(|under| [&under.metrics, &under.detail.eight_bit]).chain(clean);
     let counts =
         metrics.flat_map(|metrics: &Metrics| [metrics.classes.len(), metrics.confusion.counts.len()]);
     let successes = attacked().map(|under| under.class_success.len());
+    let successes = successes.chain(semantic.clone().map(|under| under.class_success.len()));
     let views = result.views.iter();
     let views =
         views.flat_map(|views| [Some(&views.oblivious), views.adaptive.as_ref(), views.black_box.as_ref()]);
     let views = views.flatten().map(|view| view.classes.len());
     same(&format!("{name}, parts for each class"), classes, counts.chain(successes).chain(views))?;
+    let mut flips = semantic.map(|under| under.flips.len());
+    let first = flips.next().unwrap_or(0);
+    same(&format!("{name}, flips under each semantic attack"), first, flips)?;
     sweeps.iter().try_for_each(|sweep| {
         let mut flips = sweep.iter().map(|under| under.flips.len());
         let first = flips.next().unwrap_or(0);

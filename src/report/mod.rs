@@ -20,6 +20,7 @@ mod paper;
 #[expect(clippy::module_inception)]
 mod report;
 mod sections;
+mod semantic;
 mod series;
 mod views;
 mod warnings;

@@ -28,6 +28,9 @@ impl Report {
                         lines += &format!("; under {} {}", named(result, worst), at.join(", "));
                     }
                 }
+                for semantic in &result.semantic {
+                    lines += &format!("; under {} {}", semantic.label, right(&semantic.metrics));
+                }
                 lines += "\n";
             };
             line("all images", &|m| m.accuracy);
@@ -69,6 +72,7 @@ impl Report {
     pub(super) fn measurements(&self, doc: &mut Document) {
         self.norms().into_iter().for_each(|norm| self.accuracy(doc, norm));
         self.models.iter().for_each(|model| worst_cases(doc, model));
+        self.semantic(doc);
         self.views(doc);
         self.certifications(doc);
         self.perturbations(doc);
@@ -108,7 +112,7 @@ impl Report {
                 cells.push(median.into());
                 rows.push(cells);
             };
-            for attack in result.attacks.iter().filter(|attack| attack.profile.norm() == norm) {
+            for attack in result.attacks.iter().filter(|attack| attack.profile.norm() == Some(norm)) {
                 row(
                     attack.label.as_str().into(),
                     attack.profile.access.to_string(),
@@ -155,11 +159,14 @@ impl Report {
     fn costs(&self, doc: &mut Document) {
         let mut rows = Vec::new();
         for ModelReport { name, result, .. } in &self.models {
-            for (position, attack) in result.attacks.iter().enumerate() {
-                let each = |queries: u64| format!("{:.1}", queries as f64 / attack.images.max(1) as f64);
+            let attacks = result.attacks.iter().map(|attack| (&attack.label, attack.images, attack.queries));
+            let semantic =
+                result.semantic.iter().map(|attack| (&attack.label, attack.images, attack.queries));
+            for (position, (label, images, queries)) in attacks.chain(semantic).enumerate() {
+                let each = |queries: u64| format!("{:.1}", queries as f64 / images.max(1) as f64);
                 let pace = result.timing.attacks.get(position).and_then(|timing| timing.images_per_second);
-                let mut cells = vec![name.clone(), attack.label.clone(), attack.images.to_string()];
-                cells.extend([attack.queries.forwards, attack.queries.gradients].map(each));
+                let mut cells = vec![name.clone(), label.clone(), images.to_string()];
+                cells.extend([queries.forwards, queries.gradients].map(each));
                 cells.push(or_dash(pace.map(|pace| format!("{pace:.2}"))));
                 rows.push(cells);
             }
@@ -180,7 +187,8 @@ impl Report {
                 rows.push(std::iter::once(name.clone()).chain(cells).collect());
             }
             let head = std::iter::once("crafted on".into()).chain(matrix.models.iter().cloned()).collect();
-            let heading = format!("Transfer: {} {}, {budget}", matrix.attack.name, matrix.attack.norm());
+            let norm = matrix.attack.norm().map_or(String::new(), |norm| format!(" {norm}"));
+            let heading = format!("Transfer: {}{norm}, {budget}", matrix.attack.name);
             let intro = "Right answers of the model in the column on images crafted on the model in the row.";
             doc.table(heading, intro, head, rows);
         }
@@ -275,9 +283,9 @@ fn worst_cases(doc: &mut Document, ModelReport { name, result, .. }: &ModelRepor
 }
 
 fn median(attack: &AttackResult) -> String {
-    let (minimal, norm) = (&attack.minimal, attack.profile.norm());
-    let size = |value: f64| match norm {
-        Norm::Linf => format!("{:.2}/255", 255.0 * value),
+    let minimal = &attack.minimal;
+    let size = |value: f64| match attack.profile.norm() {
+        Some(Norm::Linf) => format!("{:.2}/255", 255.0 * value),
         _ => format!("{value:.3}"),
     };
     match (minimal.median, minimal.searched, minimal.broken.total) {

@@ -1,8 +1,9 @@
 //! What a reader must know before believing a report, in plain language.
 
+use super::document::or_dash;
 use super::report::{ModelReport, Report};
 use crate::attack::Access;
-use crate::evaluate::{AttackResult, CleanResult, UnderAttack, Verdict};
+use crate::evaluate::{AttackResult, CleanResult, SemanticResult, UnderAttack, Verdict};
 
 /// From this share on, a classifier "calls nearly everything" one class...
 const NEARLY_ALL: f64 = 0.85;
@@ -95,13 +96,19 @@ fn guessing(model: &ModelReport) -> Option<String> {
 }
 
 /// Over all attacks and budgets.
-fn sum(model: &ModelReport, count: fn(&UnderAttack) -> usize) -> usize {
-    model.result.attacks.iter().flat_map(|attack| &attack.sweep).map(count).sum()
+fn sum(
+    model: &ModelReport,
+    count: fn(&UnderAttack) -> usize,
+    semantic: fn(&SemanticResult) -> usize,
+) -> usize {
+    let under = model.result.attacks.iter().flat_map(|attack| &attack.sweep).map(count);
+    under.chain(model.result.semantic.iter().map(semantic)).sum()
 }
 
 fn not_finite(model: &ModelReport) -> Option<String> {
     let CleanResult { non_finite_logits, non_finite_gradients: gradients, .. } = model.result.clean;
-    let logits = non_finite_logits + sum(model, |under| under.non_finite_logits);
+    let logits = non_finite_logits
+        + sum(model, |under| under.non_finite_logits, |semantic| semantic.non_finite_logits);
     (logits + gradients > 0).then(|| {
         format!(
             ": NaN or infinite logits at {logits} image evaluations (NaN counts as wrong) and NaN or \
@@ -111,8 +118,9 @@ fn not_finite(model: &ModelReport) -> Option<String> {
 }
 
 fn broken_contract(model: &ModelReport) -> Option<String> {
-    let (over, outside) = (sum(model, |under| under.over_budget), sum(model, |under| under.out_of_range));
-    let bad = sum(model, |under| under.not_finite);
+    let over = sum(model, |under| under.over_budget, |_| 0);
+    let outside = sum(model, |under| under.out_of_range, |semantic| semantic.out_of_range);
+    let bad = sum(model, |under| under.not_finite, |semantic| semantic.not_finite);
     (over + outside + bad > 0).then(|| {
         format!(
             ": the attack broke its contract: {over} results over the budget, {outside} outside [0,1], \
@@ -133,7 +141,7 @@ fn unknown_to_its_attacks(model: &ModelReport) -> Option<String> {
         format!(
             ": in {} no attack knows it; {} was made for another network, so that its accuracy is no \
              robustness. Attack it with its own gradients.",
-            made.profile.norm(),
+            or_dash(made.profile.norm()),
             made.label
         )
     })

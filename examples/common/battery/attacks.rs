@@ -2,7 +2,7 @@
 
 use histoguard::attack::{
     ApgdLoss, AutoAttack, CarliniWagner, CarliniWagnerLinf, Ddn, DeepFool, Ead, Fab, Fmn, HopSkipJump,
-    MiFgsm, MinimalFgsm, RFgsm, RandomNoise, SigmaZero, Square,
+    MiFgsm, MinimalFgsm, RFgsm, RandomNoise, Scanner, SigmaZero, Square, Stain, StainGrid,
 };
 use histoguard::prelude::*;
 
@@ -27,10 +27,15 @@ pub const NAMES: &[&str] = &[
     "ead",
     "sigma-zero",
     "hopskipjump",
+    "stain-light",
+    "stain",
+    "stain-grid-light",
+    "stain-grid",
+    "scanner",
 ];
 
 /// The attack with this name in the norm of this budget, a black box with at most so many queries an image or
-/// its paper's number; `None` if there is none.
+/// its paper's number; one that no norm bounds is the same with any budget. `None` if there is none.
 pub fn attack_by_name(name: &str, budget: Budget, queries: Option<usize>) -> Option<Box<dyn Attack>> {
     use Norm::{L0, L1, L2, Linf};
     let norm = budget.norm();
@@ -58,6 +63,11 @@ pub fn attack_by_name(name: &str, budget: Budget, queries: Option<usize>) -> Opt
         ("ead", L1) => Box::new(Ead::new()),
         ("sigma-zero", L0) => Box::new(SigmaZero::new()),
         ("hopskipjump", Linf | L2) => Box::new(HopSkipJump::new().with_norm(norm).with_queries(queries)),
+        ("stain-light", _) => Box::new(Stain::light()),
+        ("stain", _) => Box::new(Stain::strong()),
+        ("stain-grid-light", _) => Box::new(StainGrid::light()),
+        ("stain-grid", _) => Box::new(StainGrid::strong()),
+        ("scanner", _) => Box::new(Scanner::new()),
         _ => return None,
     })
 }

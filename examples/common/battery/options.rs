@@ -32,7 +32,8 @@ pub struct Options {
     /// Attack at most this many test images, evenly spread over them.
     #[arg(long)]
     pub limit: Option<usize>,
-    /// The attacks, in this order, or `all` [default: noise,fgsm,pgd,apgd-ce,apgd-margin,fab].
+    /// The attacks, in this order, or `all`; those of stains and `scanner` have no norm and run once
+    /// [default: noise,fgsm,pgd,apgd-ce,apgd-margin,fab].
     #[arg(long, value_delimiter = ',')]
     pub attacks: Vec<String>,
     /// Files of learned attacks to run after those: universal perturbations, as the example `universal`
@@ -98,8 +99,18 @@ pub enum NormName {
 }
 
 impl Options {
-    /// The budgets of each norm.
+    /// The budgets of each norm; none if no attack has a norm.
     pub fn budgets(&self) -> Vec<(Norm, Vec<Budget>)> {
+        let semantic = |name: &&str| {
+            let attack = attack_by_name(name, Budget::pixels(1.0), None);
+            attack.is_some_and(|attack| attack.profile().is_semantic())
+        };
+        let without = self.learned.is_empty() && self.names().iter().all(semantic);
+        if without { Vec::new() } else { self.given() }
+    }
+
+    /// The budgets of each norm that is asked for.
+    fn given(&self) -> Vec<(Norm, Vec<Budget>)> {
         let of = |name: &NormName| match name {
             NormName::Linf => (Norm::Linf, self.epsilons.iter().map(|&e| Budget::pixels(e)).collect()),
             NormName::L2 => (Norm::L2, self.epsilons_l2.iter().map(|&e| Budget::l2(e)).collect()),
@@ -138,13 +149,17 @@ impl Options {
 
     /// The attacks in every norm that they know.
     pub fn chosen_attacks(&self) -> Result<Vec<Box<dyn Attack>>, Failure> {
-        let mut attacks = Vec::new();
+        let mut attacks: Vec<Box<dyn Attack>> = Vec::new();
         for name in self.names() {
             let before = attacks.len();
-            attacks.extend(self.budgets().iter().filter_map(|(norm, budgets)| {
+            attacks.extend(self.given().iter().filter_map(|(norm, budgets)| {
                 let none = Budget::new(*norm, Epsilon::ZERO);
                 attack_by_name(name, budgets.first().copied().unwrap_or(none), self.queries)
             }));
+            // What knows no norm runs once.
+            if attacks.get(before).is_some_and(|attack| attack.profile().is_semantic()) {
+                attacks.truncate(before + 1);
+            }
             if attacks.len() == before && self.attacks.iter().any(|chosen| chosen == name) {
                 let known = NAMES.join(", ");
                 return Err(Failure::wrong(format!(
@@ -156,7 +171,7 @@ impl Options {
             attacks.push(Box::new(UniversalPerturbation::load(path, &Device::default())?));
         }
         for (norm, _) in self.budgets() {
-            if !attacks.iter().any(|attack| attack.profile().norm() == norm) {
+            if !attacks.iter().any(|attack| attack.profile().norm() == Some(norm)) {
                 let (names, example) =
                     (self.names().join(", "), if norm == Norm::L0 { "fmn" } else { "fgsm" });
                 return Err(Failure::wrong(format!(

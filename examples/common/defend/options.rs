@@ -54,6 +54,9 @@ pub struct Options {
     /// Standard deviation of training noise on the [0,1] scale.
     #[arg(long, default_value_t = 0.1)]
     pub sigma: f64,
+    /// How far training stains are from the image's own: 0.05 is light, 0.2 strong.
+    #[arg(long, default_value_t = 0.2)]
+    pub stain: f64,
     /// Standard deviation of the noise that is smoothed over, on the [0,1] scale.
     #[arg(long, default_value_t = 0.25)]
     pub smoothing_sigma: f64,
@@ -102,6 +105,8 @@ pub enum Defense {
     Undefended,
     /// Gaussian noise on the training images, the paper's.
     Noise,
+    /// Other laboratories' stains on the training images.
+    Stain,
     /// Fast adversarial training: one step from a random start.
     FgsmRs,
     /// Adversarial training with PGD.
@@ -146,8 +151,8 @@ pub enum Kind {
 impl Defense {
     pub fn kind(self) -> Kind {
         match self {
-            Self::Undefended | Self::Noise | Self::FgsmRs | Self::PgdAt => Kind::Trained,
-            Self::PgdAwp | Self::Trades | Self::EnsembleAt => Kind::Trained,
+            Self::Undefended | Self::Noise | Self::Stain | Self::FgsmRs => Kind::Trained,
+            Self::PgdAt | Self::PgdAwp | Self::Trades | Self::EnsembleAt => Kind::Trained,
             Self::BitDepth | Self::Median | Self::Jpeg | Self::TotalVariation | Self::Resize => {
                 Kind::Preprocessing
             }
@@ -229,6 +234,7 @@ impl Options {
         self.chosen_attacks()?;
         parameter::check(self.smoothing().parameters())?;
         parameter::check([
+            Parameter::within("--stain", self.stain, 0.0..=1.0),
             Parameter::at_least("--steps", self.steps, 1),
             Parameter::at_least("--copies", self.copies, 1),
             Parameter::at_least("--squares", self.squares, 1),

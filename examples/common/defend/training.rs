@@ -13,6 +13,7 @@ pub fn objective(options: &Options, defense: Defense, undefended: Option<&Model>
     match defense {
         Defense::Undefended => CrossEntropy::new().into(),
         Defense::Noise => GaussianNoise::new(options.sigma).with_seed(seed).into(),
+        Defense::Stain => StainAugmentation::new(options.stain).with_seed(seed).into(),
         Defense::FgsmRs => FgsmRs::new(budget).with_seed(seed).into(),
         Defense::PgdAt => pgd.into(),
         Defense::PgdAwp => Awp::new(pgd).into(),

@@ -8,9 +8,10 @@ use crate::attack::prelude::*;
 /// Several attacks, one after another, each on the images that withstood those before: the worst case of each
 /// image.
 ///
-/// All share one norm and one budget. An image that withstands all of them comes back as the result with the
-/// highest [margin](crate::attack::Goal::margin). If all of them look for the smallest perturbation, each
-/// runs on every image instead, and the smallest perturbation that reaches the goal counts.
+/// All share one norm and one budget, or are [semantic](Aim::Semantic) ones, each within its own range. An
+/// image that withstands all of them comes back as the result with the highest
+/// [margin](crate::attack::Goal::margin). If all of them look for the smallest perturbation, each runs on
+/// every image instead, and the smallest perturbation that reaches the goal counts.
 ///
 /// An image that reaches the goal unperturbed comes back as it is. Attacks that look for the smallest perturbation join
 /// those with a budget by having it as their limit. A result of another shape, outside the attack's budget or with NaN
@@ -19,7 +20,7 @@ use crate::attack::prelude::*;
 /// | parameter | default | range |
 /// | --- | --- | --- |
 /// | attacks | required | at least 1 |
-/// | norm | the attacks' | one for all attacks |
+/// | norm | the attacks' | one for all attacks; none for semantic ones |
 /// | budget | the attacks' | one for all attacks |
 ///
 /// ```
@@ -58,7 +59,8 @@ impl Ensemble {
         let shown = |budget: Option<Budget>| budget.map_or("no budget".into(), |budget| budget.to_string());
         let first = attacks[0].profile();
         for other in attacks.iter().map(|attack| attack.profile()) {
-            let found = format!("{} and {} ({})", first.norm(), other.norm(), other.name);
+            let norm = |profile: &Profile| profile.norm().map_or("none".into(), |norm| norm.to_string());
+            let found = format!("{} and {} ({})", norm(&first), norm(&other), other.name);
             Parameter::new("norm", "one for all attacks", other.norm() == first.norm(), found).check()?;
             let (ours, theirs) = (first.budget(), other.budget());
             let found = format!("{} and {} ({})", shown(ours), shown(theirs), other.name);

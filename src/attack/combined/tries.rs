@@ -25,8 +25,8 @@ pub(super) fn together(name: String, attacks: &[Profile], times: usize) -> Profi
 /// The worst of so many tries of each image that does not reach the goal as it is; the others come back as
 /// they are.
 ///
-/// Within a budget a try has the images that stand by then. Where the smallest perturbation is looked for,
-/// every try has all of them, and the smaller one is the worse.
+/// Within a budget or a range of parameters a try has the images that stand by then. Where the smallest
+/// perturbation is looked for, every try has all of them, and the smaller one is the worse.
 pub(super) fn worst_try(
     task: &Task<'_>,
     aim: Aim,
@@ -64,7 +64,9 @@ fn kept(task: &Task<'_>, attack: &Profile, result: Tensor<4>) -> Result<(Tensor<
     if odd.clone().bool_and(images.is_finite()).any().into_scalar::<bool>() {
         return broken("NaN or infinite pixels".into());
     }
-    let sizes = values(attack.norm().measure(change.mask_fill(odd, 0.0)));
+    let change = change.mask_fill(odd, 0.0);
+    // No norm measures a semantic perturbation, and no size of it counts.
+    let sizes = attack.norm().map_or(vec![0.0; shape[0]], |norm| values(norm.measure(change)));
     let over = |size: &&f32| attack.budget().is_some_and(|budget| !budget.holds(f64::from(**size)));
     match sizes.iter().find(over) {
         Some(size) => broken(format!("a change of {size}")),

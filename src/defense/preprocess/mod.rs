@@ -20,9 +20,11 @@ pub use bit_depth::{BitDepth, Levels};
 pub use chain::Chain;
 pub use custom::Custom;
 pub use draws::ImageDraws;
-pub use jpeg::{Jpeg, JpegBackward, Subsampling};
+pub use jpeg::{Jpeg, JpegBackward};
 pub use median::{Median, MedianBackward};
 pub use preprocess::Preprocess;
 pub use resize_pad::{Interpolation, RandomResizePad};
 pub use total_variation::TotalVariation;
 pub use views::attack_views;
+
+pub use crate::pixels::Subsampling;

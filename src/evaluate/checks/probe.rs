@@ -10,7 +10,7 @@ use super::{
 use crate::attack::Attack;
 use crate::classifier::FrozenFeatures;
 use crate::evaluate::EvaluationError;
-use crate::evaluate::result::{AttackRecord, Check, EvaluationResult, ImageRecord};
+use crate::evaluate::result::{AttackRecord, AttackResult, Check, EvaluationResult, ImageRecord};
 use crate::evaluate::run::{Engine, Planned};
 use crate::pixels::{Budget, Epsilon, Norm};
 
@@ -87,7 +87,7 @@ fn unbounded(
         found.push(positions.iter().map(|&p| result.records[p].attacks[a].searched).collect());
     }
     for a in bounded {
-        let whole = diameter(result.attacks[a].profile.norm(), engine.values()?);
+        let whole = diameter(norm_of(&result.attacks[a]), engine.values()?);
         let (run, budgets) = (without_bound(a), vec![whole]);
         let records = engine.extra(&Planned { run, budgets, ..plan.attacks[a].clone() }, positions)?;
         names.push(&result.attacks[a].label);
@@ -111,6 +111,11 @@ fn doubled(attack: usize) -> String {
     format!("doubled {attack}")
 }
 
+/// The norm of an attack of the result, each of which has one.
+fn norm_of(attack: &AttackResult) -> Norm {
+    attack.profile.norm().expect("an attack with a norm")
+}
+
 /// The largest distance between two images of so many values in \[0,1\].
 fn diameter(norm: Norm, values: usize) -> Budget {
     Budget::new(norm, Epsilon::unit(norm.measure_values(&vec![1.0; values])))
@@ -132,7 +137,7 @@ fn double(
         engine.passes.add(&doubled(attack), positions.len(), false);
         return Ok(None);
     }
-    let (budget, norm) = (tightest.map(|at| of.sweep[at].budget), of.profile.norm());
+    let (budget, norm) = (tightest.map(|at| of.sweep[at].budget), norm_of(of));
     let (run, budgets) = (doubled(attack), budget.into_iter().collect());
     let records = engine.extra(&Planned { attack: stronger, run, budgets, ..planned }, positions)?;
     let gained = |image: &ImageRecord, after: &AttackRecord| {

@@ -32,8 +32,9 @@ pub(super) fn check(
 ) -> Result<Check, EvaluationError> {
     let mut seen = Vec::new();
     let mut suspicious = false;
-    let followed =
-        |norm| result.attacks.iter().any(|attack| attack.profile.norm() == norm && is_iterative(attack));
+    let followed = |norm| {
+        result.attacks.iter().any(|attack| attack.profile.norm() == Some(norm) && is_iterative(attack))
+    };
     let worst_cases =
         result.worst_cases.iter().filter(|worst| worst.norm != Norm::L0 && followed(worst.norm));
     for worst in worst_cases.filter(|_| !attacked.is_empty()) {

@@ -9,7 +9,7 @@ use crate::attack::Profile;
 use crate::classifier::Queries;
 use crate::pixels::{Budget, round};
 
-/// One attack with all its budgets.
+/// One attack with all its budgets, in a norm.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AttackResult {
     /// Its name, told apart from the other attacks'.

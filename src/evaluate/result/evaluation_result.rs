@@ -6,6 +6,7 @@ use super::attack_result::{AttackResult, Ran};
 use super::check::Check;
 use super::metrics::Metrics;
 use super::outcome::{GradientState, ImageRecord};
+use super::semantic_result::SemanticResult;
 use super::under_attack::{Detail, Summariser};
 use super::views::AttackViews;
 use super::worst_case::WorstCase;
@@ -29,8 +30,11 @@ pub struct EvaluationResult {
     pub seed: u64,
     /// Without attack.
     pub clean: CleanResult,
-    /// The attacks in the order given.
+    /// The attacks with a norm, in the order given.
     pub attacks: Vec<AttackResult>,
+    /// The [semantic](crate::attack::Aim::Semantic) attacks, in the order given.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub semantic: Vec<SemanticResult>,
     /// The worst case of all attacks of each norm.
     pub worst_cases: Vec<WorstCase>,
     /// Every attack that was made for another network beside those that know this one; none with survivors
@@ -66,7 +70,7 @@ pub struct CleanResult {
 pub struct Timing {
     /// Seconds of the last run; a resumed evaluation took longer.
     pub seconds: f64,
-    /// Of each attack alone, over all runs.
+    /// Of each attack alone, over all runs: those with a norm, then the semantic ones.
     pub attacks: Vec<AttackTiming>,
 }
 
@@ -96,7 +100,12 @@ impl EvaluationResult {
         self.worst_cases.iter().find(|worst| worst.norm == norm)
     }
 
-    /// The attack with this label.
+    /// The semantic attack with this label.
+    pub fn semantic(&self, label: &str) -> Option<&SemanticResult> {
+        self.semantic.iter().find(|attack| attack.label == label)
+    }
+
+    /// The attack with a norm that has this label.
     pub fn attack(&self, label: &str) -> Option<&AttackResult> {
         self.attacks.iter().find(|attack| attack.label == label)
     }
@@ -118,8 +127,12 @@ impl EvaluationResult {
             images_per_second: Some(ran.cost.images as f64 / ran.cost.seconds).filter(|r| r.is_finite()),
         });
         let timing = Timing { seconds: 0.0, attacks: timing.collect() };
+        let (semantic, ran): (Vec<Ran>, Vec<Ran>) =
+            ran.into_iter().partition(|ran| ran.profile.is_semantic());
         let attacks: Vec<AttackResult> =
             ran.into_iter().enumerate().map(|(a, ran)| AttackResult::new(a, ran, &summariser)).collect();
+        let semantic = semantic.into_iter().enumerate();
+        let semantic = semantic.map(|(a, ran)| SemanticResult::new(a, ran, &summariser)).collect();
         let (metrics, detail) = summariser.metrics(|p| (records[p].clean, records[p].clean_eight_bit));
         let gradients = |state| records.iter().filter(|r| r.gradient == state).count();
         Self {
@@ -136,6 +149,7 @@ impl EvaluationResult {
                 false => AttackViews::of_all(&attacks, &summariser),
             },
             attacks,
+            semantic,
             classes: setting.classes,
             synthetic: setting.synthetic,
             only_survivors: setting.only_survivors,

@@ -29,9 +29,10 @@ impl MinimalPerturbation {
         images: impl Iterator<Item = (usize, &'r AttackedImage)>,
     ) -> Self {
         let searched = profile.budget().is_none();
+        let norm = profile.norm().expect("an attack with a norm");
         let smallest = |(label, image): (usize, &AttackedImage)| {
             if searched {
-                return image.searched.map(|found| found.size(label, profile.norm()));
+                return image.searched.map(|found| found.size(label, norm));
             }
             let attacked = image.at.iter().any(|record| record.distances.is_some());
             let first = image.at.iter().position(|record| record.fell(label));

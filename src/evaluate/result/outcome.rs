@@ -138,8 +138,11 @@ pub struct ImageRecord {
     pub clean_eight_bit: Outcome,
     /// The gradient at the original image.
     pub gradient: GradientState,
-    /// Under each attack.
+    /// Under each attack with a norm.
     pub attacks: Vec<AttackedImage>,
+    /// Under each [semantic](crate::attack::Aim::Semantic) attack.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub semantic: Vec<AttackRecord>,
 }
 
 impl ImageRecord {

@@ -3,6 +3,7 @@
 use super::attack_result::{AttackResult, Cost, Ran};
 use super::check::{Check, Verdict};
 use super::evaluation_result::{EvaluationResult, Setting};
+use super::semantic_result::SemanticResult;
 use crate::evaluate::EvaluationError;
 
 /// Joins runs of the same attacks, classes and budgets into one, such as three seeds whose test sets are too small
@@ -38,6 +39,21 @@ pub fn pooled(runs: &[EvaluationResult]) -> Result<EvaluationResult, EvaluationE
             cost,
         }
     });
+    let semantic = first.semantic.iter().enumerate().map(|(a, attack)| {
+        let mut cost = Cost::default();
+        for run in runs {
+            let SemanticResult { images, queries, .. } = run.semantic[a];
+            let seconds = run.timing.attacks.get(run.attacks.len() + a).map_or(0.0, |timing| timing.seconds);
+            cost += Cost { queries, seconds, images };
+        }
+        Ran {
+            label: attack.label.clone(),
+            settings: attack.settings.clone(),
+            profile: attack.profile.clone(),
+            budgets: Vec::new(),
+            cost,
+        }
+    });
     let setting = Setting {
         classes: first.classes.clone(),
         synthetic: runs.iter().any(|run| run.synthetic),
@@ -46,7 +62,7 @@ pub fn pooled(runs: &[EvaluationResult]) -> Result<EvaluationResult, EvaluationE
         resamples: first.clean.detail.bootstrap.resamples,
     };
     let records = runs.iter().flat_map(|run| run.records.iter().cloned()).collect();
-    let mut whole = EvaluationResult::of_records(setting, ran.collect(), records);
+    let mut whole = EvaluationResult::of_records(setting, ran.chain(semantic).collect(), records);
     whole.checks = (0..first.checks.len()).map(|check| joined(runs, check)).collect();
     whole.timing.seconds = runs.iter().map(|run| run.timing.seconds).sum();
     Ok(whole)
@@ -54,7 +70,8 @@ pub fn pooled(runs: &[EvaluationResult]) -> Result<EvaluationResult, EvaluationE
 
 /// What runs must have in common.
 fn common(run: &EvaluationResult) -> [(&'static str, String); 4] {
-    let labels: Vec<&String> = run.attacks.iter().map(|attack| &attack.label).collect();
+    let semantic = run.semantic.iter().map(|attack| &attack.label);
+    let labels: Vec<&String> = run.attacks.iter().map(|attack| &attack.label).chain(semantic).collect();
     let budgets = |attack: &AttackResult| attack.budgets().map(|b| b.to_string()).collect();
     let budgets: Vec<Vec<String>> = run.attacks.iter().map(budgets).collect();
     [

@@ -36,6 +36,20 @@ pub struct UnderAttack {
     pub not_finite: usize,
 }
 
+/// How a classifier does under one attack, whatever bounds it.
+pub(super) struct Attacked {
+    pub(super) metrics: Metrics,
+    pub(super) detail: Detail,
+    pub(super) success: Proportion,
+    pub(super) class_success: Vec<Proportion>,
+    pub(super) flips: Vec<Flip>,
+    pub(super) perturbation: Perturbation,
+    pub(super) non_finite_logits: usize,
+    pub(super) over_budget: usize,
+    pub(super) out_of_range: usize,
+    pub(super) not_finite: usize,
+}
+
 /// What belongs to every set of outcomes beside its [`Metrics`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Detail {
@@ -103,6 +117,35 @@ impl<'r> Summariser<'r> {
 
     /// Of what became of every image with one budget.
     pub(super) fn under(&self, budget: Budget, of: impl Fn(&ImageRecord) -> AttackRecord) -> UnderAttack {
+        let Attacked {
+            metrics,
+            detail,
+            success,
+            class_success,
+            flips,
+            perturbation,
+            non_finite_logits,
+            over_budget,
+            out_of_range,
+            not_finite,
+        } = self.attacked(of);
+        UnderAttack {
+            budget,
+            metrics,
+            detail,
+            success,
+            class_success,
+            flips,
+            perturbation,
+            non_finite_logits,
+            over_budget,
+            out_of_range,
+            not_finite,
+        }
+    }
+
+    /// Of what became of every image under one attack.
+    pub(super) fn attacked(&self, of: impl Fn(&ImageRecord) -> AttackRecord) -> Attacked {
         let records: Vec<AttackRecord> = self.records.iter().map(of).collect();
         let labels = self.records.iter().map(|image| image.label);
         let attacked: Vec<(usize, &AttackRecord)> =
@@ -119,8 +162,7 @@ impl<'r> Summariser<'r> {
             images: share(of_class(from).map(|(_, record)| record.outcome.is(to))),
         });
         let (metrics, detail) = self.metrics(|p| (records[p].outcome, records[p].eight_bit));
-        UnderAttack {
-            budget,
+        Attacked {
             metrics,
             detail,
             success: share(attacked.iter().map(fell)),

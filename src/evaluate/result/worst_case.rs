@@ -29,16 +29,17 @@ impl WorstCase {
     /// One of every norm, in the order of the first attack.
     pub(super) fn of_all(attacks: &[AttackResult], summariser: &Summariser<'_>) -> Vec<Self> {
         let mut norms: Vec<Norm> = Vec::new();
-        for attack in attacks {
-            if !norms.contains(&attack.profile.norm()) {
-                norms.push(attack.profile.norm());
+        for norm in attacks.iter().filter_map(|attack| attack.profile.norm()) {
+            if !norms.contains(&norm) {
+                norms.push(norm);
             }
         }
         norms.into_iter().map(|norm| Self::of_norm(norm, attacks, summariser)).collect()
     }
 
     fn of_norm(norm: Norm, attacks: &[AttackResult], summariser: &Summariser<'_>) -> Self {
-        let members: Vec<usize> = (0..attacks.len()).filter(|&a| attacks[a].profile.norm() == norm).collect();
+        let members: Vec<usize> =
+            (0..attacks.len()).filter(|&a| attacks[a].profile.norm() == Some(norm)).collect();
         let mut budgets: Vec<Budget> = members.iter().flat_map(|&a| attacks[a].budgets()).collect();
         budgets.sort_by(Budget::total_cmp);
         budgets.dedup();

@@ -55,7 +55,7 @@ impl Engine<'_, '_> {
     pub(crate) fn run(&mut self) -> Result<(), EvaluationError> {
         let (plan, everyone) = (self.plan, (0..self.data.len()).collect::<Vec<_>>());
         self.passes.expect(CLEAN, everyone.len(), LOOK);
-        for planned in &plan.attacks {
+        for planned in plan.all() {
             self.passes.expect(&planned.run, everyone.len() * planned.jobs().len(), planned.cost());
         }
         for positions in self.passes.batches(&everyone) {
@@ -63,6 +63,9 @@ impl Engine<'_, '_> {
             self.classify(&mut loaded)?;
             for (earlier, planned) in plan.attacks.iter().enumerate() {
                 self.attack(planned, earlier, &mut loaded)?;
+            }
+            for planned in &plan.semantic {
+                self.attack(planned, 0, &mut loaded)?;
             }
         }
         Ok(())
@@ -284,9 +287,16 @@ impl Engine<'_, '_> {
                 clean_eight_bit: eight_bit,
                 gradient,
                 attacks: (0..self.plan.attacks.len()).map(under).collect(),
+                semantic: self.plan.semantic.iter().map(|planned| self.semantic(planned, position)).collect(),
             }
         };
         (0..self.data.len()).map(record).collect()
+    }
+
+    /// What became of an image under a semantic attack, whatever other attacks made of it.
+    fn semantic(&self, planned: &Planned<'_>, position: usize) -> AttackRecord {
+        let found = self.journal.record(&planned.run, 0, position).copied();
+        found.unwrap_or_else(|| self.clean(position).untouched())
     }
 
     /// What a search found, without a budget; `None` if it did not look at the image.

@@ -2,19 +2,20 @@
 
 use serde_json::{Value, json};
 
-use crate::attack::{Attack, Goals, Profile};
+use crate::attack::{Aim, Attack, Goals, Profile};
 use crate::classifier::{Frozen, Queries};
 use crate::data::{LabeledImages, check_labels};
 use crate::evaluate::EvaluationError;
 use crate::parameter::{self, Parameter};
 use crate::pixels::Budget;
 
-/// Every attack with its budgets.
+/// Every attack with its budgets, and those that no norm bounds apart from them.
 pub(crate) struct Plan<'e> {
     pub(crate) attacks: Vec<Planned<'e>>,
+    pub(crate) semantic: Vec<Planned<'e>>,
 }
 
-/// An attack with its budgets, rising.
+/// An attack with its budgets, rising; a semantic one has none.
 #[derive(Clone)]
 pub(crate) struct Planned<'e> {
     pub(crate) attack: &'e dyn Attack,
@@ -32,7 +33,7 @@ impl<'e> Plan<'e> {
         parameter::check(given.iter().map(|budget| budget.parameter("budget")))?;
         let profiles: Vec<Profile> = attacks.iter().map(|attack| attack.profile()).collect();
         let used =
-            |budget: &Budget| profiles.is_empty() || profiles.iter().any(|p| p.norm() == budget.norm());
+            |budget: &Budget| profiles.is_empty() || profiles.iter().any(|p| p.norm() == Some(budget.norm()));
         let in_a_norm =
             |budget: &Budget| Parameter::new("budget", "one in an attack's norm", used(budget), budget);
         parameter::check(given.iter().map(in_a_norm))?;
@@ -41,7 +42,7 @@ impl<'e> Plan<'e> {
         let planned = planned.map(|(position, ((attack, profile), label))| {
             let (away, towards) = ("an attack away from the true class", "one towards a target");
             Parameter::new(label.clone(), away, profile.goals != Goals::Targeted, towards).check()?;
-            let of_norm = given.iter().copied().filter(|budget| budget.norm() == profile.norm());
+            let of_norm = given.iter().copied().filter(|budget| Some(budget.norm()) == profile.norm());
             let mut budgets: Vec<Budget> = of_norm.collect();
             if budgets.is_empty() {
                 budgets.extend(profile.budget());
@@ -55,28 +56,40 @@ impl<'e> Plan<'e> {
             let run = format!("attack {position}");
             Ok(Planned { attack: attack.as_ref(), profile, label, run, budgets })
         });
-        Ok(Self { attacks: planned.collect::<Result<_, EvaluationError>>()? })
+        let planned = planned.collect::<Result<Vec<Planned<'_>>, EvaluationError>>()?;
+        let (semantic, attacks) = planned.into_iter().partition(|planned| planned.profile.is_semantic());
+        Ok(Self { attacks, semantic })
+    }
+
+    /// The attacks within budgets and after them those without, as they run.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Planned<'e>> {
+        self.attacks.iter().chain(&self.semantic)
     }
 
     /// Whether any attack may change an image.
     pub(crate) fn moves(&self) -> bool {
-        self.attacks.iter().any(|p| p.searches() || p.budgets.iter().any(|budget| !budget.is_zero()))
+        self.all().any(|p| p.runs_once() || p.budgets.iter().any(|budget| !budget.is_zero()))
     }
 
     /// How often every image passes, attacked or not.
     pub(crate) fn passes(&self) -> usize {
-        1 + self.attacks.iter().map(|planned| planned.jobs().len()).sum::<usize>()
+        1 + self.all().map(|planned| planned.jobs().len()).sum::<usize>()
     }
 
     /// What tells this plan from others.
     pub(crate) fn settings(&self) -> Value {
-        self.attacks.iter().map(|p| json!({ "attack": p.attack, "budgets": p.budgets })).collect()
+        self.all().map(|p| json!({ "attack": p.attack, "budgets": p.budgets })).collect()
     }
 }
 
 impl Planned<'_> {
     /// Whether it looks for the smallest perturbation: run once, and judged with every budget.
     pub(crate) fn searches(&self) -> bool {
+        matches!(self.profile.aim, Aim::Smallest { limit: None, .. })
+    }
+
+    /// Whether it runs without a budget: a search, or a semantic attack.
+    fn runs_once(&self) -> bool {
         self.profile.budget().is_none()
     }
 
@@ -89,9 +102,10 @@ impl Planned<'_> {
         (queries.forwards + GRADIENT * queries.gradients + JUDGED) as f64
     }
 
-    /// The budgets to run with, one after another; a search runs once, without one.
+    /// The budgets to run with, one after another; a search runs once, without one, and so does a semantic
+    /// attack.
     pub(crate) fn jobs(&self) -> Vec<Option<Budget>> {
-        if self.searches() { vec![None] } else { self.budgets.iter().copied().map(Some).collect() }
+        if self.runs_once() { vec![None] } else { self.budgets.iter().copied().map(Some).collect() }
     }
 }
 
@@ -125,10 +139,12 @@ pub(crate) fn check_data<'f>(
 
 /// Names that tell the attacks apart: with the norm if there are several, numbered if two are still the same.
 fn labels(profiles: &[Profile]) -> Vec<String> {
-    let one_norm = profiles.windows(2).all(|pair| pair[0].norm() == pair[1].norm());
-    let name = |profile: &Profile| match one_norm {
-        true => profile.name.clone(),
-        false => format!("{} {}", profile.name, profile.norm()),
+    let mut norms = profiles.iter().filter_map(Profile::norm);
+    let first = norms.next();
+    let one_norm = norms.all(|norm| Some(norm) == first);
+    let name = |profile: &Profile| match profile.norm() {
+        Some(norm) if !one_norm => format!("{} {norm}", profile.name),
+        _ => profile.name.clone(),
     };
     let names: Vec<String> = profiles.iter().map(name).collect();
     let told_apart = |(i, name): (usize, &String)| match names[..i].iter().filter(|n| *n == name).count() {

@@ -39,7 +39,7 @@ impl<'r> AttackCurves<'r> {
     fn curves(&self, result: &'r EvaluationResult) -> Vec<Curve<'r>> {
         let worst = result.worst_case(self.norm).filter(|worst| worst.attacks.len() > 1);
         let worst = worst.map(|worst| (WORST, &worst.sweep));
-        let attacks = result.attacks.iter().filter(|attack| attack.profile.norm() == self.norm);
+        let attacks = result.attacks.iter().filter(|attack| attack.profile.norm() == Some(self.norm));
         let attacks = attacks.map(|attack| (attack.label.as_str(), &attack.sweep));
         let all = worst.into_iter().chain(attacks);
         all.map(|(label, sweep)| (label, swept(self.norm, result, sweep))).collect()

@@ -54,7 +54,9 @@ impl Gate {
     pub fn check(&self, evaluation: &Evaluation<'_>, classes: &[String]) -> Result<(), GateError> {
         let planned = evaluation.planned()?;
         let attacks = planned.iter().map(|(label, budgets)| (label.as_str(), budgets.clone())).collect();
-        let offer = Offer { classes, attacks };
+        let semantic = evaluation.planned_semantic()?;
+        let semantic = semantic.iter().map(String::as_str).collect();
+        let offer = Offer { classes, attacks, semantic };
         self.requirements.iter().try_for_each(|requirement| requirement.check(&offer))
     }
 

@@ -18,18 +18,23 @@ enum Subject {
     Worst,
     /// At this position.
     Attack(usize),
+    /// At this position among the semantic ones.
+    Semantic(usize),
 }
 
-/// What an evaluation has: classes, and every attack's label with its budgets.
+/// What an evaluation has: classes, every attack's label with its budgets, and the labels of those that no
+/// norm bounds.
 pub(super) struct Offer<'o> {
     pub(super) classes: &'o [String],
     pub(super) attacks: Vec<(&'o str, Vec<Budget>)>,
+    pub(super) semantic: Vec<&'o str>,
 }
 
 impl<'o> Offer<'o> {
     fn of(result: &'o EvaluationResult) -> Self {
         let attacks = result.attacks.iter().map(|attack| (attack.label.as_str(), attack.budgets().collect()));
-        Self { classes: &result.classes, attacks: attacks.collect() }
+        let semantic = result.semantic.iter().map(|attack| attack.label.as_str()).collect();
+        Self { classes: &result.classes, attacks: attacks.collect(), semantic }
     }
 
     fn norms(&self) -> impl Iterator<Item = Norm> {
@@ -58,6 +63,7 @@ impl Measure {
             Subject::Clean => result.clean.metrics.clone(),
             Subject::Worst => under(&result.worst_case(self.budget?.norm())?.sweep)?,
             Subject::Attack(position) => under(&result.attacks[position].sweep)?,
+            Subject::Semantic(position) => result.semantic[position].metrics.clone(),
         };
         Some(class.map_or(metrics.accuracy, |class| metrics.classes[class].accuracy))
     }
@@ -72,7 +78,8 @@ impl Measure {
         let readings = std::iter::once(whole()).chain(offer.classes.iter().enumerate().filter_map(of_class));
         let known = readings.filter_map(|(words, class)| Some((self.subject(words, offer)?, class)));
         let Some((subject, class)) = known.into_iter().next() else {
-            let labels: Vec<&str> = offer.attacks.iter().map(|(label, _)| *label).collect();
+            let labels = offer.attacks.iter().map(|(label, _)| *label);
+            let labels: Vec<&str> = labels.chain(offer.semantic.iter().copied()).collect();
             let expected = format!(
                 "`clean`, `worst` or an attack of {}, then a class of {} or none",
                 listed(&labels),
@@ -82,7 +89,10 @@ impl Measure {
         };
         match (subject, self.budget) {
             (Subject::Clean, Some(budget)) => Err(("no budget without attack".into(), budget.to_string())),
-            (Subject::Clean, None) => Ok((subject, class)),
+            (Subject::Semantic(_), Some(budget)) => {
+                Err(("no budget of a semantic attack".into(), budget.to_string()))
+            }
+            (Subject::Clean | Subject::Semantic(_), None) => Ok((subject, class)),
             (_, None) => Err(("a budget such as Linf 2/255".into(), "none".into())),
             (_, Some(budget)) => {
                 let budgets = self.budgets(subject, budget.norm(), offer);
@@ -105,7 +115,9 @@ impl Measure {
                     label.eq_ignore_ascii_case(words)
                         || label.replacen(&norm, "", 1).eq_ignore_ascii_case(words) && self.fits(label, offer)
                 };
-                offer.attacks.iter().position(|(label, _)| same(label)).map(Subject::Attack)
+                let semantic = || offer.semantic.iter().position(|label| label.eq_ignore_ascii_case(words));
+                let attack = offer.attacks.iter().position(|(label, _)| same(label)).map(Subject::Attack);
+                attack.or_else(|| semantic().map(Subject::Semantic))
             }
         }
     }

@@ -21,7 +21,7 @@ const FORM: &str =
 /// | `lower` | holds the lower end of the share's 95 % interval to it instead of the share |
 /// | subject | `clean`, `worst` (of all attacks in the norm), or an attack's label |
 /// | class | the name of a class, whose images alone count |
-/// | norm size | a budget of the evaluation, if not clean: `Linf 2/255`, `L2 0.5`, `L1 12`, `L0 30` |
+/// | norm size | a budget of the evaluation, if not clean or of a semantic attack: `Linf 2/255`, `L2 0.5`, `L1 12`, `L0 30` |
 /// | share | a number from 0 to 1, or from 0 % to 100 % |
 /// | `checks` | no check of the evaluation is suspicious |
 ///

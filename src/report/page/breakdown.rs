@@ -44,7 +44,7 @@ fn columns(result: &EvaluationResult, budget: Option<(Norm, Budget)>) -> Vec<Col
     let mut columns = vec![("no attack".into(), &result.clean.metrics, &result.clean.detail)];
     let Some((norm, budget)) = budget else { return columns };
     let at = |sweep: &'_ [UnderAttack]| sweep.iter().position(|under| under.budget == budget);
-    for attack in result.attacks.iter().filter(|attack| attack.profile.norm() == norm) {
+    for attack in result.attacks.iter().filter(|attack| attack.profile.norm() == Some(norm)) {
         if let Some(place) = at(&attack.sweep) {
             let under = &attack.sweep[place];
             columns.push((attack.label.clone(), &under.metrics, &under.detail));

@@ -42,7 +42,7 @@ fn attacks(report: &Report, number: usize, model: &ModelReport, norm: Norm) -> M
     let labels = labels(report, norm);
     let several = result.worst_case(norm).filter(|worst| worst.attacks.len() > 1);
     let worst = several.map(|worst| curve(WORST, result, (norm, &worst.sweep), (0, true)));
-    let of_norm = result.attacks.iter().filter(|attack| attack.profile.norm() == norm);
+    let of_norm = result.attacks.iter().filter(|attack| attack.profile.norm() == Some(norm));
     let alone = worst.is_none();
     let each = of_norm.map(|attack| {
         let place =
@@ -58,7 +58,7 @@ fn attacks(report: &Report, number: usize, model: &ModelReport, norm: Norm) -> M
 fn labels(report: &Report, norm: Norm) -> Vec<&str> {
     let mut labels: Vec<&str> = Vec::new();
     for attack in report.models.iter().flat_map(|model| &model.result.attacks) {
-        if attack.profile.norm() == norm && !labels.contains(&attack.label.as_str()) {
+        if attack.profile.norm() == Some(norm) && !labels.contains(&attack.label.as_str()) {
             labels.push(&attack.label);
         }
     }

@@ -4,23 +4,10 @@ use burn::config::Config;
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::codec::round_trip;
 use super::smooth::{cubic, smooth};
-use super::tables::Tables;
 use crate::defense::{Backward, ImageDraws, Preprocess};
 use crate::parameter::Parameter;
-use crate::rows::each;
-
-/// How much of the colour is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Subsampling {
-    /// All of it (4:4:4), as the crate `image` writes it.
-    #[serde(rename = "4:4:4")]
-    Full,
-    /// A quarter of its values (4:2:0), as Pillow writes it by default.
-    #[serde(rename = "4:2:0")]
-    Halved,
-}
+use crate::pixels::{Subsampling, Tables, jpeg};
 
 /// Backward passes through [`Jpeg`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,10 +78,7 @@ impl Preprocess for Jpeg {
     }
 
     fn apply(&self, images: Tensor<4>, _: &ImageDraws) -> Tensor<4> {
-        let [_, channels, height, width] = images.dims();
-        assert!(channels == 1 || channels == 3, "JPEG of images of 1 or 3 channels, found {channels}");
-        let (tables, halve) = (Tables::of(self.quality), self.subsampling == Subsampling::Halved);
-        each(&images, |_, image| round_trip(image, [channels, height, width], &tables, halve))
+        jpeg(images, self.quality, self.subsampling)
     }
 
     fn backward(&self) -> Backward {

@@ -4,8 +4,7 @@ use std::f64::consts::PI;
 
 use burn::tensor::{Tensor, TensorData};
 
-use super::tables::{SIDE, Tables};
-use crate::pixels::Separable;
+use crate::pixels::{SIDE, Separable, Tables};
 
 /// Brightness and colour from red, green and blue: JFIF 1.02.
 const TO_YCC: [[f32; 3]; 3] =
@@ -152,8 +151,8 @@ fn cosine(frequency: usize, at: usize) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::codec::round_trip;
     use super::*;
+    use crate::pixels::round_trip;
     use crate::random::{Purpose, RngExt, generator};
     use crate::rows::{each, values};
     use burn::tensor::Device;

@@ -121,7 +121,7 @@ fn to_rgb([y, cb, cr]: [i32; 3]) -> [i32; 3] {
 }
 
 /// An image `[channels, height, width]` of one or three channels in \[0,1\], after compression and back.
-pub(super) fn round_trip(
+pub(crate) fn round_trip(
     image: &[f32],
     [channels, height, width]: [usize; 3],
     tables: &Tables,

@@ -1,7 +1,7 @@
 //! Quantisation tables: Annex K of the standard (ITU-T T.81), scaled as in libjpeg.
 
 /// Sides of a block.
-pub(super) const SIDE: usize = 8;
+pub(crate) const SIDE: usize = 8;
 
 const LUMA: [i32; 64] = [
     16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55, 14, 13, 16, 24, 40, 57, 69, 56, 14, 17,
@@ -17,13 +17,13 @@ const CHROMA: [i32; 64] = [
 
 /// Row by row, the steps of the frequencies of brightness and of colour at a quality from 1 to 100.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Tables {
-    pub(super) luma: [i32; 64],
-    pub(super) chroma: [i32; 64],
+pub(crate) struct Tables {
+    pub(crate) luma: [i32; 64],
+    pub(crate) chroma: [i32; 64],
 }
 
 impl Tables {
-    pub(super) fn of(quality: usize) -> Self {
+    pub(crate) fn of(quality: usize) -> Self {
         let quality = quality as i32;
         let scale = if quality < 50 { 5000 / quality } else { 200 - 2 * quality };
         let scaled = |table: [i32; 64]| table.map(|step| ((step * scale + 50) / 100).clamp(1, 255));
