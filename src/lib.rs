@@ -67,7 +67,7 @@ pub mod prelude {
     pub use crate::attack::{
         Access, Apgd, ApgdLoss, Attack, AttackError, AutoAttack, Bim, CarliniWagner, CarliniWagnerLinf, Ddn,
         DecisionRule, DeepFool, Ead, Ensemble, Fab, Fgsm, Fmn, Goal, HopSkipJump, InputDiversity, Jsma,
-        Lbfgs, MiFgsm, MinimalFgsm, Pgd, RFgsm, RandomNoise, Restarts, SigmaZero, Square, Starts, Transfer,
+        Lbfgs, Mask, Masked, MiFgsm, MinimalFgsm, Pgd, RFgsm, RandomNoise, Restarts, SigmaZero, Square, Starts, Transfer,
         VarianceTuning,
     };
     pub use crate::classifier::{Classifier, Frozen};

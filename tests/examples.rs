@@ -160,6 +160,24 @@ fn the_experiment_writes_its_report_and_figures_and_repeats_itself() {
         ["original.png", "adversarial.png"].map(|name| image::open(out.join(name)).unwrap().into_rgb8());
     let largest = original.iter().zip(adversarial.iter()).map(|(a, b)| a.abs_diff(*b)).max();
     assert_eq!(largest, Some(4), "a whole number of grey levels survives the PNG");
+
+    // Only where a mask is white; it is resized and cropped as the picture is, to the middle 32 of 38 columns.
+    let mask = folders[0].path().join("mask.png");
+    png::write(&RgbImage::from_fn(48, 40, |x, _| image::Rgb([if x < 24 { 255 } else { 0 }; 3])), &mask).unwrap();
+    let said = succeed(attack.arg("--mask").arg(&mask));
+    assert!(said.contains("FGSM, masked to 50 % of the pixels within Linf 4/255"), "{said}");
+    let adversarial = image::open(out.join("adversarial.png")).unwrap().into_rgb8();
+    for (x, y, pixel) in adversarial.enumerate_pixels() {
+        assert!(x < 16 || pixel == original.get_pixel(x, y), "{x}, {y}");
+    }
+    assert!(adversarial.pixels().zip(original.pixels()).filter(|(a, b)| a != b).count() > 400);
+    let mut masked = example("attack_image");
+    masked.arg(&picture).arg("--checkpoint").arg(first.join("original.safetensors"));
+    masked.args(["--image-size", "32", "--out"]).arg(&out).arg("--mask").arg(&mask);
+    png::write(&RgbImage::new(48, 40), &mask).unwrap();
+    fail(&mut masked, "mask.png without a light pixel");
+    png::write(&RgbImage::new(48, 41), &mask).unwrap();
+    fail(&mut masked, "--mask: expected a picture of 48x40 pixels, as the image, or 32x32, found");
 }
 
 #[test]

@@ -10,9 +10,11 @@ mod combined;
 mod draws;
 mod error;
 mod goal;
+mod mask;
 mod minimal;
 pub mod prelude;
 mod profile;
+mod region;
 mod settings;
 pub mod steps;
 mod stored;
@@ -25,10 +27,11 @@ pub use black_box::{HopSkipJump, Square, Starts, Transfer};
 pub use bounded::{
     Apgd, ApgdLoss, Bim, Fgsm, InputDiversity, MiFgsm, NoiseKind, Pgd, RFgsm, RandomNoise, VarianceTuning,
 };
-pub use combined::{AutoAttack, Ensemble, Restarts};
+pub use combined::{AutoAttack, Ensemble, Masked, Restarts};
 pub use draws::Draws;
 pub use error::AttackError;
 pub use goal::{Goal, IntoLabels};
+pub use mask::{Mask, MaskSummary};
 pub use minimal::{
     CarliniWagner, CarliniWagnerLinf, Ddn, DecisionRule, DeepFool, Ead, Fab, Fmn, Jsma, Lbfgs, MinimalFgsm,
     SigmaZero,

@@ -39,6 +39,10 @@ pub struct Options {
     /// writes them.
     #[arg(long, value_delimiter = ',')]
     pub learned: Vec<PathBuf>,
+    /// A picture, white where attacks may change the images: as large as the first test image, with which it is resized
+    /// and cropped, or as large as --image-size.
+    #[arg(long)]
+    pub mask: Option<PathBuf>,
     /// Queries of an image that a black box (square, hopskipjump) may take [default: 5,000 of Square, no
     /// bound for HopSkipJump].
     #[arg(long)]
