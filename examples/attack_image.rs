@@ -57,8 +57,8 @@ struct Options {
     /// Norm of the budget.
     #[arg(long, value_enum, default_value = "linf")]
     norm: NormName,
-    /// A picture, white where the attack may change the image: as large as the image, with which it is resized and
-    /// cropped, or as large as --image-size.
+    /// A picture, white where the attack may change the image: as large as the image, with which it is
+    /// resized and cropped, or as large as --image-size.
     #[arg(long)]
     mask: Option<PathBuf>,
     /// Side in pixels to which the image is resized and cropped.

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use histoguard::attack::{
-    Aim, CarliniWagner, CarliniWagnerLinf, DeepFool, Ead, Goals, Jsma, Lbfgs, Mask, Masked, MinimalFgsm, Task,
-    UniversalPerturbation,
+    Aim, CarliniWagner, CarliniWagnerLinf, DeepFool, Ead, Goals, Jsma, Lbfgs, Mask, Masked, MinimalFgsm,
+    Task, UniversalPerturbation,
 };
 use histoguard::defense::SmoothAdv;
 use histoguard::defense::detector::{
@@ -237,8 +237,10 @@ fn all_attacks() -> Vec<Box<dyn Attack>> {
     let cw_linf = CarliniWagnerLinf::new().with_steps(60).with_initial_constant(5.0).with_learning_rate(0.05);
     let universal =
         UniversalPerturbation::random(Budget::pixels(6.0), [3, 16, 16], 0, &Device::default()).unwrap();
-    // Some of those above with steps enough to find something in small places.
-    let more: [Box<dyn Attack>; 11] = [
+    let patch = Patch::random(PatchShape::Circle, 8, [3, 16, 16], Places::default(), 0, &Device::default());
+    let more: [Box<dyn Attack>; 12] = [
+        Box::new(patch.unwrap()),
+        // Some of those above with steps enough to find something in small places.
         Box::new(Ddn::new().with_steps(40)),
         Box::new(Ddn::new().with_steps(40).with_levels(None)),
         Box::new(Fmn::new(Norm::L0).with_steps(80)),
@@ -284,7 +286,10 @@ fn masks_leave_everything_else_bit_for_bit_and_cost_no_more() {
                     let (row, at) = (i / 768, i % 768);
                     let own = mask.of_image(row as u64).unwrap();
                     let free = own[if mask.shape()[0] == 1 { at % 256 } else { at }];
-                    assert!(free || before.to_bits() == after.to_bits(), "{attack:?}: value {at} of image {row}");
+                    assert!(
+                        free || before.to_bits() == after.to_bits(),
+                        "{attack:?}: value {at} of image {row}"
+                    );
                     assert!((0.0..=1.0).contains(after), "{attack:?}: {after}");
                     changed += usize::from(before != after);
                 }

@@ -1,12 +1,13 @@
-//! Attacks on a part of the image: against IBM ART, against what can be computed by hand, and what reports and
-//! journals make of masks.
+//! Attacks on a part of the image: against IBM ART, against what can be computed by hand, and what reports
+//! and journals make of masks.
 
 mod small;
 mod victim;
 
 use burn::tensor::{Device, Tensor};
 use histoguard::attack::{
-    Attack, CarliniWagner, Ddn, DeepFool, Ead, Fab, Fmn, HopSkipJump, Mask, Masked, MinimalFgsm, SigmaZero, Square,
+    Attack, CarliniWagner, Ddn, DeepFool, Ead, Fab, Fmn, HopSkipJump, Mask, Masked, MinimalFgsm, SigmaZero,
+    Square,
 };
 use histoguard::data::TensorSet;
 use histoguard::evaluate::{EvaluationError, Verdict};
@@ -29,7 +30,8 @@ fn golden_mask(name: &str) -> Mask {
 #[test]
 fn pgd_equals_arts_with_the_same_mask() {
     for classes in [2, 4] {
-        let (victim, images) = (victim::victim(classes), victim::images(classes).narrow(0, 0, COUNT) * 0.5 + 0.25);
+        let (victim, images) =
+            (victim::victim(classes), victim::images(classes).narrow(0, 0, COUNT) * 0.5 + 0.25);
         let labels = &victim::labels(classes)[..COUNT];
         let next: Vec<usize> = labels.iter().map(|label| (label + 1) % classes).collect();
         let cases = [
@@ -57,7 +59,8 @@ fn expected(name: &str) -> Vec<f32> {
     golden("masked", name).try_into_vec().unwrap()
 }
 
-/// A linear classifier of two classes, `w . x - b` for the second, so that every smallest perturbation is known.
+/// A linear classifier of two classes, `w . x - b` for the second, so that every smallest perturbation is
+/// known.
 fn linear(weights: &'static [f32], bias: f32) -> Frozen {
     Frozen::from_fn(2, &Device::default(), move |x| {
         let [count, ..] = x.dims();
@@ -69,7 +72,8 @@ fn linear(weights: &'static [f32], bias: f32) -> Frozen {
 
 const WEIGHTS: &[f32] = &[2.0, -1.0, 0.5, 3.0, -2.5, 1.0, 0.7, -0.3, 1.5];
 
-/// A grey image of the second class, the attack's distance to the boundary within the free values, and the mask.
+/// A grey image of the second class, the attack's distance to the boundary within the free values, and the
+/// mask.
 fn known() -> (Frozen, Tensor<4>, Mask, [f64; 3]) {
     // Score 0.5 * (2 - 1 + 0.5 + 3 - 2.5 + 1 + 0.7 - 0.3 + 1.5) = 2.45.
     let victim = linear(WEIGHTS, 2.05);
@@ -119,7 +123,9 @@ fn smallest_perturbations_are_those_of_the_masked_space() {
         assert!(size >= smallest * 0.9999 && size <= smallest * (1.0 + most), "{shown}: {size}, {smallest}");
     }
     // One value is enough, and it is one of the free ones.
-    for attack in [Masked::new(SigmaZero::new().with_steps(200), mask.clone()), Masked::new(Fmn::new(Norm::L0), mask)] {
+    for attack in
+        [Masked::new(SigmaZero::new().with_steps(200), mask.clone()), Masked::new(Fmn::new(Norm::L0), mask)]
+    {
         let found = attack.perturb(&victim, image.clone(), &goal).unwrap();
         assert_eq!(values(Norm::L0.measure(found.clone() - image.clone())), [1.0], "{attack:?}");
         assert_eq!(victim.predict(found), [0]);
@@ -137,13 +143,21 @@ fn a_budget_is_spent_within_the_mask() {
     let attacks: Vec<(Box<dyn Attack>, Option<f64>)> = vec![
         // The best that a linear score allows: the dual norm of the free weights.
         (Box::new(Pgd::new(linf(0.1)).with_steps(20)), Some(0.1 * 5.2)),
-        (Box::new(Pgd::new(l2).with_steps(40).with_step_size(Some(Epsilon::unit(0.05)))), Some(0.2 * 6.74f64.sqrt())),
+        (
+            Box::new(Pgd::new(l2).with_steps(40).with_step_size(Some(Epsilon::unit(0.05)))),
+            Some(0.2 * 6.74f64.sqrt()),
+        ),
         (Box::new(Apgd::new(l2).with_loss(ApgdLoss::Margin)), Some(0.2 * 6.74f64.sqrt())),
         (Box::new(Apgd::new(l1).with_loss(ApgdLoss::Margin)), Some(0.3 * 2.0)),
         (Box::new(Square::new(linf(0.1)).with_queries(300)), Some(0.1 * 5.2)),
         (Box::new(Square::new(l2).with_queries(1)), None),
         (Box::new(RandomNoise::gaussian(0.2)), None),
-        (Box::new(Pgd::new(l2).with_steps(1).with_step_size(Some(Epsilon::unit(0.2))).with_random_start(false)), None),
+        (
+            Box::new(
+                Pgd::new(l2).with_steps(1).with_step_size(Some(Epsilon::unit(0.2))).with_random_start(false),
+            ),
+            None,
+        ),
     ];
     let score = |image: &Tensor<4>| f64::from(values(victim.logits(image.clone()))[1]);
     for (attack, gain) in attacks {
@@ -217,7 +231,10 @@ fn an_evaluation_names_the_mask_and_compares_like_with_like() {
     assert_eq!(fgsm.label, "FGSM, masked to 12 % of the pixels");
     assert_eq!(pgd.profile.mask, Some(mask.summary()));
     let digest = &pgd.settings["mask"]["sha256"];
-    assert_eq!((digest.as_str().unwrap(), digest.as_str().unwrap().len()), (mask.summary().sha256.as_str(), 64));
+    assert_eq!(
+        (digest.as_str().unwrap(), digest.as_str().unwrap().len()),
+        (mask.summary().sha256.as_str(), 64)
+    );
     for record in &result.records {
         for attack in &record.attacks[..2] {
             let distances = attack.at[0].distances.expect("an attacked image");
@@ -229,8 +246,8 @@ fn an_evaluation_names_the_mask_and_compares_like_with_like() {
     let text = serde_json::to_string(&result).unwrap();
     assert_eq!(serde_json::from_str::<EvaluationResult>(&text).unwrap().attacks, result.attacks);
     assert_eq!(text.matches("\"mask\":{\"share\"").count(), 2);
-    // Square may change everything, so that it is no black box that does better than masked gradients; and what is
-    // held to a part of the image need not break every image without a bound.
+    // Square may change everything, so that it is no black box that does better than masked gradients; and
+    // what is held to a part of the image need not break every image without a bound.
     for name in ["black box better than white box", "survives an unbounded attack"] {
         let check = result.checks.iter().find(|check| check.name == name).unwrap();
         assert_eq!(check.verdict, Verdict::NotApplicable, "{check:?}");

@@ -8,8 +8,8 @@ use histoguard::prelude::*;
 
 use crate::common::failure::Failure;
 
-/// The light pixels of a picture, brought to the size of the images as these are. It has the size of the image (width
-/// and height of its file) that it belongs to, or the one to which images are brought.
+/// The light pixels of a picture, brought to the size of the images as these are. It has the size of the
+/// image (width and height of its file) that it belongs to, or the one to which images are brought.
 pub fn read(path: &Path, image_size: usize, image: (u32, u32)) -> Result<Mask, Failure> {
     let sample = Sample::new(FileImage(path.to_path_buf()), 0, path.display().to_string());
     let set = ImageSet::new("a mask", vec!["mask".into(), String::new()], vec![sample])?;

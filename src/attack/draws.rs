@@ -31,8 +31,8 @@ impl Draws {
         Self { indices, purpose, seed, parts, free }
     }
 
-    /// The same for whole images, whatever the mask: for random numbers that are no part of the change, such as a
-    /// defense's own noise.
+    /// The same for whole images, whatever the mask: for random numbers that are no part of the change, such
+    /// as a defense's own noise.
     pub fn everywhere(self) -> Self {
         Self { free: None, ..self }
     }
@@ -46,8 +46,8 @@ impl Draws {
         generator(self.purpose, self.seed, &[&[self.indices[row]], &*self.parts].concat())
     }
 
-    /// The numbers that `draw` makes of a length and the image's generator, at the places of an image of `size` values
-    /// that may change; zeros elsewhere.
+    /// The numbers that `draw` makes of a length and the image's generator, at the places of an image of
+    /// `size` values that may change; zeros elsewhere.
     ///
     /// # Panics
     ///
@@ -65,8 +65,8 @@ impl Draws {
         }
     }
 
-    /// One perturbation an image, from zeros that `fill` writes over. Under a mask it gets as many as there are values
-    /// that may change, in their order; the others stay zero.
+    /// One perturbation an image, from zeros that `fill` writes over. Under a mask it gets as many as there
+    /// are values that may change, in their order; the others stay zero.
     ///
     /// # Shapes
     ///
@@ -79,17 +79,14 @@ impl Draws {
         let dims = images.dims();
         let size: usize = dims[1..].iter().product();
         let mut values = vec![0f32; dims[0] * size];
-        values
-            .par_chunks_mut(size.max(1))
-            .enumerate()
-            .for_each(|(row, image)| match &self.free {
-                None => fill(image, &mut self.generator(row)),
-                Some(free) => {
-                    let mut some = vec![0f32; free[row].len()];
-                    fill(&mut some, &mut self.generator(row));
-                    image.copy_from_slice(&spread(&free[row], &some, size));
-                }
-            });
+        values.par_chunks_mut(size.max(1)).enumerate().for_each(|(row, image)| match &self.free {
+            None => fill(image, &mut self.generator(row)),
+            Some(free) => {
+                let mut some = vec![0f32; free[row].len()];
+                fill(&mut some, &mut self.generator(row));
+                image.copy_from_slice(&spread(&free[row], &some, size));
+            }
+        });
         Tensor::from_data(TensorData::new(values, dims), (&images.device(), images.dtype()))
     }
 }

@@ -11,9 +11,11 @@ use super::AttackError;
 use crate::parameter::{self, Parameter};
 use crate::rows::values;
 
-/// Which values of an image an attack may change: one mask for all images, or one for each image of a data set.
+/// Which values of an image an attack may change: one mask for all images, or one for each image of a data
+/// set.
 ///
-/// A mask of one channel holds for all channels of an image. [`Masked`](super::Masked) restricts an attack to it.
+/// A mask of one channel holds for all channels of an image. [`Masked`](super::Masked) restricts an attack to
+/// it.
 ///
 /// ```
 /// use histoguard::attack::Mask;
@@ -66,8 +68,8 @@ impl Mask {
         Ok(Self { shape, images: [free].into() })
     }
 
-    /// A picture `[channels, height, width]` in \[0,1\] whose light pixels may change: those with a mean of at least
-    /// one half over the channels.
+    /// A picture `[channels, height, width]` in \[0,1\] whose light pixels may change: those with a mean of
+    /// at least one half over the channels.
     ///
     /// # Errors
     ///
@@ -78,17 +80,13 @@ impl Mask {
         Self::new([1, height, width], light)
     }
 
-    /// `size`, height and width, of the pixels from `corner` on (row, column) may change, in images of `image`
-    /// pixels.
+    /// `size`, height and width, of the pixels from `corner` on (row, column) may change, in images of
+    /// `image` pixels.
     ///
     /// # Errors
     ///
     /// [`AttackError::Parameter`] if the rectangle is empty or leaves the image.
-    pub fn rectangle(
-        image: [usize; 2],
-        corner: [usize; 2],
-        size: [usize; 2],
-    ) -> Result<Self, AttackError> {
+    pub fn rectangle(image: [usize; 2], corner: [usize; 2], size: [usize; 2]) -> Result<Self, AttackError> {
         let end = |side: usize| corner[side].checked_add(size[side]);
         let inside = |side: usize| size[side] > 0 && end(side).is_some_and(|end| end <= image[side]);
         let expected = format!("one pixel at least, within {}x{}", image[0], image[1]);
@@ -108,8 +106,8 @@ impl Mask {
         Self::rectangle(image, image.map(|length| length.saturating_sub(side) / 2), [side; 2])
     }
 
-    /// The pixels whose middle lies at most `radius` pixels from `centre` (row, column, the first pixel's middle
-    /// being at 0.5), in images of `image` pixels, height and width.
+    /// The pixels whose middle lies at most `radius` pixels from `centre` (row, column, the first pixel's
+    /// middle being at 0.5), in images of `image` pixels, height and width.
     ///
     /// # Errors
     ///
@@ -137,7 +135,10 @@ impl Mask {
         Ok(Self { shape, images: masks.iter().flat_map(|mask| mask.images.iter().cloned()).collect() })
     }
 
-    fn of_pixels([height, width]: [usize; 2], free: impl Fn(usize, usize) -> bool) -> Result<Self, AttackError> {
+    fn of_pixels(
+        [height, width]: [usize; 2],
+        free: impl Fn(usize, usize) -> bool,
+    ) -> Result<Self, AttackError> {
         let free = (0..height * width).map(|i| free(i / width, i % width)).collect();
         Self::new([1, height, width], free)
     }
@@ -152,8 +153,8 @@ impl Mask {
         self.images.len()
     }
 
-    /// The values of the image with this index that may change, as [`shape`](Self::shape) orders them; `None` if
-    /// there is no mask for it.
+    /// The values of the image with this index that may change, as [`shape`](Self::shape) orders them; `None`
+    /// if there is no mask for it.
     pub fn of_image(&self, index: u64) -> Option<&[bool]> {
         let at = if self.images.len() == 1 { 0 } else { usize::try_from(index).ok()? };
         self.images.get(at).map(Vec::as_slice)

@@ -41,4 +41,7 @@ pub use profile::{Aim, Goals, Profile, norm_among};
 pub use settings::Settings;
 pub use stored::StoredError;
 pub use task::Task;
-pub use universal::{DeepFoolUap, Origin, SgdUap, UniversalPerturbation};
+pub use universal::{
+    AdversarialPatch, DeepFoolUap, Learned, Origin, Patch, PatchOptimizer, PatchOverlay, PatchShape,
+    Placement, Places, SgdUap, UniversalPerturbation,
+};

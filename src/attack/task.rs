@@ -137,8 +137,8 @@ impl<'a> Task<'a> {
         Task { victim, images, goal, positions, region, runs, progress }
     }
 
-    /// The same images, of which only what the mask leaves may change: what [`Masked`](super::Masked) hands on.
-    /// Masks within masks leave what both leave.
+    /// The same images, of which only what the mask leaves may change: what [`Masked`](super::Masked) hands
+    /// on. Masks within masks leave what both leave.
     ///
     /// # Panics
     ///

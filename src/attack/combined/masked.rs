@@ -7,14 +7,15 @@ use crate::attack::{Mask, Profile};
 
 /// Any attack, restricted to the pixels of a [`Mask`]: all others come back as they were, bit for bit.
 ///
-/// The attack works in the space of the values that may change: gradients are zero elsewhere, random numbers are drawn
-/// for these values alone, and budgets and smallest perturbations are those of the masked change, so that nothing is
-/// spent outside. Equal to IBM ART's `mask` for PGD. Every attack here does so by way of its [`Task`]; one that keeps
-/// its points within [`Task::project`] or [`Task::add`] needs nothing else, and of any other the change outside the
-/// mask is undone in the end.
+/// The attack works in the space of the values that may change: gradients are zero elsewhere, random numbers
+/// are drawn for these values alone, and budgets and smallest perturbations are those of the masked change,
+/// so that nothing is spent outside. Equal to IBM ART's `mask` for PGD. Every attack here does so by way of
+/// its [`Task`]; one that keeps its points within [`Task::project`] or [`Task::add`] needs nothing else, and
+/// of any other the change outside the mask is undone in the end.
 ///
-/// Reports name the mask's share ("PGD, masked to 12 % of the pixels"), settings its digest. The result is a bound on
-/// what the attack can do in that place; a classifier that withstands it need not withstand the same budget elsewhere.
+/// Reports name the mask's share ("PGD, masked to 12 % of the pixels"), settings its digest. The result is a
+/// bound on what the attack can do in that place; a classifier that withstands it need not withstand the same
+/// budget elsewhere.
 ///
 /// | parameter | default | range |
 /// | --- | --- | --- |
@@ -73,12 +74,13 @@ impl Attack for Masked {
     }
 
     fn parameters(&self, task: &Task<'_>) -> Vec<Parameter> {
-        let without = (0..task.len()).map(|row| task.goal().index(row)).find(|&index| {
-            self.mask.of_image(index).is_none()
-        });
+        let without = (0..task.len())
+            .map(|row| task.goal().index(row))
+            .find(|&index| self.mask.of_image(index).is_none());
         let expected = format!("one mask, or one for each image: {} found", self.mask.count());
         let found = without.map_or_else(String::new, |index| format!("an image with index {index}"));
-        let own = vec![self.mask.fits(task.shape()), Parameter::new("mask", expected, without.is_none(), found)];
+        let own =
+            vec![self.mask.fits(task.shape()), Parameter::new("mask", expected, without.is_none(), found)];
         [own, self.attack.parameters(task)].concat()
     }
 

@@ -132,7 +132,8 @@ impl Attack for Ddn {
         Smallest::search(&task, (Norm::L2, self.limit), 0.0, |task, _, found| {
             let (size, clean, goal) = (task.size(), values(task.images()), task.goal());
             let clean = |row: usize| &clean[row * size..][..size];
-            let widest: Vec<f64> = (0..task.len()).map(|row| task.farthest(row, Norm::L2, clean(row))).collect();
+            let widest: Vec<f64> =
+                (0..task.len()).map(|row| task.farthest(row, Norm::L2, clean(row))).collect();
             let mut epsilons = vec![self.init_norm; task.len()];
             let mut points = task.images();
             for step in 0..self.steps {

@@ -156,8 +156,9 @@ impl Attack for Fmn {
         Smallest::search(&task, (self.norm, self.limit), 0.0, |task, _, found| {
             let (size, clean, goal) = (task.size(), values(task.images()), task.goal());
             let clean = |row: usize| &clean[row * size..][..size];
-            let mut radii: Vec<Radius> =
-                (0..task.len()).map(|row| Radius::new(self.norm, task.farthest(row, self.norm, clean(row)))).collect();
+            let mut radii: Vec<Radius> = (0..task.len())
+                .map(|row| Radius::new(self.norm, task.farthest(row, self.norm, clean(row))))
+                .collect();
             let mut points = task.images();
             for step in 0..self.steps {
                 task.step()?;

@@ -61,7 +61,8 @@ impl Jsma {
     /// Changes the most salient pair of one image; false if there is none.
     fn change(&self, image: &mut [f32], target: &[f32], others: &[f32], free: Option<&[usize]>) -> bool {
         let (theta, sign) = (self.theta as f32, self.theta.signum() as f32);
-        let unsaturated = |&i: &usize| if sign > 0.0 { image[i] < 1.0 - SATURATED } else { image[i] > SATURATED };
+        let unsaturated =
+            |&i: &usize| if sign > 0.0 { image[i] < 1.0 - SATURATED } else { image[i] > SATURATED };
         let point = |i| (i, sign * target[i], -sign * others[i]);
         let may_change = free.map_or_else(|| (0..image.len()).collect(), <[usize]>::to_vec);
         let Some((p, q)) = best_pair(may_change.into_iter().filter(unsaturated).map(point).collect()) else {

@@ -94,7 +94,9 @@ impl SmoothAdv {
         });
         let cut = noisy.clone().not_equal(seen);
         let gradient = found.gradient.mask_fill(cut, 0.0);
-        task.restrict(gradient.reshape([noise.len(), images, channels, height, width]).sum_dim(0).squeeze_dim(0))
+        task.restrict(
+            gradient.reshape([noise.len(), images, channels, height, width]).sum_dim(0).squeeze_dim(0),
+        )
     }
 }
 

@@ -65,8 +65,8 @@ impl Left {
     }
 }
 
-/// Whether an attack of this kind with this budget, on this part of the image, broke each image that is right; `None`
-/// if there is no such attack.
+/// Whether an attack of this kind with this budget, on this part of the image, broke each image that is
+/// right; `None` if there is no such attack.
 fn broken(
     result: &EvaluationResult,
     budget: Budget,

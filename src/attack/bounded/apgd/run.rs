@@ -161,7 +161,8 @@ impl Apgd {
     fn advance(&self, Going { task, now, before, tracks, .. }: &Going<'_>, first: bool) -> Tensor<4> {
         let Points { at, gradient } = now;
         if self.is_sparse() {
-            let steps: Vec<_> = tracks.iter().map(|track| (track.step, track.share, track.size as usize)).collect();
+            let steps: Vec<_> =
+                tracks.iter().map(|track| (track.step, track.share, track.size as usize)).collect();
             return sparse::advance(&task.images(), at, gradient, &steps, self.budget.size());
         }
         let sizes: Vec<f64> = tracks.iter().map(|track| track.step).collect();
