@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use histoguard::attack::{
     Aim, CarliniWagner, CarliniWagnerLinf, DeepFool, Ead, Goals, Jsma, Lbfgs, Mask, Masked, MinimalFgsm,
-    Task, UniversalPerturbation,
+    Patch, PatchShape, Places, Task, UniversalPerturbation,
 };
 use histoguard::defense::SmoothAdv;
 use histoguard::defense::detector::{
@@ -299,7 +299,7 @@ fn masks_leave_everything_else_bit_for_bit_and_cost_no_more() {
                     }
                 }
                 let (name, _) = profile.name.split_once(", masked").unwrap();
-                *moved.entry(format!("{name} {}", profile.norm())).or_default() += changed;
+                *moved.entry(format!("{name} {:?}", profile.norm())).or_default() += changed;
             }
         }
     }
