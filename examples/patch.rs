@@ -246,7 +246,7 @@ fn line(ours: &AtScale, theirs: &AtScale) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The first test images that it is for, with the patch.
+/// Test images that count, evenly spread, with the patch.
 fn draw(
     options: &Options,
     victim: &Frozen,
@@ -254,20 +254,24 @@ fn draw(
     test: &Prepared,
     target: Option<usize>,
 ) -> Result<(), Failure> {
-    let others: Vec<usize> = (0..test.len()).filter(|&p| Some(test.label(p)) != target).collect();
-    let count = options.pictures.min(others.len());
+    let mut counting = Vec::new();
+    for position in 0..test.len() {
+        let (label, image) = (test.label(position), test.batch(&[position], victim.device())?.images);
+        let answer = victim.predict(image)[0];
+        let counts = target.map_or(answer == label, |target| answer != target && label != target);
+        counting.extend(counts.then_some(position));
+    }
+    let count = options.pictures.min(counting.len());
     for number in 0..count {
-        let position = others[number * others.len() / count];
+        let position = counting[number * counting.len() / count];
         let batch = test.batch(&[position], victim.device())?;
         let goal = Goal::untargeted(batch.labels).with_indices(batch.indices);
-        let patched = learned.perturb(victim, batch.images.clone(), &goal)?;
-        let answer = |images| &test.classes()[victim.predict(images)[0]];
+        let patched = learned.perturb(victim, batch.images, &goal)?;
         let name = format!("patched_{}.png", number + 1);
         say(format_args!(
-            "{name}: {}, taken for {} before and {} with the patch",
+            "{name}: {}, taken for {} with the patch",
             test.classes()[test.label(position)],
-            answer(batch.images),
-            answer(patched.clone())
+            test.classes()[victim.predict(patched.clone())[0]]
         ))?;
         png::write(&png::to_rgb(patched.squeeze_dim(0)), &options.out.join(name))?;
     }
