@@ -8,6 +8,7 @@ mod common {
     }
     pub mod checkpoint;
     pub mod failure;
+    pub mod mask;
     pub mod output;
     pub mod program;
 }
@@ -20,7 +21,8 @@ use common::battery::attacks::{NAMES, attack_by_name};
 use common::checkpoint::noted;
 use common::failure::Failure;
 use common::output::{note, say};
-use common::program;
+use common::{mask, program};
+use histoguard::attack::Masked;
 use histoguard::data::{FileImage, ImageSet, LabeledImages, Prepared, Sample, exif_orientation, png};
 use histoguard::evaluate::Distances;
 use histoguard::file::FolderLock;
@@ -56,6 +58,10 @@ struct Options {
     /// Norm of the budget.
     #[arg(long, value_enum, default_value = "linf")]
     norm: NormName,
+    /// A picture, white where the attack may change the image: as large as the image, with which it is
+    /// resized and cropped, or as large as --image-size.
+    #[arg(long)]
+    mask: Option<PathBuf>,
     /// Side in pixels to which the image is resized and cropped.
     #[arg(long, default_value_t = 224)]
     image_size: usize,
@@ -153,7 +159,13 @@ fn attack(options: &Options) -> Result<(), Failure> {
             options.attack
         ))
     })?;
-    let attack = attack.at(budget);
+    let attack = match &options.mask {
+        Some(path) => {
+            let size = prepared(options, &options.image)?.original(0)?.dimensions();
+            Masked::boxed(attack.at(budget), mask::read(path, options.image_size, size)?).at(budget)
+        }
+        None => attack.at(budget),
+    };
     let goal = match target {
         Some(target) => Goal::targeted([target]).with_true_classes([label]),
         None => Goal::untargeted([label]),
@@ -202,7 +214,11 @@ fn attack(options: &Options) -> Result<(), Failure> {
 
 /// One image as the network takes it.
 fn read(options: &Options, path: &Path, device: &Device) -> Result<Tensor<4>, Failure> {
+    Ok(prepared(options, path)?.batch(&[0], device)?.images)
+}
+
+fn prepared(options: &Options, path: &Path) -> Result<Prepared, Failure> {
     let sample = Sample::new(FileImage(path.to_path_buf()), 0, path.display().to_string());
     let set = ImageSet::new("one image", options.classes.clone(), vec![sample])?;
-    Ok(Prepared::new(set, options.image_size)?.batch(&[0], device)?.images)
+    Ok(Prepared::new(set, options.image_size)?)
 }

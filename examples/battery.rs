@@ -12,6 +12,7 @@ mod common {
     pub mod failure;
     pub mod images;
     pub mod interrupt;
+    pub mod mask;
     pub mod output;
     pub mod program;
     pub mod progress;
@@ -30,7 +31,8 @@ use common::failure::Failure;
 use common::output::{note, say};
 use common::progress::Told;
 use common::recorded::Recorded;
-use common::{images, interrupt, program};
+use common::{images, interrupt, mask, program};
+use histoguard::attack::{Mask, Masked};
 use histoguard::data::{LabeledImages, Prepared, Split};
 use histoguard::evaluate::EvaluationError;
 use histoguard::file::{FolderLock, write_whole};
@@ -54,6 +56,7 @@ fn battery(options: &Options) -> Result<(), Failure> {
     let options = &Options { images: recorded.complete(&options.images, &given), ..options.clone() };
     let split = recorded.split(&options.images)?;
     let test = test_images(options, &split)?;
+    let mask = mask(options, &test)?;
     let seen = recorded.notes(test.images())?;
     seen.iter().for_each(|seen| note(format_args!("note: {seen}")));
     let victims = options
@@ -64,17 +67,21 @@ fn battery(options: &Options) -> Result<(), Failure> {
         .collect::<Result<Vec<(String, Frozen)>, Failure>>()?;
     let gate = Gate::new(options.require.clone());
     if let Some((_, victim)) = victims.first() {
-        gate.check(&evaluation(options, &split, victim)?, test.classes())?;
+        gate.check(&evaluation(options, mask.as_ref(), &split, victim)?, test.classes())?;
     }
     let _lock = FolderLock::take(&options.out)?;
     let mut models = Vec::new();
     for (name, victim) in &victims {
-        models.push(attack(options, &split, &test, name, victim, stop)?);
+        models.push(attack(options, mask.as_ref(), &split, &test, name, victim, stop)?);
     }
-    let transfer = transfer(options, &test, &victims, &models, stop)?;
+    let transfer = transfer(options, mask.as_ref(), &test, &victims, &models, stop)?;
     let tested = format!("{}, {} test images", options.images.describe(), test.len());
     let mut data = images::summary(&options.images, &split, tested);
     data.notes.extend(seen.into_iter().chain(options.left_out()));
+    data.notes.extend(mask.map(|mask| {
+        let summary = mask.summary();
+        format!("attacks may change {summary} alone, and what is right under attack is right against these changes")
+    }));
     let mut report = Report {
         configuration: serde_json::json!({ "options": options, "split": split.record() }),
         models,
@@ -124,6 +131,23 @@ fn test_images(options: &Options, split: &Split) -> Result<Prepared, Failure> {
     Ok(test.subset(&spread))
 }
 
+/// Where attacks may change the images, if not everywhere.
+fn mask(options: &Options, test: &Prepared) -> Result<Option<Mask>, Failure> {
+    let Some(path) = &options.mask else { return Ok(None) };
+    let image = test.original(0)?.dimensions();
+    mask::read(path, test.image_size(), image).map(Some)
+}
+
+/// The attacks that are asked for, on what the mask leaves.
+fn attacks(options: &Options, mask: Option<&Mask>) -> Result<Vec<Box<dyn Attack>>, Failure> {
+    let attacks = options.chosen_attacks()?.into_iter();
+    let masked = |attack| match mask {
+        Some(mask) => Box::new(Masked::boxed(attack, mask.clone())) as Box<dyn Attack>,
+        None => attack,
+    };
+    Ok(attacks.map(masked).collect())
+}
+
 /// The checkpoints' names without folder and extension, numbered if two are the same.
 fn names(checkpoints: &[PathBuf]) -> Vec<String> {
     let stem = |path: &PathBuf| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
@@ -143,9 +167,14 @@ fn load(checkpoint: &Path, classes: usize) -> Result<Frozen, Failure> {
 }
 
 /// What every model goes through.
-fn evaluation<'a>(options: &Options, split: &Split, victim: &'a Frozen) -> Result<Evaluation<'a>, Failure> {
+fn evaluation<'a>(
+    options: &Options,
+    mask: Option<&Mask>,
+    split: &Split,
+    victim: &'a Frozen,
+) -> Result<Evaluation<'a>, Failure> {
     Ok(Evaluation::new(victim)
-        .attacks(options.chosen_attacks()?)
+        .attacks(attacks(options, mask)?)
         .budgets(options.budgets().into_iter().flat_map(|(_, budgets)| budgets))
         .only_survivors(options.only_survivors)
         .check_images(options.check_images)
@@ -157,6 +186,7 @@ fn evaluation<'a>(options: &Options, split: &Split, victim: &'a Frozen) -> Resul
 /// One model under all attacks.
 fn attack(
     options: &Options,
+    mask: Option<&Mask>,
     split: &Split,
     test: &Prepared,
     name: &str,
@@ -164,7 +194,7 @@ fn attack(
     stop: &'static AtomicBool,
 ) -> Result<ModelReport, Failure> {
     let told = Told::new(format!("{name}: attacking"));
-    let evaluation = evaluation(options, split, victim)?
+    let evaluation = evaluation(options, mask, split, victim)?
         .resume_from(options.out.join("unfinished").join(name))
         .on_progress(|progress| told.tell(progress))
         .cancel_with(stop);
@@ -176,6 +206,7 @@ fn attack(
 /// The strongest attack with a budget in each norm, from every model to every other.
 fn transfer(
     options: &Options,
+    mask: Option<&Mask>,
     test: &Prepared,
     victims: &[(String, Frozen)],
     models: &[ModelReport],
@@ -184,7 +215,7 @@ fn transfer(
     if victims.len() < 2 {
         return Ok(Vec::new());
     }
-    let mut attacks = options.chosen_attacks()?;
+    let mut attacks = attacks(options, mask)?;
     // As the results have them.
     attacks.retain(|attack| !attack.profile().is_semantic());
     let mut matrices = Vec::new();

@@ -67,8 +67,8 @@ pub mod prelude {
     pub use crate::attack::{
         Access, Apgd, ApgdLoss, Attack, AttackError, AutoAttack, Bim, CarliniWagner, CarliniWagnerLinf, Ddn,
         DecisionRule, DeepFool, Ead, Ensemble, Fab, Fgsm, Fmn, Goal, HopSkipJump, InputDiversity, Jsma,
-        Lbfgs, MiFgsm, MinimalFgsm, Pgd, RFgsm, RandomNoise, Restarts, Scanner, SigmaZero, Square, Stain,
-        StainGrid, Starts, Transfer, VarianceTuning,
+        Lbfgs, Mask, Masked, MiFgsm, MinimalFgsm, Pgd, RFgsm, RandomNoise, Restarts, Scanner, SigmaZero,
+        Square, Stain, StainGrid, Starts, Transfer, VarianceTuning,
     };
     pub use crate::classifier::{Classifier, Frozen};
     pub use crate::data::{

@@ -6,7 +6,10 @@ mod victim;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use histoguard::attack::{Aim, Goals, Task};
+use histoguard::attack::{
+    Aim, CarliniWagner, CarliniWagnerLinf, DeepFool, Ead, Goals, Jsma, Lbfgs, Mask, Masked, MinimalFgsm,
+    Patch, PatchShape, Places, Task, UniversalPerturbation,
+};
 use histoguard::defense::SmoothAdv;
 use histoguard::defense::detector::{
     Adaptive, AdaptiveConfig, Alarm, ImageMap, ReconstructionError, Threshold,
@@ -247,6 +250,99 @@ fn another_budget_is_the_profiles() {
         let other = attack.at(budget).profile();
         assert_eq!((&other.name, other.budget()), (&profile.name, Some(budget)));
         assert_eq!((other.goals, other.access), (profile.goals, profile.access));
+    }
+}
+
+/// Every attack, those too whose contract is tested elsewhere.
+fn all_attacks() -> Vec<Box<dyn Attack>> {
+    let cw = CarliniWagner::new().with_steps(100).with_search_steps(2).with_initial_constant(10.0);
+    let cw = cw.with_learning_rate(0.05);
+    let ead = Ead::new().with_steps(20).with_search_steps(2).with_initial_constant(1.0);
+    let cw_linf = CarliniWagnerLinf::new().with_steps(60).with_initial_constant(5.0).with_learning_rate(0.05);
+    let universal =
+        UniversalPerturbation::random(Budget::pixels(6.0), [3, 16, 16], 0, &Device::default()).unwrap();
+    let patch = Patch::random(PatchShape::Circle, 8, [3, 16, 16], Places::default(), 0, &Device::default());
+    let more: [Box<dyn Attack>; 12] = [
+        Box::new(patch.unwrap()),
+        // Some of those above with steps enough to find something in small places.
+        Box::new(Ddn::new().with_steps(40)),
+        Box::new(Ddn::new().with_steps(40).with_levels(None)),
+        Box::new(Fmn::new(Norm::L0).with_steps(80)),
+        Box::new(cw),
+        Box::new(cw_linf),
+        Box::new(ead),
+        Box::new(DeepFool::new().with_steps(5)),
+        Box::new(MinimalFgsm::new().with_grid(20)),
+        Box::new(Lbfgs::new().with_iterations(20).with_search_steps(3).with_initial_constant(10.0)),
+        Box::new(Jsma::new().with_gamma(0.05)),
+        Box::new(universal),
+    ];
+    cases().into_iter().map(|case| case.attack).chain(more).collect()
+}
+
+#[test]
+fn masks_leave_everything_else_bit_for_bit_and_cost_no_more() {
+    let (victim, images) = (victim::victim(4), images());
+    let one_channel: Vec<bool> = (0..768).map(|at| at / 256 == 1 && at % 16 > 7).collect();
+    let squares = (0..IMAGES).map(|i| Mask::rectangle([16, 16], [i, 2 * i], [9, 7]).unwrap());
+    let masks = [
+        Mask::circle([16, 16], [8.0, 7.0], 5.5).unwrap(),
+        Mask::new([3, 16, 16], one_channel).unwrap(),
+        Mask::each(squares).unwrap(),
+    ];
+    let mut moved = std::collections::BTreeMap::<String, usize>::new();
+    for mask in &masks {
+        for attack in all_attacks() {
+            let attack = Masked::boxed(attack, mask.clone());
+            let profile = attack.profile();
+            for goal in goals(profile.goals) {
+                let before = victim.watch().queries();
+                let found = attack.perturb(&victim, images.clone(), &goal).unwrap();
+                if let Some(most) = profile.queries {
+                    let asked = victim.watch().queries();
+                    let within = asked.forwards - before.forwards <= most.forwards * IMAGES as u64
+                        && asked.gradients - before.gradients <= most.gradients * IMAGES as u64;
+                    assert!(within, "{attack:?}: {asked:?}, at most {most:?} an image");
+                }
+                let (before, after) = (victim::values(images.clone()), victim::values(found.clone()));
+                let mut changed = 0;
+                for (i, (before, after)) in before.iter().zip(&after).enumerate() {
+                    let (row, at) = (i / 768, i % 768);
+                    let own = mask.of_image(row as u64).unwrap();
+                    let free = own[if mask.shape()[0] == 1 { at % 256 } else { at }];
+                    assert!(
+                        free || before.to_bits() == after.to_bits(),
+                        "{attack:?}: value {at} of image {row}"
+                    );
+                    assert!((0.0..=1.0).contains(after), "{attack:?}: {after}");
+                    changed += usize::from(before != after);
+                }
+                if let Some(budget) = profile.budget() {
+                    for size in victim::values(budget.norm().measure(found - images.clone())) {
+                        assert!(budget.holds(f64::from(size)), "{attack:?}: {size}");
+                    }
+                }
+                let (name, _) = profile.name.split_once(", masked").unwrap();
+                *moved.entry(format!("{name} {:?}", profile.norm())).or_default() += changed;
+            }
+        }
+    }
+    // None stands still in all places.
+    let still: Vec<_> = moved.iter().filter(|(_, changed)| **changed == 0).collect();
+    assert!(still.is_empty(), "{still:?}");
+}
+
+#[test]
+fn a_mask_of_everything_changes_nothing() {
+    let (victim, images) = (victim::victim(4), images());
+    let everything = Mask::rectangle([16, 16], [0, 0], [16, 16]).unwrap();
+    for (attack, same) in all_attacks().into_iter().zip(all_attacks()) {
+        let masked = Masked::boxed(same, everything.clone());
+        for goal in goals(attack.profile().goals) {
+            let alone = attack.perturb(&victim, images.clone(), &goal).unwrap();
+            let masked = masked.perturb(&victim, images.clone(), &goal).unwrap();
+            assert_eq!(victim::values(masked), victim::values(alone), "{attack:?}");
+        }
     }
 }
 

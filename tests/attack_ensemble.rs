@@ -93,6 +93,7 @@ impl Attack for Shift {
             access: Access::Nothing,
             steps: Some(0),
             queries: Some(Queries::NONE),
+            mask: None,
         }
     }
 

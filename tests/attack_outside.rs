@@ -50,6 +50,7 @@ impl Attack for RandomSigns {
             access: Access::Gradients,
             steps: Some(self.steps),
             queries: Some(Queries::gradients(self.steps)),
+            mask: None,
         }
     }
 
@@ -105,6 +106,7 @@ impl Attack for Bisection {
             access: Access::Gradients,
             steps: Some(self.steps),
             queries: Some(Queries::forwards(1 + self.steps) + Queries::gradients(1)),
+            mask: None,
         }
     }
 

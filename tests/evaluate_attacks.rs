@@ -132,6 +132,7 @@ impl Attack for Cheat {
             access: Access::Gradients,
             steps: None,
             queries: None,
+            mask: None,
         }
     }
 

@@ -289,6 +289,7 @@ impl Attack for Endless {
             access: Access::Nothing,
             steps: None,
             queries: None,
+            mask: None,
         }
     }
 
@@ -373,6 +374,7 @@ impl Attack for Towards {
             access: Access::Nothing,
             steps: Some(1),
             queries: Some(Queries::NONE),
+            mask: None,
         }
     }
 

@@ -160,6 +160,26 @@ fn the_experiment_writes_its_report_and_figures_and_repeats_itself() {
         ["original.png", "adversarial.png"].map(|name| image::open(out.join(name)).unwrap().into_rgb8());
     let largest = original.iter().zip(adversarial.iter()).map(|(a, b)| a.abs_diff(*b)).max();
     assert_eq!(largest, Some(4), "a whole number of grey levels survives the PNG");
+    // Only where a mask is white; it is resized and cropped as the picture is, to the middle 32 of 38
+    // columns.
+    let mask = folders[0].path().join("mask.png");
+    png::write(&RgbImage::from_fn(48, 40, |x, _| image::Rgb([if x < 24 { 255 } else { 0 }; 3])), &mask)
+        .unwrap();
+    let said = succeed(attack.arg("--mask").arg(&mask));
+    assert!(said.contains("FGSM, masked to 50 % of the pixels within Linf 4/255"), "{said}");
+    let adversarial = image::open(out.join("adversarial.png")).unwrap().into_rgb8();
+    for (x, y, pixel) in adversarial.enumerate_pixels() {
+        assert!(x < 16 || pixel == original.get_pixel(x, y), "{x}, {y}");
+    }
+    assert!(adversarial.pixels().zip(original.pixels()).filter(|(a, b)| a != b).count() > 400);
+    let mut masked = example("attack_image");
+    masked.arg(&picture).arg("--checkpoint").arg(first.join("original.safetensors"));
+    masked.args(["--image-size", "32", "--out"]).arg(&out).arg("--mask").arg(&mask);
+    png::write(&RgbImage::new(48, 40), &mask).unwrap();
+    fail(&mut masked, "mask.png without a light pixel");
+    png::write(&RgbImage::new(48, 41), &mask).unwrap();
+    fail(&mut masked, "--mask: expected a picture of 48x40 pixels, as the image, or 32x32, found");
+
     let mut attack = example("attack_image");
     attack.arg(&picture).arg("--checkpoint").arg(first.join("original.safetensors"));
     attack.args(["--image-size", "32", "--attack", "stain", "--out"]).arg(&out);
@@ -395,6 +415,83 @@ fn a_universal_perturbation_that_was_killed_is_learned_to_its_end() {
     let other = DenseNetConfig::densenet121(2).init_seeded(&Device::default(), 1);
     weights::save_safetensors(&other, &checkpoint).unwrap();
     fail(&mut universal("whole"), "another --out starts anew");
+}
+
+#[test]
+fn a_patch_that_was_killed_is_learned_to_its_end_and_runs_in_the_battery() {
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoint = folder.path().join("net.safetensors");
+    let net = DenseNetConfig::densenet121(2).init_seeded(&Device::default(), 0);
+    weights::save_safetensors(&net, &checkpoint).unwrap();
+    let patch = |out: &str| {
+        let mut command = example("patch");
+        command.arg(&checkpoint).args(["--images", "60", "--image-size", "32", "--batch-size", "8"]);
+        command.args([
+            "--passes",
+            "3",
+            "--target",
+            "benign",
+            "--scales",
+            "0.2,0.6",
+            "--pictures",
+            "2",
+            "--out",
+        ]);
+        command.arg(folder.path().join(out));
+        command
+    };
+    let said = succeed(&mut patch("whole"));
+    assert!(
+        said.contains("images of other classes taken for benign") && said.contains("side 0.6 of the image")
+    );
+    kill_at(&mut patch("killed"), &folder.path().join("killed/patch.safetensors"));
+    succeed(&mut patch("killed"));
+    let figures: Value =
+        serde_json::from_slice(&std::fs::read(folder.path().join("whole/patch.json")).unwrap()).unwrap();
+    let drawn = figures["learned"]["scales"][0]["images"]["total"].as_u64().unwrap().min(2);
+    let pictures = (1..=drawn).map(|number| format!("patched_{number}.png"));
+    for file in ["patch.safetensors", "patch.json", "patch.png"].map(String::from).into_iter().chain(pictures)
+    {
+        let [whole, killed] =
+            ["whole", "killed"].map(|out| std::fs::read(folder.path().join(out).join(&file)).unwrap());
+        assert!(whole == killed, "{file}");
+    }
+    let classes = &figures["learned"]["scales"][1]["classes"];
+    assert_eq!((classes[0]["class"].as_str(), classes[1].is_null()), (Some("malignant"), true));
+    // The battery runs it beside others, on images of another size, and all of it on the white part of a
+    // mask.
+    let mask = folder.path().join("mask.png");
+    png::write(&RgbImage::from_fn(40, 40, |x, _| image::Rgb([if x < 20 { 255 } else { 0 }; 3])), &mask)
+        .unwrap();
+    let mut battery = example("battery");
+    battery.arg(&checkpoint).args([
+        "--images",
+        "60",
+        "--image-size",
+        "40",
+        "--attacks",
+        "fgsm",
+        "--epsilons",
+        "8",
+    ]);
+    battery.args(["--check-images", "0", "--learned"]).arg(folder.path().join("whole/patch.safetensors"));
+    battery.arg("--out").arg(folder.path().join("battery")).arg("--mask");
+    succeed(battery.arg(&mask));
+    let report = Report::read(&folder.path().join("battery/report.json")).unwrap();
+    let attacks = &report.models[0].result.attacks;
+    let labels: Vec<&str> = attacks.iter().map(|attack| attack.label.as_str()).collect();
+    let masked = |name: &str, norm: &str| format!("{name}, masked to 50 % of the pixels {norm}");
+    assert_eq!(labels, [masked("FGSM", "Linf"), masked("Adversarial patch", "L0")]);
+    for image in &report.models[0].result.records {
+        for distances in image.attacks.iter().filter_map(|attack| attack.at[0].distances) {
+            assert!(distances.l0 <= 3 * 800, "{distances:?}");
+        }
+    }
+    assert!(
+        report.data.notes.iter().any(|note| note.contains("attacks may change 50 % of the pixels alone"))
+    );
+    fail(patch("whole").args(["--seed", "1"]), "another --out starts anew");
+    fail(patch("new").args(["--scale-min", "0"]), "scale min: expected a number above 0, up to scale max");
 }
 
 #[test]

@@ -92,7 +92,9 @@ pub trait Attack: Settings + Debug + Send + Sync {
     ///
     /// It is the attack's duty to return finite images within its budget, or the range of its parameters, and
     /// within \[0,1\], as [`Task::project`] makes them. An image's result depends on that image, its label
-    /// and its index alone, not on its neighbours.
+    /// and its index alone, not on its neighbours. Under a mask, [`Task::project`], [`Task::add`], gradients
+    /// and draws keep to it, and [`Masked`](super::Masked) undoes what is changed outside; whoever asks the
+    /// victim about other points [composes](Task::compose) them first.
     ///
     /// # Shapes
     ///

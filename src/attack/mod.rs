@@ -10,9 +10,11 @@ mod combined;
 mod draws;
 mod error;
 mod goal;
+mod mask;
 mod minimal;
 pub mod prelude;
 mod profile;
+mod region;
 mod semantic;
 mod settings;
 pub mod steps;
@@ -26,10 +28,11 @@ pub use black_box::{HopSkipJump, Square, Starts, Transfer};
 pub use bounded::{
     Apgd, ApgdLoss, Bim, Fgsm, InputDiversity, MiFgsm, NoiseKind, Pgd, RFgsm, RandomNoise, VarianceTuning,
 };
-pub use combined::{AutoAttack, Ensemble, Restarts};
+pub use combined::{AutoAttack, Ensemble, Masked, Restarts};
 pub use draws::Draws;
 pub use error::AttackError;
 pub use goal::{Goal, IntoLabels};
+pub use mask::{Mask, MaskSummary};
 pub use minimal::{
     CarliniWagner, CarliniWagnerLinf, Ddn, DecisionRule, DeepFool, Ead, Fab, Fmn, Jsma, Lbfgs, MinimalFgsm,
     SigmaZero,
@@ -40,4 +43,7 @@ pub use semantic::{Scanner, Stain, StainGrid};
 pub use settings::Settings;
 pub use stored::StoredError;
 pub use task::Task;
-pub use universal::{DeepFoolUap, Origin, SgdUap, UniversalPerturbation};
+pub use universal::{
+    AdversarialPatch, DeepFoolUap, Learned, Origin, Patch, PatchOptimizer, PatchOverlay, PatchShape,
+    Placement, Places, SgdUap, UniversalPerturbation,
+};

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Access, Goal};
+use super::{Access, Goal, MaskSummary};
 use crate::classifier::Queries;
 use crate::parameter::Parameter;
 use crate::pixels::{Budget, Epsilon, Norm};
@@ -24,6 +24,9 @@ pub struct Profile {
     pub steps: Option<usize>,
     /// What it asks the victim about an image, at most, in queries. `None` if nothing bounds them beforehand.
     pub queries: Option<Queries>,
+    /// The part of the image that it is restricted to; `None` if it may change all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mask: Option<MaskSummary>,
 }
 
 /// What an attack does with an image.
@@ -69,7 +72,7 @@ impl Profile {
         queries: impl Into<Option<Queries>>,
     ) -> Self {
         let (name, steps, queries) = (name.into(), steps.into(), queries.into());
-        Self { name, aim: Aim::Within(budget), goals: Goals::Any, access, steps, queries }
+        Self { name, aim: Aim::Within(budget), goals: Goals::Any, access, steps, queries, mask: None }
     }
 
     /// The same of an attack that looks for the smallest perturbation in a norm, within a limit if there is one.

@@ -5,10 +5,11 @@ use std::rc::Rc;
 
 use burn::tensor::Tensor;
 
-use super::{AttackError, Draws, Goal, Profile};
+use super::region::Region;
+use super::{AttackError, Draws, Goal, Mask, Profile};
 use crate::classifier::{Frozen, InputGradient, Step};
 use crate::parameter;
-use crate::pixels::Budget;
+use crate::pixels::{Budget, Norm};
 use crate::random::Purpose;
 use crate::rows::{Rows, take, values};
 
@@ -23,6 +24,8 @@ pub struct Task<'a> {
     images: Tensor<4>,
     goal: Goal,
     positions: Vec<usize>,
+    /// What a mask leaves of the images.
+    region: Option<Region>,
     /// The numbers of the runs that they are in, from the outermost on.
     runs: Vec<u64>,
     progress: Rc<Progress>,
@@ -61,7 +64,7 @@ impl<'a> Task<'a> {
         goal.check(count, victim.num_classes())?;
         check_range(&images)?;
         let (positions, progress) = ((0..count).collect(), Progress::of(profile));
-        Ok(Self { victim, images, goal: goal.clone(), positions, runs: vec![0], progress })
+        Ok(Self { victim, images, goal: goal.clone(), positions, region: None, runs: vec![0], progress })
     }
 
     /// The classifier under attack.
@@ -129,8 +132,64 @@ impl<'a> Task<'a> {
     /// The same work on another victim, and on its device.
     pub fn on<'b>(&self, victim: &'b Frozen) -> Task<'b> {
         let images = self.images.clone().to_device(victim.device());
+        let region = self.region.as_ref().map(|region| region.to_device(victim.device()));
         let Self { goal, positions, runs, progress, .. } = self.clone();
-        Task { victim, images, goal, positions, runs, progress }
+        Task { victim, images, goal, positions, region, runs, progress }
+    }
+
+    /// The same images, of which only what the mask leaves may change: what [`Masked`](super::Masked) hands
+    /// on. Masks within masks leave what both leave.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the mask is for images of another shape or has none for one of them.
+    pub fn masked(&self, mask: &Mask) -> Self {
+        let region = Region::new(mask, &self.images, &self.goal, self.region.as_ref());
+        Self { region: Some(region), ..self.clone() }
+    }
+
+    /// The positions of the values of the image in this row that may change; `None` if all may.
+    pub fn free(&self, row: usize) -> Option<&[usize]> {
+        self.region.as_ref().map(|region| &*region.free[row])
+    }
+
+    /// How many values of the image in this row may change: the dimension in which an attack works.
+    pub fn dimension(&self, row: usize) -> usize {
+        self.free(row).map_or(self.size(), <[usize]>::len)
+    }
+
+    /// The norm of the largest change that the image in this row can take.
+    pub fn farthest(&self, row: usize, norm: Norm, image: &[f32]) -> f64 {
+        match self.free(row) {
+            Some(free) => norm.farthest(&free.iter().map(|&at| image[at]).collect::<Vec<f32>>()),
+            None => norm.farthest(image),
+        }
+    }
+
+    /// What of a change or a gradient lies where the images may change, zero elsewhere.
+    ///
+    /// # Shapes
+    ///
+    /// - `change`, output: as [`images`](Self::images)
+    pub fn restrict(&self, change: Tensor<4>) -> Tensor<4> {
+        match &self.region {
+            Some(region) => change.mask_fill(region.may_change().bool_not(), 0.0),
+            None => change,
+        }
+    }
+
+    /// The images with these points where they may change: bit for bit as they were elsewhere.
+    ///
+    /// # Shapes
+    ///
+    /// - `points`, output: as [`images`](Self::images); points of another shape come back as they are
+    pub fn compose(&self, points: Tensor<4>) -> Tensor<4> {
+        match &self.region {
+            Some(region) if points.dims() == self.images.dims() => {
+                self.images().mask_where(region.may_change(), points)
+            }
+            _ => points,
+        }
     }
 
     /// Before each step of a batch, however many of its images are left: reports it, and fails if a stop was
@@ -156,11 +215,14 @@ impl<'a> Task<'a> {
     }
 
     /// The logits at these points, one an image of the task, and the gradient of the summed `loss`, in which
-    /// every entry that is NaN or infinite counts as zero.
+    /// every entry that is NaN or infinite counts as zero, and every one of a value that may not change.
     pub fn gradient(&self, at: &Tensor<4>, loss: impl Fn(Tensor<2>) -> Tensor<1>) -> InputGradient {
         let InputGradient { logits, gradient } = self.victim.input_gradient(at.clone(), loss);
         let bad = gradient.clone().is_finite().bool_not();
-        InputGradient { logits, gradient: gradient.mask_fill(bad, 0.0) }
+        let gradient = gradient.mask_fill(bad, 0.0);
+        // Images of another size, or several versions of each, are the attack's own affair.
+        let own = gradient.dims() == self.images.dims();
+        InputGradient { logits, gradient: if own { self.restrict(gradient) } else { gradient } }
     }
 
     /// The same of the goal's [objective](Goal::objective): the way up.
@@ -173,14 +235,15 @@ impl<'a> Task<'a> {
         self.goal.reached(self.victim.logits(at.clone()))
     }
 
-    /// The nearest points within the budget and within \[0,1\].
+    /// The nearest points within the budget and within \[0,1\]; what may not change is as in the images.
     pub fn project(&self, points: Tensor<4>, budget: Budget) -> Tensor<4> {
         self.add(points - self.images(), budget)
     }
 
-    /// The images with this change, projected into the budget and cut to \[0,1\].
+    /// The images with this change, of what may change, projected into the budget and cut to \[0,1\].
     pub fn add(&self, change: Tensor<4>, budget: Budget) -> Tensor<4> {
-        (self.images() + budget.norm().project(change, budget.size())).clamp(0.0, 1.0)
+        let change = budget.norm().project(self.restrict(change), budget.size());
+        (self.images() + change).clamp(0.0, 1.0)
     }
 
     /// Random numbers for each image, from its index in the data set, the seed, these parts and, after the
@@ -200,13 +263,18 @@ impl<'a> Task<'a> {
     /// }
     /// ```
     pub fn draws(&self, purpose: Purpose, seed: u64, parts: &[u64]) -> Draws {
-        Draws::new(self.indices(), purpose, seed, [parts, self.later_runs()].concat())
+        self.drawn(purpose, seed, [parts, self.later_runs()].concat())
     }
 
     /// The same with the run's number in the first run too: what [`random_start`](super::steps::random_start)
     /// draws from; only for the starts of attacks that have always drawn so.
     pub fn draws_of_run(&self, purpose: Purpose, seed: u64) -> Draws {
-        Draws::new(self.indices(), purpose, seed, self.runs.clone())
+        self.drawn(purpose, seed, self.runs.clone())
+    }
+
+    fn drawn(&self, purpose: Purpose, seed: u64, parts: Vec<u64>) -> Draws {
+        let free = self.region.as_ref().map(|region| region.free.clone());
+        Draws::new(self.indices(), purpose, seed, parts, free)
     }
 
     /// The images as the whole task of the attack with this profile: for attacks that are put together from
@@ -226,6 +294,7 @@ impl Rows for Task<'_> {
             images: take(&self.images, rows),
             goal: self.goal.keep(rows),
             positions: self.positions.keep(rows),
+            region: self.region.keep(rows),
             ..self.clone()
         }
     }

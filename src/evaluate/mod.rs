@@ -13,6 +13,7 @@ mod error;
 mod evaluation;
 mod exhibits;
 mod fooling;
+mod patch_success;
 mod result;
 mod run;
 mod transfer;
@@ -22,6 +23,7 @@ pub use error::EvaluationError;
 pub use evaluation::Evaluation;
 pub use exhibits::{Answer, Exhibit, Version};
 pub use fooling::Fooling;
+pub use patch_success::{AtScale, OfClass, PatchSuccess, PatchTrial};
 pub use result::{
     AttackRecord, AttackResult, AttackTiming, AttackView, AttackViews, AttackedImage, CertificationResult,
     CertifiedImage, Check, ClassMetrics, CleanResult, Confusion, Detail, EvaluationResult, Flip,

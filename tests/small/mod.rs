@@ -125,6 +125,7 @@ impl Attack for Steps {
             access: Access::Gradients,
             steps: Some(self.steps),
             queries: Some(Queries::gradients(self.steps)),
+            mask: None,
         }
     }
 
@@ -178,6 +179,7 @@ impl Attack for Shade {
             access: Access::Label,
             steps: None,
             queries: Some(Queries::forwards(1)),
+            mask: None,
         }
     }
 
@@ -226,6 +228,7 @@ impl Attack for Search {
             access: Access::Gradients,
             steps: None,
             queries: Some(Queries::NONE),
+            mask: None,
         }
     }
 

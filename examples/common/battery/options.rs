@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
-use histoguard::attack::UniversalPerturbation;
+use histoguard::attack::Learned;
 use histoguard::prelude::*;
 use histoguard::report::Requirement;
 use serde::Serialize;
@@ -36,10 +36,14 @@ pub struct Options {
     /// [default: noise,fgsm,pgd,apgd-ce,apgd-margin,fab].
     #[arg(long, value_delimiter = ',')]
     pub attacks: Vec<String>,
-    /// Files of learned attacks to run after those: universal perturbations, as the example `universal`
-    /// writes them.
+    /// Files of learned attacks to run after those: universal perturbations and patches, as the examples
+    /// `universal` and `patch` write them.
     #[arg(long, value_delimiter = ',')]
     pub learned: Vec<PathBuf>,
+    /// A picture, white where attacks may change the images: as large as the first test image, with which it
+    /// is resized and cropped, or as large as --image-size.
+    #[arg(long)]
+    pub mask: Option<PathBuf>,
     /// Queries of an image that a black box (square, hopskipjump) may take [default: 5,000 of Square, no
     /// bound for HopSkipJump].
     #[arg(long)]
@@ -168,7 +172,11 @@ impl Options {
             }
         }
         for path in &self.learned {
-            attacks.push(Box::new(UniversalPerturbation::load(path, &Device::default())?));
+            let side = self.images.image_size();
+            attacks.push(match Learned::load(path, &Device::default())? {
+                Learned::Universal(perturbation) => Box::new(perturbation),
+                Learned::Patch(patch) => Box::new(patch.for_images([3, side, side])?),
+            });
         }
         for (norm, _) in self.budgets() {
             if !attacks.iter().any(|attack| attack.profile().norm() == Some(norm)) {

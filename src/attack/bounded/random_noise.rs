@@ -3,6 +3,7 @@
 use rand::seq::index::sample;
 use serde::{Deserialize, Serialize};
 
+use crate::attack::Draws;
 use crate::attack::prelude::*;
 use crate::attack::steps::{judging, restarts};
 use crate::pixels::{normal, uniform_in_ball};
@@ -93,7 +94,7 @@ impl RandomNoise {
     }
 
     /// Fills one image's change.
-    fn fill(&self, [channels, height, width]: [usize; 3], image: &mut [f32], rng: &mut Generator) {
+    fn fill(&self, image: &mut [f32], rng: &mut Generator) {
         let size = self.budget.size();
         match self.kind {
             NoiseKind::Uniform => uniform_in_ball(Norm::Linf, size, image, rng),
@@ -101,15 +102,30 @@ impl RandomNoise {
                 let scale = size / normal(image, rng);
                 image.iter_mut().for_each(|v| *v = (f64::from(*v) * scale) as f32);
             }
-            NoiseKind::SaltAndPepper => {
-                let pixels = height * width;
-                for pixel in sample(rng, pixels, pixels.min((size / channels as f64) as usize)) {
-                    // Past either end from anywhere, so that clipping makes it black or white.
-                    let change = if rng.random() { 2.0 } else { -2.0 };
-                    (0..channels).for_each(|channel| image[channel * pixels + pixel] = change);
-                }
-            }
+            NoiseKind::SaltAndPepper => unreachable!("drawn by pixels"),
         }
+    }
+
+    /// Black and white pixels among those of which any channel may change.
+    fn sprinkle(&self, task: &Task<'_>, draws: &Draws) -> Tensor<4> {
+        let ([channels, height, width], size) = (task.shape(), self.budget.size());
+        let pixels = height * width;
+        let image = |row: usize| {
+            let (mut image, mut rng) = (vec![0.0; channels * pixels], draws.generator(row));
+            let mut free: Vec<usize> = match task.free(row) {
+                Some(free) => free.iter().map(|at| at % pixels).collect(),
+                None => (0..pixels).collect(),
+            };
+            free.sort_unstable();
+            free.dedup();
+            for at in sample(&mut rng, free.len(), free.len().min((size / channels as f64) as usize)) {
+                // Past either end from anywhere, so that clipping makes it black or white.
+                let change = if rng.random() { 2.0 } else { -2.0 };
+                (0..channels).for_each(|channel| image[channel * pixels + free[at]] = change);
+            }
+            image
+        };
+        batch((0..task.len()).flat_map(image).collect(), &task.images())
     }
 }
 
@@ -139,9 +155,11 @@ impl Attack for RandomNoise {
         restarts(&task, self.repeats, false, |task| {
             task.step()?;
             let draws = task.draws_of_run(Purpose::ATTACK_NOISE, self.seed);
-            let (images, shape) = (task.images(), task.shape());
-            let change = draws.perturbations(&images, |image, rng| self.fill(shape, image, rng));
-            Ok((images + change).clamp(0.0, 1.0))
+            let change = match self.kind {
+                NoiseKind::SaltAndPepper => self.sprinkle(task, &draws),
+                _ => draws.perturbations(&task.images(), |image, rng| self.fill(image, rng)),
+            };
+            Ok((task.images() + task.restrict(change)).clamp(0.0, 1.0))
         })
     }
 }

@@ -2,9 +2,11 @@
 
 mod auto_attack;
 mod ensemble;
+mod masked;
 mod restarts;
 mod tries;
 
 pub use auto_attack::AutoAttack;
 pub use ensemble::Ensemble;
+pub use masked::Masked;
 pub use restarts::Restarts;

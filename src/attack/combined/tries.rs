@@ -8,6 +8,7 @@ use crate::attack::steps::{Tried, Worst};
 pub(super) fn together(name: String, attacks: &[Profile], times: usize) -> Profile {
     let bounded = attacks.iter().find(|profile| matches!(profile.aim, Aim::Within(_)));
     let queries = attacks.iter().try_fold(Queries::forwards(attacks.len()), |sum, p| Some(sum + p.queries?));
+    let mask = &attacks[0].mask;
     Profile {
         name,
         aim: bounded.unwrap_or(&attacks[0]).aim,
@@ -15,6 +16,7 @@ pub(super) fn together(name: String, attacks: &[Profile], times: usize) -> Profi
         // Judging takes scores.
         access: attacks.iter().map(|p| p.access).fold(Access::Logits, Ord::min),
         steps: attacks.iter().map(|p| p.steps).sum::<Option<usize>>().map(|steps| times * steps),
+        mask: mask.clone().filter(|_| attacks.iter().all(|p| p.mask == *mask)),
         queries: queries.map(|Queries { forwards, gradients }| {
             let times = times as u64;
             Queries { forwards: 1 + times * forwards, gradients: times * gradients }

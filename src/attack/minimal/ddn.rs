@@ -89,7 +89,7 @@ impl Ddn {
     /// The gradient at length one, or standard normal noise where there is none.
     fn direction(&self, task: &Task<'_>, gradient: &Tensor<4>, step: usize) -> Vec<f32> {
         let draws = task.draws(Purpose::DDN, self.seed, &[step as u64]);
-        values(each(gradient, |row, gradient| {
+        let ways = each(gradient, |row, gradient| {
             let length = gradient.iter().map(|&g| f64::from(g).powi(2)).sum::<f64>().sqrt();
             if length >= TINY {
                 return gradient.iter().map(|&g| (f64::from(g) / length) as f32).collect();
@@ -97,7 +97,8 @@ impl Ddn {
             let mut noise = vec![0.0; gradient.len()];
             normal(&mut noise, &mut draws.generator(row));
             noise
-        }))
+        });
+        values(task.restrict(ways))
     }
 }
 
@@ -131,7 +132,8 @@ impl Attack for Ddn {
         Smallest::search(&task, (Norm::L2, self.limit), 0.0, |task, _, found| {
             let (size, clean, goal) = (task.size(), values(task.images()), task.goal());
             let clean = |row: usize| &clean[row * size..][..size];
-            let widest: Vec<f64> = (0..task.len()).map(|row| Norm::L2.farthest(clean(row))).collect();
+            let widest: Vec<f64> =
+                (0..task.len()).map(|row| task.farthest(row, Norm::L2, clean(row))).collect();
             let mut epsilons = vec![self.init_norm; task.len()];
             let mut points = task.images();
             for step in 0..self.steps {
@@ -147,9 +149,9 @@ impl Attack for Ddn {
                     *epsilon = (*epsilon * factor).min(widest[row]);
                 }
                 let ways = self.direction(&task, &gradient, step);
-                points = each(&points, |row, point| {
+                points = task.compose(each(&points, |row, point| {
                     self.advance([clean(row), point], &ways[row * size..][..size], alpha, epsilons[row])
-                });
+                }));
             }
             Ok(())
         })

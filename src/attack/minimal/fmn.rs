@@ -84,9 +84,9 @@ struct Radius {
 }
 
 impl Radius {
-    fn new(norm: Norm, image: &[f32]) -> Self {
+    fn new(norm: Norm, widest: f64) -> Self {
         let now = if norm == Norm::L0 { 1.0 } else { f64::INFINITY };
-        Self { norm, now, widest: norm.farthest(image), best: None }
+        Self { norm, now, widest, best: None }
     }
 
     /// After a point that lies so far from the image, and about so far from the boundary.
@@ -156,8 +156,9 @@ impl Attack for Fmn {
         Smallest::search(&task, (self.norm, self.limit), 0.0, |task, _, found| {
             let (size, clean, goal) = (task.size(), values(task.images()), task.goal());
             let clean = |row: usize| &clean[row * size..][..size];
-            let mut radii: Vec<Radius> =
-                (0..task.len()).map(|row| Radius::new(self.norm, clean(row))).collect();
+            let mut radii: Vec<Radius> = (0..task.len())
+                .map(|row| Radius::new(self.norm, task.farthest(row, self.norm, clean(row))))
+                .collect();
             let mut points = task.images();
             for step in 0..self.steps {
                 task.step()?;

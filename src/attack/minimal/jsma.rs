@@ -59,11 +59,13 @@ pub struct Jsma {
 
 impl Jsma {
     /// Changes the most salient pair of one image; false if there is none.
-    fn change(&self, image: &mut [f32], target: &[f32], others: &[f32]) -> bool {
+    fn change(&self, image: &mut [f32], target: &[f32], others: &[f32], free: Option<&[usize]>) -> bool {
         let (theta, sign) = (self.theta as f32, self.theta.signum() as f32);
-        let free = |&i: &usize| if sign > 0.0 { image[i] < 1.0 - SATURATED } else { image[i] > SATURATED };
+        let unsaturated =
+            |&i: &usize| if sign > 0.0 { image[i] < 1.0 - SATURATED } else { image[i] > SATURATED };
         let point = |i| (i, sign * target[i], -sign * others[i]);
-        let Some((p, q)) = best_pair((0..image.len()).filter(free).map(point).collect()) else {
+        let may_change = free.map_or_else(|| (0..image.len()).collect(), <[usize]>::to_vec);
+        let Some((p, q)) = best_pair(may_change.into_iter().filter(unsaturated).map(point).collect()) else {
             return false;
         };
         [p, q].into_iter().for_each(|i| image[i] = (image[i] + theta).clamp(0.0, 1.0));
@@ -114,10 +116,12 @@ impl Attack for Jsma {
             });
             let others = values(others.gradient);
             let mut pixels = values(points.clone());
+            let free: Vec<_> = (0..standing.len()).map(|row| standing.free(row)).collect();
             let changed: Vec<bool> = pixels
                 .par_chunks_mut(size)
                 .zip(target.par_chunks(size).zip(others.par_chunks(size)))
-                .map(|(image, (target, others))| self.change(image, target, others))
+                .enumerate()
+                .map(|(row, (image, (target, others)))| self.change(image, target, others, free[row]))
                 .collect();
             points = batch(pixels, &points);
             let open = flagged(&changed, true);

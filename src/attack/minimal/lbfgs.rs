@@ -114,7 +114,7 @@ impl Attack for Lbfgs {
                     |goal, logits| goal.objective(logits).neg(),
                     |row, image, victim| self.minimise(image, constants[row], victim),
                 )?;
-                Ok(found.ask(&task, &points))
+                Ok(found.ask(&task, &task.compose(points)))
             })
         })
     }

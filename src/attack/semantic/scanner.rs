@@ -145,7 +145,8 @@ impl Attack for Scanner {
     fn craft(&self, task: Task<'_>) -> Result<Tensor<4>, AttackError> {
         worst_of(&task, self.points(), false, |left| {
             left.step()?;
-            Ok(Tried::judged(left, self.scanned(left.images(), left.run() as usize)))
+            let images = left.compose(self.scanned(left.images(), left.run() as usize));
+            Ok(Tried::judged(left, images))
         })
     }
 }

@@ -114,8 +114,9 @@ impl Stain {
             }
             task.go_on()?;
             let shifts = vec![self.corner(number); rows.len()];
-            let images = self.space.shifted(stains.keep(&rows), &shifts).clamp(0.0, 1.0);
-            let tried = Tried::judged(&task.keep(&rows), images);
+            let left = task.keep(&rows);
+            let images = left.compose(self.space.shifted(stains.keep(&rows), &shifts).clamp(0.0, 1.0));
+            let tried = Tried::judged(&left, images);
             rows.iter().zip(&tried.scores).for_each(|(&row, &score)| margins[row].push((score, number)));
             worst.offer(&rows, &tried);
         }
@@ -150,7 +151,7 @@ impl Stain {
         for number in 0..self.steps {
             standing.step()?;
             let shifted = self.space.shifted(stains.clone(), &shifts);
-            let images = shifted.clone().clamp(0.0, 1.0);
+            let images = standing.compose(shifted.clone().clamp(0.0, 1.0));
             let found = standing.gradient(&images, |logits| standing.goal().margin(logits));
             let reached = standing.goal().reached(found.logits.clone());
             let scores = values(standing.goal().margin(found.logits));
@@ -167,7 +168,7 @@ impl Stain {
             shifts = from.zip(gradients).map(|(from, up)| self.step(from, up, length)).collect();
             (standing, stains) = (standing.keep(&left), stains.keep(&left));
         }
-        let last = self.space.shifted(stains, &shifts).clamp(0.0, 1.0);
+        let last = standing.compose(self.space.shifted(stains, &shifts).clamp(0.0, 1.0));
         worst.offer(standing.positions(), &Tried::judged(&standing, last));
         Ok(worst.0)
     }

@@ -94,7 +94,8 @@ impl Attack for StainGrid {
             left.step()?;
             let shift = self.point(left.run() as usize);
             let stains = stains.keep(left.positions());
-            let images = self.space.shifted(stains, &vec![shift; left.len()]).clamp(0.0, 1.0);
+            let shifted = self.space.shifted(stains, &vec![shift; left.len()]);
+            let images = left.compose(shifted.clamp(0.0, 1.0));
             Ok(Tried::judged(left, images))
         })
     }

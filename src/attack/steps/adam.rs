@@ -7,6 +7,7 @@ const EPSILON: f64 = 1e-8;
 
 /// Kingma & Ba, ICLR 2015, with the paper's constants. Not burn's: there all images share one clock, here one
 /// may start again or leave the batch while the others go on.
+#[derive(Clone, Debug)]
 pub struct Adam {
     rate: f64,
     first: Tensor<4>,
@@ -19,6 +20,27 @@ impl Adam {
     pub fn new(rate: f64, like: &Tensor<4>) -> Self {
         let zeros = like.zeros_like();
         Self { rate, first: zeros.clone(), second: zeros, times: vec![0; like.dims()[0]] }
+    }
+
+    /// After so many steps of all images that left these first and second moments.
+    pub fn resumed([first, second]: [Tensor<4>; 2], times: i32) -> Self {
+        let count = first.dims()[0];
+        Self { rate: 0.0, first, second, times: vec![times; count] }
+    }
+
+    /// The same with this rate.
+    pub fn at_rate(self, rate: f64) -> Self {
+        Self { rate, ..self }
+    }
+
+    /// The first and second moments, before their corrections.
+    pub fn moments(&self) -> [&Tensor<4>; 2] {
+        [&self.first, &self.second]
+    }
+
+    /// Steps of each image since it began.
+    pub fn times(&self) -> &[i32] {
+        &self.times
     }
 
     /// The step to subtract.

@@ -84,7 +84,7 @@ impl Ascent {
                 }
                 (standing, at, gradient) = (standing.keep(&left), at.keep(&left), gradient.keep(&left));
             }
-            let step = self.budget.norm().unit_step(gradient) * self.step_size;
+            let step = self.budget.norm().unit_step(standing.restrict(gradient)) * self.step_size;
             at = standing.add(at - standing.images() + step, self.budget);
         }
         Ok(put(result, standing.positions(), at))

@@ -102,7 +102,7 @@ impl Descent {
         let mut running = Running { task: task.clone(), slots, constants, losses };
         for number in 0..self.steps {
             task.step()?;
-            let points = path.points();
+            let points = running.task.compose(path.points());
             let change = points.clone() - path.origin(&running.task);
             let Hinge { mut losses, reached, gradient } =
                 Hinge::new(&running.task, &points, self.confidence, &running.constants);

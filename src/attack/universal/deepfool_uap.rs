@@ -91,7 +91,8 @@ impl DeepFoolUap {
         count: usize,
         images: impl FnMut(&[usize]) -> Result<(Tensor<4>, Goal), E>,
     ) -> Result<bool, E> {
-        same_lessons(victim, perturbation, &self.origin(), count)?;
+        let learned = (perturbation.origin(), perturbation.shape());
+        same_lessons(victim, learned, &self.origin(), count)?;
         if perturbation.origin().finished {
             return Ok(false);
         }

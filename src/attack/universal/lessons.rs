@@ -1,10 +1,9 @@
-//! The images that a universal perturbation is learned from, in the order of a pass.
+//! The images that a universal perturbation or a patch is learned from, in the order of a pass.
 
 use burn::tensor::Tensor;
 use rand::seq::SliceRandom;
 
 use super::origin::Origin;
-use super::perturbation::UniversalPerturbation;
 use crate::attack::{AttackError, Goal};
 use crate::classifier::{Frozen, Step};
 use crate::parameter::{self, Parameter};
@@ -48,11 +47,10 @@ where
 /// and the victim takes them.
 pub(super) fn same_lessons(
     victim: &Frozen,
-    perturbation: &UniversalPerturbation,
+    (origin, shape): (&Origin, [usize; 3]),
     own: &Origin,
     count: usize,
 ) -> Result<(), AttackError> {
-    let origin = perturbation.origin();
     let said = |origin: &Origin| format!("{} {}", origin.method, origin.settings);
     let same = origin.method == own.method && origin.settings == own.settings;
     parameter::check([
@@ -65,7 +63,7 @@ pub(super) fn same_lessons(
             count,
         ),
     ])?;
-    Ok(victim.check(perturbation.shape())?)
+    Ok(victim.check(shape)?)
 }
 
 /// Channels, height and width of the first of these images.

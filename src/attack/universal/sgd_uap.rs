@@ -115,7 +115,8 @@ impl SgdUap {
         count: usize,
         images: impl FnMut(&[usize]) -> Result<(Tensor<4>, Goal), E>,
     ) -> Result<bool, E> {
-        same_lessons(victim, perturbation, &self.origin(), count)?;
+        let learned = (perturbation.origin(), perturbation.shape());
+        same_lessons(victim, learned, &self.origin(), count)?;
         let (pass, batches) = (perturbation.origin().passes, count.div_ceil(self.batch_size));
         if pass == self.passes {
             return Ok(false);

@@ -94,7 +94,9 @@ impl SmoothAdv {
         });
         let cut = noisy.clone().not_equal(seen);
         let gradient = found.gradient.mask_fill(cut, 0.0);
-        gradient.reshape([noise.len(), images, channels, height, width]).sum_dim(0).squeeze_dim(0)
+        task.restrict(
+            gradient.reshape([noise.len(), images, channels, height, width]).sum_dim(0).squeeze_dim(0),
+        )
     }
 }
 
@@ -123,7 +125,8 @@ impl Attack for SmoothAdv {
 
     fn craft(&self, task: Task<'_>) -> Result<Tensor<4>, AttackError> {
         let draw = |number: usize| {
-            let draws = task.draws(NOISE, self.seed, &[number as u64]);
+            // The defense adds its noise everywhere, whatever part of the image is attacked.
+            let draws = task.draws(NOISE, self.seed, &[number as u64]).everywhere();
             draws.perturbations(&task.images(), |values, generator| fill(values, self.sigma, generator))
         };
         self.climb(&task, &(0..self.draws).map(draw).collect::<Vec<_>>())

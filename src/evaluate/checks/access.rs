@@ -1,5 +1,6 @@
 //! Weaker attacks that do better than stronger ones.
 
+use crate::attack::MaskSummary;
 use crate::evaluate::result::{About, AttackResult, Check, EvaluationResult, ImageRecord};
 use crate::pixels::Budget;
 
@@ -50,19 +51,30 @@ struct Left {
 }
 
 impl Left {
-    /// `None` if one of the kinds has no attack with this budget.
-    fn new(result: &EvaluationResult, budget: Budget, weak: Kind, strong: Kind) -> Option<Self> {
-        let (weak, strong) = (broken(result, budget, weak)?, broken(result, budget, strong)?);
+    /// `None` if one of the kinds has no attack with this budget on this part of the image.
+    fn new(
+        result: &EvaluationResult,
+        budget: Budget,
+        mask: &Option<MaskSummary>,
+        [weak, strong]: [Kind; 2],
+    ) -> Option<Self> {
+        let (weak, strong) = (broken(result, budget, mask, weak)?, broken(result, budget, mask, strong)?);
         let left = |broken: &[bool]| broken.iter().filter(|broken| !**broken).count();
         let only_weak = weak.iter().zip(&strong).filter(|(weak, strong)| **weak && !**strong).count();
         Some(Self { budget, weak: left(&weak), strong: left(&strong), only_weak })
     }
 }
 
-/// Whether an attack of this kind with this budget broke each image that is right; `None` if there is no such
-/// attack.
-fn broken(result: &EvaluationResult, budget: Budget, kind: Kind) -> Option<Vec<bool>> {
-    let attacks = result.attacks.iter().enumerate().filter(|(_, attack)| kind(attack));
+/// Whether an attack of this kind with this budget, on this part of the image, broke each image that is
+/// right; `None` if there is no such attack.
+fn broken(
+    result: &EvaluationResult,
+    budget: Budget,
+    mask: &Option<MaskSummary>,
+    kind: Kind,
+) -> Option<Vec<bool>> {
+    let of_kind = |(_, attack): &(usize, &AttackResult)| kind(attack) && attack.profile.mask == *mask;
+    let attacks = result.attacks.iter().enumerate().filter(of_kind);
     let places: Vec<(usize, usize)> =
         attacks.filter_map(|(a, attack)| Some((a, attack.budgets().position(|b| b == budget)?))).collect();
     let fell = |image: &ImageRecord| places.iter().any(|&(a, at)| image.attacks[a].at[at].fell(image.label));
@@ -72,8 +84,11 @@ fn broken(result: &EvaluationResult, budget: Budget, kind: Kind) -> Option<Vec<b
 
 fn compare(result: &EvaluationResult, about: &About, missing: &str, weak: Kind, strong: Kind) -> Check {
     let budgets = result.worst_cases.iter().flat_map(|worst| &worst.sweep).map(|under| under.budget);
-    let compared =
-        budgets.filter(|budget| !budget.is_zero()).filter_map(|b| Left::new(result, b, weak, strong));
+    // What may change anything knows more than what is held to a part of the image.
+    let masks: Vec<_> = result.attacks.iter().map(|attack| &attack.profile.mask).collect();
+    let compared = budgets.filter(|budget| !budget.is_zero()).flat_map(|budget| {
+        masks.iter().filter_map(move |mask| Left::new(result, budget, mask, [weak, strong]))
+    });
     // On survivors alone the attacks saw different images: what counts is whom the strong ones spared, and
     // that every weak attack ran after them.
     let later = result.attacks.iter().rposition(strong) < result.attacks.iter().position(weak);

@@ -33,12 +33,15 @@ pub(crate) fn all(
     let iterative: Vec<usize> = again.clone().filter(|&a| access::is_iterative(&result.attacks[a])).collect();
     let stronger: Vec<(usize, Box<dyn Attack>)> =
         again.filter_map(|a| Some((a, plan.attacks[a].attack.stronger()?))).collect();
-    let bounded = iterative.iter().filter(|&&a| !plan.attacks[a].searches());
+    // Without a bound, but held to a part of the image, an attack need not break everything.
+    let whole: Vec<usize> =
+        iterative.into_iter().filter(|&a| plan.attacks[a].profile.mask.is_none()).collect();
+    let bounded = whole.iter().filter(|&&a| !plan.attacks[a].searches());
     let runs = bounded.map(|&a| (without_bound(a), a)).chain(stronger.iter().map(|&(a, _)| (doubled(a), a)));
     runs.for_each(|(run, a)| engine.passes.expect_more(&run, attacked.len(), plan.attacks[a].cost()));
 
     let asked = if asked.is_empty() { None } else { Some(engine.ask_twice(&asked)?) };
-    let unbounded = unbounded(engine, result, &iterative, &attacked)?;
+    let unbounded = unbounded(engine, result, &whole, &attacked)?;
     let mut more = Vec::new();
     for (attack, stronger) in &stronger {
         more.extend(double(engine, result, *attack, stronger.as_ref(), &attacked)?);

@@ -24,7 +24,7 @@ impl HopSkipJump {
             let noise = draws.perturbations(&task.images(), |noise, rng| {
                 noise.iter_mut().for_each(|value| *value = rng.random_range(0.0..1.0));
             });
-            let reached = walks.go(&open, noise)?;
+            let reached = walks.go(&open, task.compose(noise))?;
             let reached = open.keep(&flagged(&reached, true));
             reached.iter().for_each(|&row| ready[row] = true);
             blended.extend(reached);
@@ -46,12 +46,18 @@ impl HopSkipJump {
     fn start_from_images(&self, walks: &mut Walks<'_>) -> Vec<bool> {
         let Some(starts) = &self.starts.0 else { return vec![false; walks.queries.len()] };
         let task = &walks.task;
-        let logits = task.victim().logits(starts.clone());
+        // Under a mask every image makes another start of the same one.
+        let same_for_all = (0..task.len()).all(|row| task.free(row).is_none());
+        let logits = same_for_all.then(|| task.victim().logits(starts.clone()));
         let mut nearest = Smallest::new(task.images(), self.norm, None);
         for start in 0..self.starts.count() {
             let same = vec![start; task.len()];
-            let reached = task.goal().reached(logits.keep(&same));
-            nearest.offer(&walks.rows(), &starts.keep(&same), &reached);
+            let starts = task.compose(starts.keep(&same));
+            let reached = match &logits {
+                Some(logits) => task.goal().reached(logits.keep(&same)),
+                None => task.reached(&starts),
+            };
+            nearest.offer(&walks.rows(), &starts, &reached);
         }
         let ready = nearest.sizes(&walks.rows()).into_iter().map(f64::is_finite).collect();
         walks.points = nearest.into_images();

@@ -5,6 +5,7 @@ use rayon::prelude::*;
 
 use super::attack::HopSkipJump;
 use super::walks::{AT_ONCE, Walks};
+use crate::attack::Draws;
 use crate::attack::prelude::*;
 use crate::random::Generator;
 
@@ -44,8 +45,11 @@ impl HopSkipJump {
     /// The direction of each walk in a round, counted from 1.
     pub(super) fn directions(&self, walks: &mut Walks<'_>, round: usize) -> Result<Tensor<4>, AttackError> {
         let (size, evaluations) = (walks.task.size(), self.evaluations(round));
-        let radius = |distance| if round == 1 { 0.1 } else { (self.gamma * distance / size as f64) as f32 };
-        let radii: Vec<f32> = walks.distances(self.norm).into_iter().map(radius).collect();
+        let radius = |(row, distance)| match round {
+            1 => 0.1,
+            _ => (self.gamma * distance / walks.task.dimension(row) as f64) as f32,
+        };
+        let radii: Vec<f32> = walks.distances(self.norm).into_iter().enumerate().map(radius).collect();
         let points = values(walks.points.clone());
         let points: Vec<&[f32]> = points.chunks(size).collect();
         let none = Estimate { all: vec![0.0; size], signed: vec![0.0; size], labels: 0.0 };
@@ -54,14 +58,17 @@ impl HopSkipJump {
             (0..points.len()).flat_map(|row| (0..evaluations as u64).map(move |draw| (row, draw))).collect();
         for asked in asked.chunks(AT_ONCE) {
             let rows: Vec<usize> = asked.iter().map(|(row, _)| *row).collect();
-            let generator = |&(row, draw): &(usize, u64)| {
-                walks.task.draws(Purpose::HOP_SKIP_JUMP, self.seed, &[round as u64, draw]).generator(row)
+            let drawn = |&(_, draw): &(usize, u64)| {
+                walks.task.draws(Purpose::HOP_SKIP_JUMP, self.seed, &[round as u64, draw])
             };
-            let mut generators: Vec<Generator> = asked.iter().map(generator).collect();
+            let draws: Vec<Draws> = asked.iter().map(drawn).collect();
             let nearby: Vec<Vec<f32>> = rows
                 .par_iter()
-                .zip(&mut generators)
-                .map(|(&row, rng)| nearby(self.norm, points[row], radii[row], rng))
+                .zip(&draws)
+                .map(|(&row, draws)| {
+                    let way = draws.numbers(row, size, |size, rng| direction(self.norm, size, rng));
+                    nearby(points[row], radii[row], &way)
+                })
                 .collect();
             let reached = walks.ask(&rows, &batch(nearby.concat(), &walks.points))?;
             for ((row, nearby), reached) in rows.into_iter().zip(nearby).zip(reached) {
@@ -73,10 +80,14 @@ impl HopSkipJump {
     }
 }
 
-/// A point at this distance from another in a random direction.
-fn nearby(norm: Norm, point: &[f32], radius: f32, rng: &mut Generator) -> Vec<f32> {
+/// A random direction.
+fn direction(norm: Norm, size: usize, rng: &mut Generator) -> Vec<f32> {
     let mut draw = || if norm == Norm::L2 { StandardNormal.sample(rng) } else { rng.random_range(-1.0..1.0) };
-    let direction: Vec<f32> = point.iter().map(|_| draw()).collect();
+    (0..size).map(|_| draw()).collect()
+}
+
+/// A point at this distance from another in this direction.
+fn nearby(point: &[f32], radius: f32, direction: &[f32]) -> Vec<f32> {
     let length = direction.iter().map(|d| f64::from(d * d)).sum::<f64>().sqrt() as f32 + 1e-12;
     point.iter().zip(direction).map(|(p, d)| (p + radius * d / length).clamp(0.0, 1.0)).collect()
 }

@@ -82,23 +82,30 @@ impl Square {
 
     /// One run, from a start of its own.
     fn run(&self, task: &Task<'_>) -> Result<Tried, AttackError> {
-        let canvas = Canvas::new(self.budget, task.shape());
-        let area = task.size() / task.shape()[0];
+        let canvas = |row: usize| {
+            let whole = Canvas::new(self.budget, task.shape());
+            match task.free(row) {
+                Some(free) => whole.around(free),
+                None => whole,
+            }
+        };
+        let mut canvases: Vec<Canvas> = (0..task.len()).map(canvas).collect();
         let draws = task.draws_of_run(Purpose::SQUARE, self.seed);
         let mut generators: Vec<Generator> = (0..task.len()).map(|row| draws.generator(row)).collect();
         let (mut worst, mut standing) = (Worst::new(task.images()), task.afresh());
         for query in 0..=self.queries {
             standing.step()?;
-            let propose = |((clean, best), rng): ((&[f32], &[f32]), &mut Generator)| match query {
+            type Drawing<'a> = ((&'a [f32], &'a [f32]), (&'a Canvas, &'a mut Generator));
+            let propose = |((clean, best), (canvas, rng)): Drawing<'_>| match query {
                 0 => canvas.start(clean, rng),
-                _ => canvas.propose(clean, best, self.side(query - 1, area), rng),
+                _ => canvas.propose(clean, best, self.side(query - 1, canvas.area()), rng),
             };
             let (clean, best) =
                 (values(standing.images()), values(take(&worst.0.images, standing.positions())));
             let proposals: Vec<Vec<f32>> = clean
                 .par_chunks(task.size())
                 .zip(best.par_chunks(task.size()))
-                .zip(&mut generators)
+                .zip(canvases.par_iter().zip(&mut generators))
                 .map(propose)
                 .collect();
             let goal = standing.goal();
@@ -111,6 +118,7 @@ impl Square {
                 break;
             }
             (standing, generators) = (standing.keep(&left), generators.keep(&left));
+            canvases = canvases.keep(&left);
         }
         Ok(worst.0)
     }

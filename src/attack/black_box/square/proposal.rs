@@ -8,14 +8,21 @@ use crate::pixels::{change, changed, project_l1_in_box};
 /// Keeps quotients of lengths finite, as the reference implementation does.
 const TINY: f64 = 1e-12;
 
-/// One image's size and budget.
-#[derive(Clone, Copy)]
+/// The part of one image that squares are laid on, and the budget.
+#[derive(Clone)]
 pub(super) struct Canvas {
     norm: Norm,
     epsilon: f64,
     channels: usize,
+    /// Height and width of the image.
+    image: [usize; 2],
+    /// The upper left corner of the part.
+    corner: [usize; 2],
+    /// Height and width of the part.
     height: usize,
     width: usize,
+    /// Values that stay as they are.
+    fixed: Vec<usize>,
 }
 
 /// A square of pixels by its upper left corner.
@@ -27,13 +34,36 @@ struct Window {
 }
 
 impl Canvas {
+    /// The whole image.
     pub(super) fn new(budget: Budget, [channels, height, width]: [usize; 3]) -> Self {
-        Self { norm: budget.norm(), epsilon: budget.size(), channels, height, width }
+        let (norm, epsilon, image, fixed) = (budget.norm(), budget.size(), [height, width], Vec::new());
+        Self { norm, epsilon, channels, image, corner: [0, 0], height, width, fixed }
+    }
+
+    /// The smallest rectangle around the values that may change, at least one.
+    pub(super) fn around(self, free: &[usize]) -> Self {
+        let [height, width] = self.image;
+        let place = |at: &usize| [at / width % height, at % width];
+        let ends = |side: usize| {
+            let places = free.iter().map(move |at| place(at)[side]);
+            [places.clone().min().unwrap_or(0), places.max().unwrap_or(0)]
+        };
+        let [[top, bottom], [left, right]] = [ends(0), ends(1)];
+        let mut fixed = vec![true; self.channels * height * width];
+        free.iter().for_each(|&at| fixed[at] = false);
+        let fixed = (0..fixed.len()).filter(|&at| fixed[at]).collect();
+        let corner = [top, left];
+        Self { corner, height: bottom - top + 1, width: right - left + 1, fixed, ..self }
+    }
+
+    /// Pixels of the part.
+    pub(super) fn area(&self) -> usize {
+        self.height * self.width
     }
 
     /// The image to begin with: vertical stripes of the whole budget, or a grid of bumps (Andriushchenko et al.
     /// 2020, section 3.4).
-    pub(super) fn start(self, clean: &[f32], rng: &mut impl Rng) -> Vec<f32> {
+    pub(super) fn start(&self, clean: &[f32], rng: &mut impl Rng) -> Vec<f32> {
         let mut change = vec![0.0; clean.len()];
         if self.norm == Norm::Linf {
             for channel in 0..self.channels {
@@ -60,7 +90,7 @@ impl Canvas {
     }
 
     /// A change of the best image so far inside a random square of about this `side` (algorithms 2 and 3).
-    pub(super) fn propose(self, clean: &[f32], best: &[f32], side: usize, rng: &mut impl Rng) -> Vec<f32> {
+    pub(super) fn propose(&self, clean: &[f32], best: &[f32], side: usize, rng: &mut impl Rng) -> Vec<f32> {
         let mut change = change(clean, best);
         if self.norm == Norm::Linf {
             let window = self.window(side.max(1), rng);
@@ -89,20 +119,21 @@ impl Canvas {
     }
 
     /// What the budget has left over this length; in L2 its square.
-    fn unused(self, length: f64) -> f64 {
+    fn unused(&self, length: f64) -> f64 {
         let measured = |length: f64| if self.norm == Norm::L2 { length.powi(2) } else { length };
         (measured(self.epsilon) - measured(length)).max(0.0)
     }
 
     /// The length of a channel's new square: that of the two old ones and its part of what is left over. L1
     /// takes it for every channel and leaves the rest to the projection, as the reference implementation.
-    fn share(self, unused: f64, old: f64) -> f64 {
+    fn share(&self, unused: f64, old: f64) -> f64 {
         let channels = self.channels as f64;
         if self.norm == Norm::L2 { (unused / channels + old.powi(2)).sqrt() } else { unused + old * channels }
     }
 
     /// The clean image with this change, made to use up the budget and cut to \[0,1\].
-    fn finish(self, clean: &[f32], mut change: Vec<f64>) -> Vec<f32> {
+    fn finish(&self, clean: &[f32], mut change: Vec<f64>) -> Vec<f32> {
+        self.fixed.iter().for_each(|&at| change[at] = 0.0);
         match self.norm {
             Norm::L1 => project_l1_in_box(clean, &mut change, self.epsilon),
             Norm::L2 => {
@@ -114,30 +145,32 @@ impl Canvas {
         changed(clean, change)
     }
 
-    fn window(self, side: usize, rng: &mut impl Rng) -> Window {
+    fn window(&self, side: usize, rng: &mut impl Rng) -> Window {
         let side = side.min(self.height).min(self.width);
         // As in the authors' code the last place is left out.
         let top = rng.random_range(0..(self.height - side).max(1));
         Window { top, left: rng.random_range(0..(self.width - side).max(1)), side }
     }
 
-    fn at(self, channel: usize, row: usize, column: usize) -> usize {
-        (channel * self.height + row) * self.width + column
+    fn at(&self, channel: usize, row: usize, column: usize) -> usize {
+        let [height, width] = self.image;
+        (channel * height + self.corner[0] + row) * width + self.corner[1] + column
     }
 
-    fn inside(self, index: usize, window: Window) -> bool {
-        let (row, column) = (index / self.width % self.height, index % self.width);
+    fn inside(&self, index: usize, window: Window) -> bool {
+        let ([height, width], [top, left]) = (self.image, self.corner);
+        let (row, column) = (index / width % height, index % width);
         let within = |at: usize, from: usize| (from..from + window.side).contains(&at);
-        within(row, window.top) && within(column, window.left)
+        within(row, top + window.top) && within(column, left + window.left)
     }
 
-    fn cells(self, channel: usize, window: Window) -> impl Iterator<Item = usize> {
+    fn cells(&self, channel: usize, window: Window) -> impl Iterator<Item = usize> + use<'_> {
         let Window { top, left, side } = window;
         (0..side * side).map(move |i| self.at(channel, top + i / side, left + i % side))
     }
 
     /// A square of length one: a pyramid up in one half, down in the other, of either orientation (equation 2).
-    fn bump(self, side: usize, rng: &mut impl Rng) -> Vec<f64> {
+    fn bump(&self, side: usize, rng: &mut impl Rng) -> Vec<f64> {
         let upper = side / 2;
         let mut bump = self.pyramid(upper, side);
         bump.extend(self.pyramid(side - upper, side).iter().map(|b| -b));
@@ -148,7 +181,7 @@ impl Canvas {
     }
 
     /// `height` rows of `width`, highest in the middle, of length one.
-    fn pyramid(self, height: usize, width: usize) -> Vec<f64> {
+    fn pyramid(&self, height: usize, width: usize) -> Vec<f64> {
         let power = if self.norm == Norm::L1 { 4 } else { 2 };
         let [row, column] = [height / 2, width / 2];
         let levels = row.max(column) + 1;

@@ -99,9 +99,9 @@ impl Apgd {
         if !self.random_start {
             return images;
         }
-        let (norm, radius, size) = (self.budget.norm(), self.budget.size(), task.size());
+        let (norm, radius) = (self.budget.norm(), self.budget.size());
         let change = task.draws_of_run(Purpose::START, self.seed).perturbations(&images, |change, rng| {
-            let noise = direction(norm, size, rng);
+            let noise = direction(norm, change.len(), rng);
             // L1 keeps the noise as it is: projected onto the ball, it is sparse.
             let scale = if norm == Norm::L1 { 1.0 } else { radius / norm.measure_values(&noise) };
             change.iter_mut().zip(noise).for_each(|(c, n)| *c = (n * scale) as f32);

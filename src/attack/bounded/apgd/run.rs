@@ -52,6 +52,8 @@ struct Seen {
 /// The step size of an image and what decides on it.
 #[derive(Clone)]
 struct Track {
+    /// Values that may change.
+    size: f64,
     step: f64,
     last: f32,
     best: f32,
@@ -139,9 +141,10 @@ impl Apgd {
 
     /// With several budgets the start is a result to go on from: a stage begins with its sparsity.
     fn tracks(&self, task: &Task<'_>, start: &Tensor<4>, losses: &[f32]) -> Vec<Track> {
-        let size = task.size() as f64;
-        let supports = if self.multi_epsilon { supports(task, start) } else { vec![size; losses.len()] };
-        let track = |(&loss, support): (&f32, f64)| Track {
+        let sizes = (0..task.len()).map(|row| task.dimension(row) as f64);
+        let supports = if self.multi_epsilon { supports(task, start) } else { sizes.clone().collect() };
+        let track = |((&loss, support), size): ((&f32, f64), f64)| Track {
+            size,
             step: self.first_step(),
             // The reference compares the first step with a loss of zero, not with the start's.
             last: 0.0,
@@ -152,13 +155,14 @@ impl Apgd {
             share: if self.multi_epsilon { support / size / SPARSER } else { FIRST_SHARE },
             support,
         };
-        losses.iter().zip(supports).map(track).collect()
+        losses.iter().zip(supports).zip(sizes).map(track).collect()
     }
 
     fn advance(&self, Going { task, now, before, tracks, .. }: &Going<'_>, first: bool) -> Tensor<4> {
         let Points { at, gradient } = now;
         if self.is_sparse() {
-            let steps: Vec<_> = tracks.iter().map(|track| (track.step, track.share)).collect();
+            let steps: Vec<_> =
+                tracks.iter().map(|track| (track.step, track.share, track.size as usize)).collect();
             return sparse::advance(&task.images(), at, gradient, &steps, self.budget.size());
         }
         let sizes: Vec<f64> = tracks.iter().map(|track| track.step).collect();
@@ -186,10 +190,10 @@ impl Apgd {
     }
 
     fn checkpoint(&self, going: &mut Going<'_>, period: usize) {
-        let (size, tracks) = (going.task.size() as f64, going.tracks.iter_mut());
+        let tracks = going.tracks.iter_mut();
         let restart: Vec<bool> = if self.is_sparse() {
             let tracks = tracks.zip(supports(&going.task, &going.best.at));
-            tracks.map(|(track, support)| track.sparser(support, size, self.first_step())).collect()
+            tracks.map(|(track, support)| track.sparser(support, self.first_step())).collect()
         } else {
             tracks.map(|track| track.halve(period, self.rho)).collect()
         };
@@ -250,10 +254,10 @@ impl Track {
 
     /// Moves fewer entries from now on; the step grows back where the perturbation became sparser, and
     /// shrinks elsewhere (Croce & Hein 2021, section 3.2). Whether it grew.
-    fn sparser(&mut self, support: f64, size: f64, first_step: f64) -> bool {
+    fn sparser(&mut self, support: f64, first_step: f64) -> bool {
         let shrunk = support / self.support < SHRUNK;
         self.step = if shrunk { first_step } else { (self.step / SLOWER).max(first_step * SMALLEST) };
-        self.share = support / size / SPARSER;
+        self.share = support / self.size / SPARSER;
         self.support = support;
         shrunk
     }

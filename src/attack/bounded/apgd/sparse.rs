@@ -8,21 +8,21 @@ use crate::rows::each;
 /// largest gradient, then the projection onto the L1 ball of radius `epsilon` around `clean` within \[0,1\]
 /// (Croce & Hein 2021, algorithm 1 and section 3.2).
 ///
-/// `steps` holds (`step`, `share`) of each image.
+/// `steps` holds (`step`, `share`, values that may change) of each image; the gradient of the others is zero.
 pub(super) fn advance(
     clean: &Tensor<4>,
     now: &Tensor<4>,
     gradient: &Tensor<4>,
-    steps: &[(f64, f64)],
+    steps: &[(f64, f64, usize)],
     epsilon: f64,
 ) -> Tensor<4> {
     let gradient = values(gradient.clone());
     let size = gradient.len() / steps.len().max(1);
     map(clean, now, |image, clean, change| {
         let gradient = &gradient[image * size..][..size];
-        let (step, share) = steps[image];
+        let (step, share, free) = steps[image];
         let mut sizes: Vec<f32> = gradient.iter().map(|g| g.abs()).collect();
-        let rank = (((1.0 - share) * size as f64).max(0.0) as usize).min(size - 1);
+        let rank = (((1.0 - share) * free as f64).max(0.0) as usize).min(free - 1) + size - free;
         let least = *sizes.select_nth_unstable_by(rank, f32::total_cmp).1;
         let chosen = |g: f32| g != 0.0 && g.abs() >= least;
         let each = step / gradient.iter().filter(|&&g| chosen(g)).count().max(1) as f64;

@@ -186,7 +186,7 @@ impl Momentum<'_> {
             gradient * scale
         });
         let mean = mean(gradients);
-        if let Some(smoothing) = &self.smoothing { smoothing.apply(mean) } else { mean }
+        task.restrict(if let Some(smoothing) = &self.smoothing { smoothing.apply(mean) } else { mean })
     }
 
     /// The mean gradient of the neighbours.

@@ -86,7 +86,7 @@ crate::rows! {
 impl CarliniWagnerLinf {
     /// One step of Adam, and what it means for tau and the constant.
     fn advance(&self, running: &mut Running<'_>, found: &mut Smallest) {
-        let tried = tanh_space::to_images(running.w.clone());
+        let tried = running.task.compose(tanh_space::to_images(running.w.clone()));
         let constants: Vec<f32> = running.constants.iter().map(|&c| c as f32).collect();
         let hinge = Hinge::new(&running.task, &tried, self.confidence, &constants);
         let change = tried.clone() - running.task.images();

@@ -110,7 +110,7 @@ impl Fab {
         }
         let (draws, sizes) = (task.draws_of_run(Purpose::FAB, self.seed), found.sizes(task.positions()));
         each(&task.images(), |row, image| {
-            let noise = direction(self.norm, image.len(), &mut draws.generator(row));
+            let noise = draws.numbers(row, image.len(), |size, rng| direction(self.norm, size, rng));
             let scale = 0.5 * sizes[row].min(self.radius()) / self.norm.measure_values(&noise);
             changed(image, noise.into_iter().map(|noise| noise * scale))
         })

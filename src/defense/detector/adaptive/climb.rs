@@ -127,7 +127,7 @@ impl AdaptiveConfig {
             if left.is_empty() {
                 return Ok(End { positions: vec![], fools: vec![] });
             }
-            let way = (seen.gradient - heard.gradient).keep(&left);
+            let way = going.task.restrict(seen.gradient - heard.gradient).keep(&left);
             going = going.keep(&left);
             let step = self.budget.norm().unit_step(way) * self.step(number);
             going.at = going.task.project(going.at + step, self.budget);
