@@ -31,6 +31,7 @@ mod train_batch;
 mod train_grad;
 mod train_norm;
 mod winograd;
+mod winograd_weights;
 mod workers;
 
 pub(super) use arch::Arch;

@@ -18,6 +18,7 @@ use super::train::TrainState;
 use super::train_batch::{BottleneckImage, NormHalo};
 use super::train_norm::NormState;
 use super::winograd;
+use super::winograd_weights::{self, PointSums, WeightsOfSums};
 use super::workers::Workers;
 
 /// Gradients of a loss.
@@ -180,6 +181,10 @@ impl TrainState {
                 points: points.as_ref(),
             };
             let scratch = conv.scratch(crew.parts());
+            let wins = winograd::pays(halo);
+            let floats = |wins: bool, floats: usize| Buffer::new(if wins { floats } else { 0 });
+            let products = floats(wins, winograd_weights::sums(mid_planes, growth_planes));
+            let working = floats(wins, crew.parts() * winograd_weights::scratch(growth_planes));
             for image in images {
                 let mid = mid.ptr().at(image * mid_planes * plane);
                 let (g, x) = (g.ptr().at(image * stride), self.blocks[i].x.ptr().at(image * stride));
@@ -206,15 +211,30 @@ impl TrainState {
                         plane,
                         sums: sums_of,
                     };
-                    let planes = (from, to);
-                    // SAFETY: the parts write different planes, and sums of these.
+                    let (planes, out_planes) = ((from, to), growth_planes);
+                    // SAFETY: the parts write different planes, and sums of these, and have their own scratch.
                     unsafe {
-                        dispatch(level, GrowWeights { a, dy, halo, planes, out_planes: growth_planes, sum });
+                        if wins {
+                            let scratch = working.ptr().at(part * winograd_weights::scratch(out_planes));
+                            let (to, fresh) = (products.ptr(), sum.fresh);
+                            let kernel = PointSums { x: a, dy, halo, planes, out_planes, scratch, to, fresh };
+                            dispatch(level, kernel);
+                        } else {
+                            dispatch(level, GrowWeights { a, dy, halo, planes, out_planes, sum });
+                        }
                         conv.planes(&scratch, part, planes, then);
                     }
                 });
                 sum.fresh = false;
                 sums.flush();
+            }
+            if wins {
+                crew.split(mid_planes, 1, |_, from, to| {
+                    let (planes, out_planes) = ((from, to), growth_planes);
+                    let kernel = WeightsOfSums { from: products.ptr(), planes, out_planes, to: sum.to };
+                    // SAFETY: the parts write the weights of different planes.
+                    unsafe { dispatch(level, kernel) };
+                });
             }
             sums
         });

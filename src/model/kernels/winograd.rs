@@ -11,11 +11,11 @@ use super::simd::{Kernel, LANES, Level, MAX_PIXELS, Simd, dispatch};
 use super::tile::{Conv, Epilogue, NO_ROWS, convolve};
 
 /// Height and width of a tile's outputs.
-const OUT: usize = 4;
+pub(super) const OUT: usize = 4;
 /// Height and width of a tile's inputs.
-const IN: usize = 6;
+pub(super) const IN: usize = 6;
 /// Products of a tile, a channel.
-const POINTS: usize = IN * IN;
+pub(super) const POINTS: usize = IN * IN;
 /// The most tiles that are transformed before they are multiplied: their 36 points and the weights' fit into a
 /// second-level cache of a megabyte.
 const GROUP: usize = 16;
@@ -37,8 +37,37 @@ impl Tiles {
     }
 
     /// First row and column of a tile's outputs.
-    fn corner(self, tile: usize) -> (usize, usize) {
+    pub(super) fn corner(self, tile: usize) -> (usize, usize) {
         (tile / self.columns * OUT, tile % self.columns * OUT)
+    }
+
+    /// The 36 points of a tile's inputs, `stride` floats apart, from a haloed plane.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Simd`]; the plane must be readable and the points writable.
+    #[inline(always)]
+    pub(super) unsafe fn input_points<S: Simd>(
+        self,
+        tile: usize,
+        (x, plane): (Ptr, usize),
+        to: *mut f32,
+        stride: usize,
+    ) {
+        let (halo, (row, column)) = (self.halo, self.corner(tile));
+        let corner = plane * halo.plane() + halo.lead() + (row * halo.row() + column) * LANES;
+        // The halo is one pixel wide: what lies beyond belongs to other rows.
+        let (rows, columns) = (halo.height + 2 - row, halo.width + 2 - column);
+        // SAFETY: the caller's contract; the corner's upper left neighbour is in the halo.
+        unsafe {
+            let x = x.0.add(corner).sub((halo.row() + 1) * LANES);
+            // Whole tiles apart, so that their loops have constant ends.
+            if rows >= IN && columns >= IN {
+                transform_tile::<S>(x, halo.row() * LANES, (IN, IN), to, stride);
+            } else {
+                transform_tile::<S>(x, halo.row() * LANES, (rows.min(IN), columns.min(IN)), to, stride);
+            }
+        }
     }
 }
 
@@ -81,7 +110,7 @@ pub(super) fn transform(level: Level, packed: &Buffer) -> Buffer {
 }
 
 /// Floats of the weights between two planes, a tap.
-const BLOCK: usize = LANES * LANES;
+pub(super) const BLOCK: usize = LANES * LANES;
 
 struct TransformWeights {
     packed: Ptr,
@@ -122,11 +151,15 @@ impl Kernel for TransformWeights {
 // rounding errors are more than twice as large. All of their powers here are exact.
 
 /// The points nearer to zero are this and its negative.
-const NEAR: f32 = 5.0 / 8.0;
+pub(super) const NEAR: f32 = 5.0 / 8.0;
 /// The points farther from zero are this and its negative.
-const FAR: f32 = 3.0 / 2.0;
-const NEAR2: f32 = NEAR * NEAR;
-const FAR2: f32 = FAR * FAR;
+pub(super) const FAR: f32 = 3.0 / 2.0;
+pub(super) const NEAR2: f32 = NEAR * NEAR;
+pub(super) const FAR2: f32 = FAR * FAR;
+/// One over the product of a point's distances from the others.
+pub(super) const ZERO_SCALE: f32 = 1.0 / (NEAR2 * FAR2);
+pub(super) const NEAR_SCALE: f32 = 1.0 / (2.0 * NEAR2 * (NEAR2 - FAR2));
+pub(super) const FAR_SCALE: f32 = 1.0 / (2.0 * FAR2 * (FAR2 - NEAR2));
 
 /// `G g`: the polynomial of the weights at the points, over the products of their distances from each other.
 ///
@@ -135,8 +168,6 @@ const FAR2: f32 = FAR * FAR;
 /// As for [`Simd`].
 #[inline(always)]
 unsafe fn weight_points<S: Simd>([a, b, c]: [S::V; 3]) -> [S::V; IN] {
-    const NEAR_SCALE: f32 = 1.0 / (2.0 * NEAR2 * (NEAR2 - FAR2));
-    const FAR_SCALE: f32 = 1.0 / (2.0 * FAR2 * (FAR2 - NEAR2));
     // SAFETY: the caller's contract.
     unsafe {
         let near = S::mul(S::mul_add(c, S::splat(NEAR2), a), S::splat(NEAR_SCALE));
@@ -144,7 +175,7 @@ unsafe fn weight_points<S: Simd>([a, b, c]: [S::V; 3]) -> [S::V; IN] {
         let (near_odd, far_odd) =
             (S::mul(b, S::splat(NEAR * NEAR_SCALE)), S::mul(b, S::splat(FAR * FAR_SCALE)));
         [
-            S::mul(a, S::splat(1.0 / (NEAR2 * FAR2))),
+            S::mul(a, S::splat(ZERO_SCALE)),
             S::add(near, near_odd),
             S::sub(near, near_odd),
             S::add(far, far_odd),
@@ -231,7 +262,7 @@ impl<E: Epilogue> Kernel for Winograd<'_, E> {
                 for plane in 0..self.planes {
                     for tile in 0..count {
                         let to = v.0.add((plane * GROUP + tile) * LANES);
-                        self.transform_input::<S>(tiles.corner(first + tile), plane, to);
+                        tiles.input_points::<S>(first + tile, (self.x, plane), to, stride(self.planes));
                     }
                 }
                 for point in 0..POINTS {
@@ -265,29 +296,6 @@ impl<E: Epilogue> Kernel for Winograd<'_, E> {
 }
 
 impl<E: Epilogue> Winograd<'_, E> {
-    /// The 36 points of a tile's inputs.
-    ///
-    /// # Safety
-    ///
-    /// As for [`Simd`]; the points must lie in the scratch.
-    #[inline(always)]
-    unsafe fn transform_input<S: Simd>(&self, (row, column): (usize, usize), plane: usize, to: *mut f32) {
-        let (halo, stride) = (self.halo, stride(self.planes));
-        let corner = plane * halo.plane() + halo.lead() + (row * halo.row() + column) * LANES;
-        // The halo is one pixel wide: what lies beyond belongs to other rows.
-        let (rows, columns) = (halo.height + 2 - row, halo.width + 2 - column);
-        // SAFETY: the caller's contract; the corner's upper left neighbour is in the halo.
-        unsafe {
-            let x = self.x.0.add(corner).sub((halo.row() + 1) * LANES);
-            // Whole tiles apart, so that their loops have constant ends.
-            if rows >= IN && columns >= IN {
-                transform_tile::<S>(x, halo.row() * LANES, (IN, IN), to, stride);
-            } else {
-                transform_tile::<S>(x, halo.row() * LANES, (rows.min(IN), columns.min(IN)), to, stride);
-            }
-        }
-    }
-
     /// Hands on the outputs of a tile, row by row, from its 36 points.
     ///
     /// # Safety
