@@ -174,7 +174,7 @@ impl Options {
         for path in &self.learned {
             let side = self.images.image_size();
             attacks.push(match Learned::load(path, &Device::default())? {
-                Learned::Universal(perturbation) => Box::new(perturbation),
+                Learned::Universal(perturbation) => perturbation,
                 Learned::Patch(patch) => Box::new(patch.for_images([3, side, side])?),
             });
         }

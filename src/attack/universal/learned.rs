@@ -12,9 +12,9 @@ use crate::attack::stored::{StoredError, kind_of};
 #[derive(Clone, Debug)]
 pub enum Learned {
     /// A perturbation that is added to every image.
-    Universal(UniversalPerturbation),
+    Universal(Box<UniversalPerturbation>),
     /// A patch that is laid on every image.
-    Patch(Patch),
+    Patch(Box<Patch>),
 }
 
 impl Learned {
@@ -26,8 +26,8 @@ impl Learned {
     /// is of.
     pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Self, StoredError> {
         match kind_of(path.as_ref())?.as_str() {
-            Patch::KIND => Patch::load(path, device).map(Self::Patch),
-            _ => UniversalPerturbation::load(path, device).map(Self::Universal),
+            Patch::KIND => Patch::load(path, device).map(|patch| Self::Patch(Box::new(patch))),
+            _ => UniversalPerturbation::load(path, device).map(|found| Self::Universal(Box::new(found))),
         }
     }
 }

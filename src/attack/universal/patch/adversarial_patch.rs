@@ -64,7 +64,7 @@ pub enum PatchOptimizer {
 ///     let images = positions.iter().map(|&p| Tensor::full([1, 1, 8, 8], 0.51 + 0.01 * p as f32, &device));
 ///     Ok::<_, AttackError>((Tensor::cat(images.collect(), 0), Goal::targeted(vec![0; positions.len()])))
 /// };
-/// let learner = AdversarialPatch::new(4).with_passes(30).with_scale_min(0.4).with_scale_max(0.6);
+/// let learner = AdversarialPatch::new(8).with_passes(30).with_scale_min(0.5).with_scale_max(0.7);
 /// let patch = learner.learn(&victim, 4, images)?;
 /// let patched = patch.perturb(&victim, Tensor::full([1, 1, 8, 8], 0.55, &device), &Goal::targeted([0]))?;
 /// assert_eq!(victim.predict(patched), [0]);
