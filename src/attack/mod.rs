@@ -9,8 +9,11 @@ mod bounded;
 mod combined;
 mod draws;
 mod error;
+mod generative;
 mod goal;
+mod lessons;
 mod minimal;
+mod origin;
 pub mod prelude;
 mod profile;
 mod settings;
@@ -28,14 +31,20 @@ pub use bounded::{
 pub use combined::{AutoAttack, Ensemble, Restarts};
 pub use draws::Draws;
 pub use error::AttackError;
+pub use generative::{
+    AdvGan, AdvGanPlusPlus, Bounding, Discriminator, Distillation, DistilledCopy, FeatureGenerator,
+    FeatureGeneratorConfig, GanLoss, GanLosses, GanSchedule, GanTraining, GeneratedImage,
+    GeneratedPerturbation, Generator, GeneratorConfig, ResnetBlock, StepLosses,
+};
 pub use goal::{Goal, IntoLabels};
 pub use minimal::{
     CarliniWagner, CarliniWagnerLinf, Ddn, DecisionRule, DeepFool, Ead, Fab, Fmn, Jsma, Lbfgs, MinimalFgsm,
     SigmaZero,
 };
+pub use origin::Origin;
 use profile::targets_among;
 pub use profile::{Aim, Goals, Profile, norm_among};
 pub use settings::Settings;
 pub use stored::StoredError;
 pub use task::Task;
-pub use universal::{DeepFoolUap, Origin, SgdUap, UniversalPerturbation};
+pub use universal::{DeepFoolUap, SgdUap, UniversalPerturbation};

@@ -1,12 +1,9 @@
 //! One perturbation for all images, learned beforehand.
 
 mod deepfool_uap;
-mod lessons;
-mod origin;
 mod perturbation;
 mod sgd_uap;
 
 pub use deepfool_uap::DeepFoolUap;
-pub use origin::Origin;
 pub use perturbation::UniversalPerturbation;
 pub use sgd_uap::SgdUap;

@@ -1,9 +1,9 @@
-//! How a universal perturbation came about.
+//! How a learned attack came about.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// How a universal perturbation came about, and how far its method is with it.
+/// How a learned attack came about, and how far its method is with it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Origin {
     /// The method's name, as its paper gives it.
