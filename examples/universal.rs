@@ -7,6 +7,7 @@ mod common {
     pub mod failure;
     pub mod images;
     pub mod interrupt;
+    pub mod learning;
     pub mod output;
     pub mod program;
     pub mod recorded;
@@ -20,6 +21,7 @@ use clap::{CommandFactory, Parser, ValueEnum};
 use common::checkpoint::noted;
 use common::failure::Failure;
 use common::images::ImageOptions;
+use common::learning::{class, same_work, stop_with};
 use common::output::{note, say};
 use common::recorded::Recorded;
 use common::{images, interrupt, program};
@@ -31,7 +33,6 @@ use histoguard::prelude::*;
 use histoguard::report::DataSummary;
 use histoguard::weights;
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 
 /// Learns a universal perturbation of a DenseNet-121 checkpoint from training images, reports how many test
 /// images it fools beside a random one as large, and writes universal.safetensors, universal.png (amplified)
@@ -153,16 +154,11 @@ fn universal(options: &Options) -> Result<(), Failure> {
     victim.check([3, size, size])?;
 
     let _lock = FolderLock::take(&options.out)?;
-    same_work(options)?;
+    same_work(options, &options.checkpoint, &options.out)?;
     let path = options.out.join("universal.safetensors");
     let mut learned = if path.exists() { UniversalPerturbation::load(&path, &device)? } else { start };
     let (_, stop) = interrupt::on_interrupt()?;
-    let watch = victim.watch().clone();
-    victim.watch().on_step(move |_| {
-        if stop.load(std::sync::atomic::Ordering::Relaxed) {
-            watch.stop();
-        }
-    });
+    stop_with(&victim, stop);
     loop {
         let passed = learner.pass(&victim, &mut learned, &train, target);
         if victim.watch().is_stopped() {
@@ -181,35 +177,6 @@ fn universal(options: &Options) -> Result<(), Failure> {
     data.notes.extend(recorded.notes(test.images())?);
     data.notes.iter().for_each(|said| note(format_args!("note: {said}")));
     report(options, &victim, &learned, &test, data)
-}
-
-/// Whether what is in the folder comes from this checkpoint and these options; says there what it comes from.
-fn same_work(options: &Options) -> Result<(), Failure> {
-    let checkpoint =
-        std::fs::read(&options.checkpoint).map_err(IoError::at(&options.checkpoint, "a checkpoint"))?;
-    let digest: String = Sha256::digest(&checkpoint).iter().map(|byte| format!("{byte:02x}")).collect();
-    let own = serde_json::json!({ "options": options, "checkpoint_sha256": digest });
-    let path = options.out.join("learned_from.json");
-    if !path.exists() {
-        let text = format!("{}\n", serde_json::to_string_pretty(&own)?);
-        return Ok(write_whole(&path, text.as_bytes()).map_err(IoError::at(&path, "a file to write"))?);
-    }
-    let text =
-        std::fs::read(&path).map_err(IoError::at(&path, "what the perturbation beside it comes from"))?;
-    match serde_json::from_slice::<serde_json::Value>(&text).is_ok_and(|found| found == own) {
-        true => Ok(()),
-        false => Err(Failure::wrong(format!(
-            "{}: expected this checkpoint and these options, found others; another --out starts anew",
-            path.display()
-        ))),
-    }
-}
-
-fn class(images: &Prepared, name: &str) -> Result<usize, Failure> {
-    let found = images.classes().iter().position(|class| class == name);
-    found.ok_or_else(|| {
-        Failure::wrong(format!("--target: expected one of {}, found {name}", images.classes().join(", ")))
-    })
 }
 
 /// The figures on the test images, and the picture.

@@ -11,6 +11,7 @@ mod draws;
 mod error;
 mod generative;
 mod goal;
+mod learned;
 mod lessons;
 mod minimal;
 mod origin;
@@ -37,6 +38,7 @@ pub use generative::{
     GeneratedPerturbation, Generator, GeneratorConfig, ResnetBlock, StepLosses,
 };
 pub use goal::{Goal, IntoLabels};
+pub use learned::Learned;
 pub use minimal::{
     CarliniWagner, CarliniWagnerLinf, Ddn, DecisionRule, DeepFool, Ead, Fab, Fmn, Jsma, Lbfgs, MinimalFgsm,
     SigmaZero,

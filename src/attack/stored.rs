@@ -63,6 +63,22 @@ struct Label {
     about: Value,
 }
 
+/// The bytes of a file and its label.
+fn labelled(path: &Path, expected: &str) -> Result<(Vec<u8>, Label), StoredError> {
+    let wrong = |found: String| StoredError::format(path, expected, found);
+    let bytes = std::fs::read(path).map_err(IoError::at(path, "a file of a learned attack"))?;
+    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|error| wrong(error.to_string()))?;
+    let text = header.metadata().as_ref().and_then(|metadata| metadata.get(KEY));
+    let text = text.ok_or_else(|| wrong("safetensors of something else".into()))?;
+    let label = serde_json::from_str(text).map_err(|error| wrong(format!("a label with {error}")))?;
+    Ok((bytes, label))
+}
+
+/// What kind of learned attack a file holds.
+pub(super) fn kind_of(path: &Path) -> Result<String, StoredError> {
+    Ok(labelled(path, "a learned attack that this crate wrote")?.1.kind)
+}
+
 /// A learned attack's tensors, and what it says of itself.
 pub(super) struct Stored {
     label: Label,
@@ -126,12 +142,7 @@ impl Stored {
     pub(super) fn read(path: &Path, kind: &str) -> Result<Self, StoredError> {
         let expected = format!("a {kind} that this crate wrote");
         let wrong = |found: String| StoredError::format(path, &expected, found);
-        let bytes = std::fs::read(path).map_err(IoError::at(path, "a file of a learned attack"))?;
-        let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|error| wrong(error.to_string()))?;
-        let text = header.metadata().as_ref().and_then(|metadata| metadata.get(KEY));
-        let text = text.ok_or_else(|| wrong("safetensors of something else".into()))?;
-        let label: Label =
-            serde_json::from_str(text).map_err(|error| wrong(format!("a label with {error}")))?;
+        let (bytes, label) = labelled(path, &expected)?;
         if label.kind != kind {
             return Err(wrong(format!("a {}", label.kind)));
         }

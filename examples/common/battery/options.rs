@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
-use histoguard::attack::UniversalPerturbation;
+use histoguard::attack::Learned;
+use histoguard::classifier::FrozenFeatures;
 use histoguard::prelude::*;
 use histoguard::report::Requirement;
 use serde::Serialize;
@@ -35,10 +36,13 @@ pub struct Options {
     /// The attacks, in this order, or `all` [default: noise,fgsm,pgd,apgd-ce,apgd-margin,fab].
     #[arg(long, value_delimiter = ',')]
     pub attacks: Vec<String>,
-    /// Files of learned attacks to run after those: universal perturbations, as the example `universal`
-    /// writes them.
+    /// Files of learned attacks to run after those, as the examples `universal` and `advgan` write them.
     #[arg(long, value_delimiter = ',')]
     pub learned: Vec<PathBuf>,
+    /// The checkpoints' networks, once they are loaded: some learned attacks look at the features of one.
+    #[arg(skip)]
+    #[serde(skip)]
+    pub features: Vec<FrozenFeatures>,
     /// Queries of an image that a black box (square, hopskipjump) may take [default: 5,000 of Square, no
     /// bound for HopSkipJump].
     #[arg(long)]
@@ -153,7 +157,10 @@ impl Options {
             }
         }
         for path in &self.learned {
-            attacks.push(Box::new(UniversalPerturbation::load(path, &Device::default())?));
+            // Before the networks are there, the other files are checked.
+            if !self.features.is_empty() || !Learned::needs_features(path)? {
+                attacks.push(Learned::load(path, &Device::default(), &self.features)?.boxed());
+            }
         }
         for (norm, _) in self.budgets() {
             if !attacks.iter().any(|attack| attack.profile().norm() == norm) {

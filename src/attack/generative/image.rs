@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::epoch::same_shape;
 use super::feature_generator::{FeatureGenerator, FeatureGeneratorConfig};
-use super::numbers::filled;
+use super::numbers::{filled, numbers};
+use super::perturbation::mismatch;
 use super::plus_plus::{AdvGanPlusPlus, noise, probe};
 use super::training::GanTraining;
 use crate::attack::Origin;
@@ -18,7 +19,6 @@ use crate::attack::stored::{Numbers, Stored, StoredError, sha256};
 use crate::classifier::FrozenFeatures;
 use crate::parameter;
 
-const KIND: &str = "generated image";
 /// What the features' network sees in a gray image.
 const PROBE: &str = "features_of_gray";
 /// How far features may be from those of another device, as a share of the largest.
@@ -33,7 +33,7 @@ const TOLERANCE: f32 = 1e-2;
 /// | parameter | default | range |
 /// | --- | --- | --- |
 /// | norm | Linf | Linf |
-/// | image shape | that of the images it was learned from | the same: images of that shape, as it was learned from |
+/// | image shape | that of the images it was learned from | the same |
 #[derive(Clone)]
 pub struct GeneratedImage {
     about: About,
@@ -58,6 +58,8 @@ struct About {
 }
 
 impl GeneratedImage {
+    pub(crate) const KIND: &str = "generated image";
+
     fn new(
         about: About,
         (weights, probe): (Numbers, Vec<f32>),
@@ -67,6 +69,29 @@ impl GeneratedImage {
         let generator = filled(blank, &weights, FeatureGenerator::tensor_name)?;
         let (budget, generator) = (about.budget, Arc::new(Mutex::new(generator)));
         Ok(Self { about, budget, weights: Arc::new(weights), probe, features: features.clone(), generator })
+    }
+
+    /// A generator made by this configuration, for the features of this network; the noise comes from the seed.
+    ///
+    /// # Errors
+    ///
+    /// [`AttackError::Parameter`] on settings out of their range, a generator of another configuration, or a
+    /// network with another number of features.
+    pub fn from_generator(
+        generator: &FeatureGenerator,
+        config: FeatureGeneratorConfig,
+        features: &FrozenFeatures,
+        budget: Budget,
+        seed: u64,
+        origin: Origin,
+    ) -> Result<Self, AttackError> {
+        let weights = numbers(generator, FeatureGenerator::tensor_name);
+        let about = About { budget, generator: config, seed, origin, sha256: sha256(&weights) };
+        parameter::check(about.parameters())?;
+        let probe = probe(features, config.shape);
+        let range = format!("{}, as the generator's", config.features);
+        Parameter::new("features", range, probe.len() == config.features, probe.len()).check()?;
+        Self::new(about, (weights, probe), features).map_err(|misfit| mismatch("generator", misfit).into())
     }
 
     pub(super) fn of(
@@ -86,13 +111,8 @@ impl GeneratedImage {
             origin,
             sha256: sha256(&training.generator),
         };
-        match Self::new(about, (training.generator.clone(), probe), features) {
-            Ok(attack) => Ok(attack),
-            Err((expected, found)) => {
-                let misfit = Parameter::new("training", expected, false, found).check();
-                Err(misfit.expect_err("does not fit").into())
-            }
-        }
+        Self::new(about, (training.generator.clone(), probe), features)
+            .map_err(|misfit| mismatch("training", misfit).into())
     }
 
     /// How it came about.
@@ -131,7 +151,7 @@ impl GeneratedImage {
     ///
     /// [`StoredError`] if the file cannot be written.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), StoredError> {
-        let mut stored = Stored::new(KIND, &self.about);
+        let mut stored = Stored::new(Self::KIND, &self.about);
         stored.add_all("", &self.weights);
         stored.add(PROBE, &[self.probe.len()], self.probe.clone());
         stored.write(path.as_ref())
@@ -146,15 +166,10 @@ impl GeneratedImage {
     /// generator than it says, or was learned from the features of another network.
     pub fn load(path: impl AsRef<Path>, features: &FrozenFeatures) -> Result<Self, StoredError> {
         let path = path.as_ref();
-        let stored = Stored::read(path, KIND)?;
+        let stored = Stored::read(path, Self::KIND)?;
         let wrong = |expected: &str, found: &str| StoredError::format(path, expected, found);
         let about: About = stored.about(path)?;
-        let mut parameters = about.generator.parameters();
-        parameters.extend([
-            norm_among(about.budget.norm(), &[Norm::Linf]),
-            Parameter::above_zero("budget", about.budget.size()),
-        ]);
-        parameter::check(parameters)
+        parameter::check(about.parameters())
             .map_err(|error| wrong("a generator with settings in their ranges", &error.to_string()))?;
         let (_, learned) = stored.tensor(path, PROBE)?;
         let mut weights = stored.all("");
@@ -174,6 +189,17 @@ impl GeneratedImage {
             found if found == sum => Ok(read),
             found => Err(wrong(&format!("weights whose SHA-256 is {sum}"), &found)),
         }
+    }
+}
+
+impl About {
+    fn parameters(&self) -> Vec<Parameter> {
+        let mut parameters = self.generator.parameters();
+        parameters.extend([
+            norm_among(self.budget.norm(), &[Norm::Linf]),
+            Parameter::above_zero("budget", self.budget.size()),
+        ]);
+        parameters
     }
 }
 

@@ -1,6 +1,8 @@
 //! Generators of adversarial examples, learned beforehand.
 
 mod advgan;
+#[cfg(test)]
+mod against_pytorch;
 mod discriminator;
 mod distilled;
 mod epoch;

@@ -17,8 +17,6 @@ use crate::attack::prelude::*;
 use crate::attack::stored::{Numbers, Stored, StoredError, sha256};
 use crate::parameter::ParameterError;
 
-const KIND: &str = "generated perturbation";
-
 /// A perturbation of each image's own in one pass of a generator: an attack that needs no gradient and no query
 /// once it is there.
 ///
@@ -32,7 +30,7 @@ const KIND: &str = "generated perturbation";
 /// | parameter | default | range |
 /// | --- | --- | --- |
 /// | norm | Linf | Linf |
-/// | image shape | that of the images it was learned from | the same: images of that shape, as it was learned from |
+/// | image shape | that of the images it was learned from | the same |
 #[derive(Clone)]
 pub struct GeneratedPerturbation {
     about: About,
@@ -56,6 +54,8 @@ struct About {
 }
 
 impl GeneratedPerturbation {
+    pub(crate) const KIND: &str = "generated perturbation";
+
     /// A generator of one's own, in evaluation mode on this device.
     fn new(about: About, weights: Numbers, device: &Device) -> Result<Self, (String, String)> {
         let blank = about.generator.blank(&device.clone().inner());
@@ -144,7 +144,7 @@ impl GeneratedPerturbation {
     ///
     /// [`StoredError`] if the file cannot be written.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), StoredError> {
-        let mut stored = Stored::new(KIND, &self.about);
+        let mut stored = Stored::new(Self::KIND, &self.about);
         stored.add_all("", &self.weights);
         stored.write(path.as_ref())
     }
@@ -157,7 +157,7 @@ impl GeneratedPerturbation {
     /// another network than it says.
     pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Self, StoredError> {
         let path = path.as_ref();
-        let stored = Stored::read(path, KIND)?;
+        let stored = Stored::read(path, Self::KIND)?;
         let wrong = |expected: &str, found: &str| StoredError::format(path, expected, found);
         let about: About = stored.about(path)?;
         crate::parameter::check(about.parameters())
@@ -187,7 +187,8 @@ impl About {
     }
 }
 
-fn mismatch(name: &'static str, (expected, found): (String, String)) -> ParameterError {
+/// What is another network than it should be.
+pub(super) fn mismatch(name: &'static str, (expected, found): (String, String)) -> ParameterError {
     Parameter::new(name, expected, false, found).check().expect_err("does not fit")
 }
 

@@ -1,0 +1,68 @@
+//! A learned attack out of a file, whatever it is.
+
+use std::path::Path;
+
+use burn::tensor::Device;
+
+use super::Attack;
+use super::generative::{GeneratedImage, GeneratedPerturbation};
+use super::stored::{StoredError, kind_of};
+use super::universal::UniversalPerturbation;
+use crate::classifier::FrozenFeatures;
+
+/// A learned attack out of a file.
+#[derive(Clone, Debug)]
+pub enum Learned {
+    /// A perturbation that is added to every image.
+    Universal(UniversalPerturbation),
+    /// A perturbation of each image's own.
+    Generated(GeneratedPerturbation),
+    /// An image out of a network's features.
+    Image(GeneratedImage),
+}
+
+impl Learned {
+    /// Reads what [`UniversalPerturbation::save`], [`GeneratedPerturbation::save`] or [`GeneratedImage::save`]
+    /// wrote; the last with the features that it was learned from, which have to be among these.
+    ///
+    /// # Errors
+    ///
+    /// [`StoredError`] on a file that cannot be read, is of another kind, or is refused by the kind that it is
+    /// of.
+    pub fn load(
+        path: impl AsRef<Path>,
+        device: &Device,
+        features: &[FrozenFeatures],
+    ) -> Result<Self, StoredError> {
+        let path = path.as_ref();
+        match kind_of(path)?.as_str() {
+            GeneratedPerturbation::KIND => GeneratedPerturbation::load(path, device).map(Self::Generated),
+            GeneratedImage::KIND => {
+                let tried: Vec<_> =
+                    features.iter().map(|features| GeneratedImage::load(path, features)).collect();
+                let none = StoredError::format(path, "a network whose features it was learned from", "none");
+                let first = |left, right: Result<_, _>| if left.is_ok() { left } else { right };
+                tried.into_iter().reduce(first).unwrap_or(Err(none)).map(Self::Image)
+            }
+            _ => UniversalPerturbation::load(path, device).map(Self::Universal),
+        }
+    }
+
+    /// Whether the attack in this file looks at the features of a network, without which it cannot be loaded.
+    ///
+    /// # Errors
+    ///
+    /// [`StoredError`] on a file that cannot be read, or that this crate did not write.
+    pub fn needs_features(path: impl AsRef<Path>) -> Result<bool, StoredError> {
+        Ok(kind_of(path.as_ref())? == GeneratedImage::KIND)
+    }
+
+    /// It as any other attack.
+    pub fn boxed(self) -> Box<dyn Attack> {
+        match self {
+            Self::Universal(attack) => Box::new(attack),
+            Self::Generated(attack) => Box::new(attack),
+            Self::Image(attack) => Box::new(attack),
+        }
+    }
+}
