@@ -12,7 +12,7 @@ use burn::optim::{AdamConfig, GradientsParams};
 use burn::tensor::{Device, Tensor};
 use histoguard::attack::{
     Access, AdvGan, AdvGanPlusPlus, Distillation, DistilledCopy, GanLosses, GanSchedule, GanTraining,
-    GeneratedImage, GeneratedPerturbation, UniversalPerturbation,
+    GeneratedImage, GeneratedPerturbation, Settings, UniversalPerturbation,
 };
 use histoguard::classifier::{FrozenFeatures, Queries};
 use histoguard::data::{LabeledImages, Prepared};

@@ -38,11 +38,15 @@ impl Learned {
         match kind_of(path)?.as_str() {
             GeneratedPerturbation::KIND => GeneratedPerturbation::load(path, device).map(Self::Generated),
             GeneratedImage::KIND => {
-                let tried: Vec<_> =
-                    features.iter().map(|features| GeneratedImage::load(path, features)).collect();
-                let none = StoredError::format(path, "a network whose features it was learned from", "none");
-                let first = |left, right: Result<_, _>| if left.is_ok() { left } else { right };
-                tried.into_iter().reduce(first).unwrap_or(Err(none)).map(Self::Image)
+                let mut found =
+                    Err(StoredError::format(path, "a network whose features it was learned from", "none"));
+                for features in features {
+                    found = GeneratedImage::load(path, features);
+                    if found.is_ok() {
+                        break;
+                    }
+                }
+                found.map(Self::Image)
             }
             _ => UniversalPerturbation::load(path, device).map(Self::Universal),
         }

@@ -22,7 +22,7 @@ use crate::parameter::ParameterError;
 ///
 /// It comes from [`AdvGan`], which learns it from training images, or from a [file](Self::load). Learn it on
 /// training images and report it on those of other slides, beside
-/// [one that is random](super::super::UniversalPerturbation::random).
+/// [one that is random](crate::attack::UniversalPerturbation::random).
 ///
 /// `x' = clip(x + budget G(x), 0, 1)`, or with the output of `G` cut off at the budget. With another budget
 /// that is not the generator which would have been learned there.
