@@ -94,7 +94,7 @@ fn whole_and_broken(
         assert_eq!(pass(&victim, &mut part).unwrap_err(), AttackError::Stopped);
         victim.watch().on_step(|_| {});
         victim.watch().resume();
-        assert_eq!(file(&part), std::fs::read(&path).unwrap());
+        assert!(file(&part) == std::fs::read(&path).unwrap(), "epoch {epoch}");
         let left = pass(&victim, &mut part).unwrap();
         part.save(&path).unwrap();
         if !left {
@@ -103,7 +103,7 @@ fn whole_and_broken(
     }
     let files = [file(&whole), std::fs::read(&path).unwrap()];
     assert!(!pass(&victim, &mut whole).unwrap());
-    assert_eq!(file(&whole), files[0]);
+    assert!(file(&whole) == files[0]);
     (whole, files)
 }
 
@@ -112,15 +112,15 @@ fn advgan_that_was_interrupted_goes_on_to_the_same_files() {
     let attack = small();
     let pass = |victim: &Frozen, training: &mut GanTraining| attack.pass(victim, training, COUNT, fetch);
     let (mut training, [whole, broken]) = whole_and_broken(|| attack.start(SHAPE).unwrap(), pass);
-    assert_eq!(whole, broken);
+    assert!(whole == broken);
     let learned = attack.attack(&training, &Device::default()).unwrap();
     let again = attack.learn(&victim::victim(4), COUNT, fetch).unwrap();
     let file = |attack: &GeneratedPerturbation| bytes(|path| attack.save(path).unwrap());
-    assert_eq!(file(&learned), file(&again));
+    assert!(file(&learned) == file(&again));
 
     // Another seed learns other weights, and does not go on from here; nor do other images.
     let other = attack.clone().with_schedule(schedule().with_seed(6));
-    assert_ne!(file(&other.learn(&victim::victim(4), COUNT, fetch).unwrap()), file(&again));
+    assert!(file(&other.learn(&victim::victim(4), COUNT, fetch).unwrap()) != file(&again));
     let error = other.pass(&victim::victim(4), &mut training, COUNT, fetch).unwrap_err().to_string();
     assert!(error.starts_with("training: expected one of AdvGAN {"), "{error}");
     assert!(other.attack(&training, &Device::default()).is_err());
@@ -135,7 +135,7 @@ fn advgan_plus_plus_that_was_interrupted_goes_on_to_the_same_files() {
         |victim: &Frozen, training: &mut GanTraining| attack.pass(victim, &features, training, COUNT, fetch);
     let start = || attack.start(&features, SHAPE).unwrap();
     let (training, [whole, broken]) = whole_and_broken(start, pass);
-    assert_eq!(whole, broken);
+    assert!(whole == broken);
     // Saved and loaded it gives the same images, image by image what it gives together.
     let learned = attack.attack(&training, &features).unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -194,7 +194,7 @@ fn a_black_box_is_asked_for_its_answers_alone_and_resumed_to_the_same_files() {
     };
     let (training, [whole, broken]) =
         whole_and_broken(|| attack.start_black_box(&copy, SHAPE).unwrap(), pass);
-    assert_eq!(whole, broken);
+    assert!(whole == broken);
     let learned = attack.attack(&training, &Device::default()).unwrap();
     assert_eq!(learned.profile().name, "AdvGAN by distillation");
     // The white box does not go on with it.
@@ -349,7 +349,7 @@ fn settings_out_of_their_ranges_are_refused_before_any_work() {
 /// A network that has learned to tell drawn tissue, and the images that it has not seen.
 fn tissue() -> (Victim, Prepared, Prepared) {
     let drawn = SyntheticTissue { image_size: [64, 64], count_per_class: 60, slides_per_class: 12, seed: 1 };
-    let split = Split::by_slide(&drawn.images().unwrap(), [0.75, 0.0, 0.25], 0).unwrap();
+    let split = Split::by_slide(&drawn.images().unwrap(), [0.7, 0.1, 0.2], 0).unwrap();
     let train = Prepared::new(split.train, 64).unwrap();
     let test = Prepared::new(split.test, 64).unwrap();
     let device = Device::default().autodiff();

@@ -210,7 +210,7 @@ impl AdvGan {
 
     /// Whether this origin is of these settings.
     pub(super) fn made(&self, origin: &Origin) -> bool {
-        let own = self.settings();
+        let own = self.of_victim().settings;
         origin.settings == own || origin.settings.get("advgan") == Some(&own)
     }
 

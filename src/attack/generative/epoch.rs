@@ -157,7 +157,7 @@ impl Method<'_> {
         let passes = training.origin().passes + 1;
         let origin = Origin { passes, images, finished, ..training.origin().clone() };
         let mut losses = training.about.losses.clone();
-        losses.push(means);
+        losses.push(means.rounded());
         *training = GanTraining {
             about: About { origin, losses, steps, ..training.about.clone() },
             generator: numbers(&gan.generator, name),

@@ -86,6 +86,7 @@ impl GeneratedImage {
         origin: Origin,
     ) -> Result<Self, AttackError> {
         let weights = numbers(generator, FeatureGenerator::tensor_name);
+        let budget = budget.rounded();
         let about = About { budget, generator: config, seed, origin, sha256: sha256(&weights) };
         parameter::check(about.parameters())?;
         let probe = probe(features, config.shape);
@@ -99,13 +100,14 @@ impl GeneratedImage {
         training: &GanTraining,
         features: &FrozenFeatures,
     ) -> Result<Self, AttackError> {
-        let (origin, own) = (training.origin().clone(), settings.settings());
+        let origin = training.origin().clone();
+        let own = Origin::new(&origin.method, settings.settings()).settings;
         let said = |settings: &serde_json::Value| format!("one of {settings}");
         let same = origin.settings == own;
         Parameter::new("training", said(&own), same, said(&origin.settings)).check()?;
         let probe = probe(features, training.shape());
         let about = About {
-            budget: settings.budget,
+            budget: settings.budget.rounded(),
             generator: settings.generator(probe.len(), training.shape()),
             seed: settings.schedule.seed,
             origin,

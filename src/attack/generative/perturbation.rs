@@ -78,6 +78,7 @@ impl GeneratedPerturbation {
     ) -> Result<Self, AttackError> {
         let weights = numbers(generator, Generator::tensor_name);
         let sha256 = sha256(&weights);
+        let budget = budget.rounded();
         let about = About { budget, bounding, generator: config, shape, origin, sha256 };
         crate::parameter::check(about.parameters())?;
         let device = generator.encoder[0].weight.val().device();
@@ -94,7 +95,7 @@ impl GeneratedPerturbation {
         let said = |settings: &serde_json::Value| format!("one of {settings}");
         Parameter::new("training", said(&settings.settings()), same, said(&origin.settings)).check()?;
         let about = About {
-            budget: settings.budget,
+            budget: settings.budget.rounded(),
             bounding: settings.bounding,
             generator: settings.generator(shape[0]),
             shape,

@@ -9,6 +9,7 @@ use super::losses::GanLosses;
 use super::named_adam::NamedAdam;
 use super::target::Target;
 use crate::attack::{AttackError, Goal};
+use crate::pixels::round;
 
 /// Both networks in training, with their optimizers.
 pub(super) struct Gan<G> {
@@ -42,6 +43,13 @@ pub struct StepLosses {
 }
 
 impl StepLosses {
+    /// As JSON gives them back exactly.
+    pub(super) fn rounded(self) -> Self {
+        let Self { discriminator, gan, adversarial, hinge } = self;
+        let [discriminator, gan, adversarial, hinge] = [discriminator, gan, adversarial, hinge].map(round);
+        Self { discriminator, gan, adversarial, hinge }
+    }
+
     pub(super) fn is_finite(&self) -> bool {
         [self.discriminator, self.gan, self.adversarial, self.hinge].iter().all(|loss| loss.is_finite())
     }
