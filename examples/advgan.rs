@@ -1,5 +1,5 @@
-//! Learns a generator of adversarial examples from the training images, and reports it on the test images beside
-//! a random perturbation, FGSM and PGD.
+//! Learns a generator of adversarial examples from the training images, and reports it on the test images
+//! beside a random perturbation, FGSM and PGD.
 //!
 //! `cargo run --release --example advgan -- reproduce_paper_out/original.safetensors --epsilon 8`
 
@@ -44,10 +44,10 @@ use serde::Serialize;
 /// Images in the picture.
 const PICTURES: usize = 6;
 
-/// Learns a generator of perturbations (AdvGAN) or of images (AdvGAN++) against a DenseNet-121 checkpoint from
-/// training images, reports how many test images it breaks beside a random perturbation, FGSM and PGD, and writes
-/// advgan.safetensors, advgan.png (broken test images) and advgan.json, beside training.safetensors and
-/// learned_from.json. The same command goes on where it was interrupted.
+/// Learns a generator of perturbations (AdvGAN) or of images (AdvGAN++) against a DenseNet-121 checkpoint
+/// from training images, reports how many test images it breaks beside a random perturbation, FGSM and PGD,
+/// and writes advgan.safetensors, advgan.png (broken test images) and advgan.json, beside
+/// training.safetensors and learned_from.json. The same command goes on where it was interrupted.
 #[derive(Clone, Debug, Parser, Serialize)]
 struct Options {
     /// Checkpoint: safetensors or PyTorch state dict with torchvision's names.

@@ -1,5 +1,5 @@
-//! AdvGAN and AdvGAN++: what their files, resumes and figures promise. Their steps are held against PyTorch in
-//! src/attack/generative/against_pytorch.rs.
+//! AdvGAN and AdvGAN++: what their files, resumes and figures promise. Their steps are held against PyTorch
+//! in src/attack/generative/against_pytorch.rs.
 
 mod victim;
 

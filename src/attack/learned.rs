@@ -22,13 +22,14 @@ pub enum Learned {
 }
 
 impl Learned {
-    /// Reads what [`UniversalPerturbation::save`], [`GeneratedPerturbation::save`] or [`GeneratedImage::save`]
-    /// wrote; the last with the features that it was learned from, which have to be among these.
+    /// Reads what [`UniversalPerturbation::save`], [`GeneratedPerturbation::save`] or
+    /// [`GeneratedImage::save`] wrote; the last with the features that it was learned from, which have to be
+    /// among these.
     ///
     /// # Errors
     ///
-    /// [`StoredError`] on a file that cannot be read, is of another kind, or is refused by the kind that it is
-    /// of.
+    /// [`StoredError`] on a file that cannot be read, is of another kind, or is refused by the kind that it
+    /// is of.
     pub fn load(
         path: impl AsRef<Path>,
         device: &Device,

@@ -35,7 +35,7 @@ pub use error::AttackError;
 pub use generative::{
     AdvGan, AdvGanPlusPlus, Bounding, Discriminator, Distillation, DistilledCopy, FeatureGenerator,
     FeatureGeneratorConfig, GanLoss, GanLosses, GanSchedule, GanTraining, GeneratedImage,
-    GeneratedPerturbation, Generator, GeneratorConfig, ResnetBlock, StepLosses,
+    GeneratedPerturbation, Generator, GeneratorConfig, GeneratorLoss, ResnetBlock, StepLosses,
 };
 pub use goal::{Goal, IntoLabels};
 pub use learned::Learned;

@@ -75,8 +75,10 @@ impl Bounding {
 ///     Ok::<_, AttackError>((Tensor::cat(images.collect(), 0), Goal::untargeted(vec![1; positions.len()])))
 /// };
 /// let schedule = GanSchedule::new().with_epochs(20).with_learning_rate(0.005);
-/// let learned = AdvGan::new(Budget::linf(Epsilon::unit(0.1))).with_schedule(schedule).learn(&victim, 4, images)?;
-/// let darker = learned.perturb(&victim, Tensor::full([1, 1, 24, 24], 0.52, &device), &Goal::untargeted([1]))?;
+/// let attack = AdvGan::new(Budget::linf(Epsilon::unit(0.1))).with_schedule(schedule);
+/// let learned = attack.learn(&victim, 4, images)?;
+/// let bright = Tensor::full([1, 1, 24, 24], 0.52, &device);
+/// let darker = learned.perturb(&victim, bright, &Goal::untargeted([1]))?;
 /// assert_eq!(victim.predict(darker), [0]);
 /// # Ok::<(), AttackError>(())
 /// ```
@@ -130,8 +132,8 @@ impl AdvGan {
         Ok(method.start(shape, numbers(&generator, Generator::tensor_name)))
     }
 
-    /// One more epoch over the images, or nothing if all are done; whether any is left then. What it leaves can
-    /// be [saved](GanTraining::save), loaded and passed here again: the result is the same.
+    /// One more epoch over the images, or nothing if all are done; whether any is left then. What it leaves
+    /// can be [saved](GanTraining::save), loaded and passed here again: the result is the same.
     ///
     /// `images` gives those at these positions, of `count` in all, `[batch, channels, height, width]` in
     /// \[0,1\], with labels or targets as a [`Goal`]. The [watch](Frozen::watch) of the victim counts its
@@ -139,9 +141,9 @@ impl AdvGan {
     ///
     /// # Errors
     ///
-    /// What `images` fails with, and [`AttackError`]: a training of other settings or another number of images,
-    /// an image or label that does not fit, losses that are not finite, or [`AttackError::Stopped`], at which
-    /// the training stays as it was before the epoch.
+    /// What `images` fails with, and [`AttackError`]: a training of other settings or another number of
+    /// images, an image or label that does not fit, losses that are not finite, or [`AttackError::Stopped`],
+    /// at which the training stays as it was before the epoch.
     pub fn pass<E: From<AttackError>>(
         &self,
         victim: &Frozen,
@@ -168,10 +170,10 @@ impl AdvGan {
         Ok(training)
     }
 
-    /// As [`pass`](Self::pass), against a copy of the victim, of which class probabilities alone are asked for.
-    /// Before every step of the generator the copy learns from the batch and from what the generator makes of
-    /// it: Xiao et al., section 3.4, dynamic distillation. The copy in the training is what counts, and is
-    /// written back into `copy`.
+    /// As [`pass`](Self::pass), against a copy of the victim, of which class probabilities alone are asked
+    /// for. Before every step of the generator the copy learns from the batch and from what the generator
+    /// makes of it: Xiao et al., section 3.4, dynamic distillation. The copy in the training is what counts,
+    /// and is written back into `copy`.
     ///
     /// # Errors
     ///

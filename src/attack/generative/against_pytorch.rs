@@ -1,4 +1,5 @@
-//! A training step of both generators and of a copy against PyTorch in float64: tests/golden/attacks/generative.py.
+//! A training step of both generators and of a copy against PyTorch in float64:
+//! tests/golden/attacks/generative.py.
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
@@ -97,8 +98,9 @@ impl ModuleVisitor for Collect {
     }
 }
 
-/// Every gradient of the module, held against the script's. Those of biases before a norm are rounding errors: a
-/// value is off by a share of the largest one of its tensor, or of a hundredth of the largest of all.
+/// Every gradient of the module, held against the script's. Those of biases before a norm are rounding
+/// errors: a value is off by a share of the largest one of its tensor, or of a hundredth of the largest of
+/// all.
 fn compare<M: Module>(case: &str, module: &M, gradients: GradientsParams, name: Name) {
     let mut collect = Collect { gradients, name, path: Vec::new(), found: Vec::new() };
     module.visit(&mut collect);

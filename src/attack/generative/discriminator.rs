@@ -18,7 +18,8 @@ const SLOPE: f64 = 0.2;
 /// AdvGAN's discriminator: convolutions 8-16-32 with stride 2 and leaky ReLU, batch norm after the second and
 /// the third, and one to a logit for every patch that is left. Its sigmoid is in the loss.
 ///
-/// `Discriminator` of mathcbc's advGAN_pytorch (`models.py`), with whose weights it exchanges under their names.
+/// `Discriminator` of mathcbc's advGAN_pytorch (`models.py`), with whose weights it exchanges under their
+/// names.
 #[derive(Module, Debug)]
 pub struct Discriminator {
     /// The convolutions, the one to logits last.
@@ -31,9 +32,9 @@ impl Discriminator {
     /// The least side of an image of which a patch is left.
     pub(super) const LEAST_SIDE: usize = 24;
 
-    /// For images of so many channels, the first convolution of this width; weights from the seed alone:
-    /// N(0, 0.02), biases of 0.
-    pub(super) fn init(channels: usize, width: usize, device: &Device, seed: u64) -> Self {
+    /// For images of so many channels, the first convolution of this width, both at least 1; weights from the
+    /// seed alone: N(0, 0.02), biases of 0.
+    pub fn init(channels: usize, width: usize, device: &Device, seed: u64) -> Self {
         drawn(Self::blank(channels, width, device), WEIGHTS, seed)
     }
 

@@ -51,13 +51,13 @@ pub struct Distillation {
     pub seed: u64,
 }
 
-/// A network of one's own that learns to answer as a black box does, whose class probabilities alone are asked
-/// for.
+/// A network of one's own that learns to answer as a black box does, whose class probabilities alone are
+/// asked for.
 ///
 /// Xiao et al., IJCAI 2018, section 3.4: the copy lowers the cross-entropy between its answers and the black
-/// box's. After [epochs of its own](Self::pass) on the images, it goes on to learn from them and from what the
-/// generator makes of them ([`AdvGan::pass_black_box`](super::AdvGan::pass_black_box)). Every image of an epoch
-/// is one query, with the generator two; the victim's [watch](Frozen::watch) counts them.
+/// box's. After [epochs of its own](Self::pass) on the images, it goes on to learn from them and from what
+/// the generator makes of them ([`AdvGan::pass_black_box`](super::AdvGan::pass_black_box)). Every image of an
+/// epoch is one query, with the generator two; the victim's [watch](Frozen::watch) counts them.
 #[derive(Clone, Debug)]
 pub struct DistilledCopy<N> {
     network: N,
@@ -136,8 +136,8 @@ impl<N: Classifier + Module> DistilledCopy<N> {
         filled(self.network.valid(), &self.state.weights, path_name).expect("its own weights")
     }
 
-    /// One more epoch over the images, or nothing if all are done; whether any is left then. `images` is as for
-    /// [`AdvGan::pass`](super::AdvGan::pass); its goals do not count.
+    /// One more epoch over the images, or nothing if all are done; whether any is left then. `images` is as
+    /// for [`AdvGan::pass`](super::AdvGan::pass); its goals do not count.
     ///
     /// # Errors
     ///
@@ -239,8 +239,8 @@ impl<N: Classifier + Module> DistilledCopy<N> {
     ///
     /// # Errors
     ///
-    /// [`StoredError`] on a file that cannot be read, is of another kind, is damaged, or is of another network,
-    /// other settings or other images.
+    /// [`StoredError`] on a file that cannot be read, is of another kind, is damaged, or is of another
+    /// network, other settings or other images.
     pub fn load(self, path: impl AsRef<Path>) -> Result<Self, StoredError> {
         let path = path.as_ref();
         let stored = Stored::read(path, KIND)?;

@@ -20,10 +20,10 @@ const WIDEST: usize = 4;
 
 /// The form of AdvGAN++'s generator, from features of a network and noise to images.
 ///
-/// The paper leaves its layers open. Here a linear layer lays both out on the smallest grid of at least 4x4 that
-/// doubles up to the images, residual blocks as AdvGAN's follow, then transposed convolutions that double the
-/// sides and halve the channels down to `width`, with instance norm and ReLU as there, and a 3x3 convolution with
-/// a sigmoid.
+/// The paper leaves its layers open. Here a linear layer lays both out on the smallest grid of at least 4x4
+/// that doubles up to the images, residual blocks as AdvGAN's follow, then transposed convolutions that
+/// double the sides and halve the channels down to `width`, with instance norm and ReLU as there, and a 3x3
+/// convolution with a sigmoid.
 ///
 /// | parameter | default | range |
 /// | --- | --- | --- |

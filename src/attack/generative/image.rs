@@ -24,9 +24,9 @@ const PROBE: &str = "features_of_gray";
 /// How far features may be from those of another device, as a share of the largest.
 const TOLERANCE: f32 = 1e-2;
 
-/// An image in one pass of a generator, from what a network sees in the one before it and noise, moved into the
-/// budget: an attack that needs no gradient, and nothing of the victim but the network that it was learned on,
-/// whose features it looks at and which it brings along.
+/// An image in one pass of a generator, from what a network sees in the one before it and noise, moved into
+/// the budget: an attack that needs no gradient, and nothing of the victim but the network that it was
+/// learned on, whose features it looks at and which it brings along.
 ///
 /// It comes from [`AdvGanPlusPlus`], which learns it from training images, or from a [file](Self::load).
 ///
@@ -71,7 +71,8 @@ impl GeneratedImage {
         Ok(Self { about, budget, weights: Arc::new(weights), probe, features: features.clone(), generator })
     }
 
-    /// A generator made by this configuration, for the features of this network; the noise comes from the seed.
+    /// A generator made by this configuration, for the features of this network; the noise comes from the
+    /// seed.
     ///
     /// # Errors
     ///
@@ -146,8 +147,8 @@ impl GeneratedImage {
         generator.forward(seen.inner(), noise).to_device(&images.device())
     }
 
-    /// Writes it as safetensors, beside the weights what its network sees in a gray image; the file is complete or
-    /// absent at any moment. Its budget is the one that it was learned with.
+    /// Writes it as safetensors, beside the weights what its network sees in a gray image; the file is
+    /// complete or absent at any moment. Its budget is the one that it was learned with.
     ///
     /// # Errors
     ///
@@ -164,8 +165,8 @@ impl GeneratedImage {
     ///
     /// # Errors
     ///
-    /// [`StoredError`] on a file that cannot be read, is of another kind, is damaged, holds the weights of another
-    /// generator than it says, or was learned from the features of another network.
+    /// [`StoredError`] on a file that cannot be read, is of another kind, is damaged, holds the weights of
+    /// another generator than it says, or was learned from the features of another network.
     pub fn load(path: impl AsRef<Path>, features: &FrozenFeatures) -> Result<Self, StoredError> {
         let path = path.as_ref();
         let stored = Stored::read(path, Self::KIND)?;

@@ -22,10 +22,10 @@ pub enum GanLoss {
 
 /// The losses of a generative attack, each a mean over the batch.
 ///
-/// The generator lowers `gan_weight L_GAN + alpha L_adv + beta L_hinge`, the discriminator its own half of the
-/// GAN loss. `L_adv = max(-margin, -kappa)` is that of Carlini & Wagner (S&P 2017) on the target's logits,
-/// whose gradient does not vanish on a confident target; mathcbc's code has it on probabilities, and summed
-/// over the batch. `L_hinge = max(0, ||change||_2 - c)`.
+/// The generator lowers `gan_weight L_GAN + alpha L_adv + beta L_hinge`, the discriminator its own half of
+/// the GAN loss. `L_adv = max(-margin, -kappa)` is that of Carlini & Wagner (S&P 2017) on the target's
+/// logits, whose gradient does not vanish on a confident target; mathcbc's code has it on probabilities, and
+/// summed over the batch. `L_hinge = max(0, ||change||_2 - c)`.
 ///
 /// | parameter | default | range |
 /// | --- | --- | --- |
@@ -49,7 +49,8 @@ pub struct GanLosses {
     /// The weight of the hinge.
     #[config(default = 1.0)]
     pub beta: f64,
-    /// The L2 norm on the \[0,1\] scale up to which a change costs nothing; without it no change costs anything.
+    /// The L2 norm on the \[0,1\] scale up to which a change costs nothing; without it no change costs
+    /// anything.
     #[config(default = "None")]
     pub c: Option<f64>,
     /// How far past the boundary images are to go, in logits.
@@ -57,12 +58,17 @@ pub struct GanLosses {
     pub kappa: f64,
 }
 
-/// The parts of the generator's loss, and their weighted sum.
-pub(super) struct GeneratorLoss {
-    pub(super) gan: Tensor<1>,
-    pub(super) adversarial: Tensor<1>,
-    pub(super) hinge: Tensor<1>,
-    pub(super) total: Tensor<1>,
+/// The parts of the generator's loss, and their weighted sum; each `[1]`.
+#[derive(Clone, Debug)]
+pub struct GeneratorLoss {
+    /// The discriminator's judgment.
+    pub gan: Tensor<1>,
+    /// The target's margin.
+    pub adversarial: Tensor<1>,
+    /// The hinge on the change.
+    pub hinge: Tensor<1>,
+    /// What the generator lowers.
+    pub total: Tensor<1>,
 }
 
 impl GanLosses {
@@ -77,7 +83,12 @@ impl GanLosses {
     }
 
     /// Of the discriminator, from its logits for images of the data and for generated ones.
-    pub(super) fn of_discriminator(&self, real: Tensor<4>, fake: Tensor<4>) -> Tensor<1> {
+    ///
+    /// # Shapes
+    ///
+    /// - `real`, `fake`: `[batch, 1, rows, columns]`
+    /// - output: `[1]`
+    pub fn of_discriminator(&self, real: Tensor<4>, fake: Tensor<4>) -> Tensor<1> {
         self.judged(real, true) + self.judged(fake, false)
     }
 
@@ -89,9 +100,15 @@ impl GanLosses {
         }
     }
 
-    /// Of the generator, from the discriminator's logits for what it made, the target's logits for that, and how
-    /// it differs from the images.
-    pub(super) fn of_generator(
+    /// Of the generator, from the discriminator's logits for what it made, the target's logits for that, and
+    /// how it differs from the images.
+    ///
+    /// # Shapes
+    ///
+    /// - `judged`: `[batch, 1, rows, columns]`
+    /// - `logits`: `[batch, classes]`, at least two classes
+    /// - `change`: `[batch, channels, height, width]`
+    pub fn of_generator(
         &self,
         judged: Tensor<4>,
         logits: Tensor<2>,

@@ -25,7 +25,7 @@ pub use distilled::{Distillation, DistilledCopy};
 pub use feature_generator::{FeatureGenerator, FeatureGeneratorConfig};
 pub use generator::{Generator, GeneratorConfig, ResnetBlock};
 pub use image::GeneratedImage;
-pub use losses::{GanLoss, GanLosses};
+pub use losses::{GanLoss, GanLosses, GeneratorLoss};
 pub use perturbation::GeneratedPerturbation;
 pub use plus_plus::AdvGanPlusPlus;
 pub use schedule::GanSchedule;

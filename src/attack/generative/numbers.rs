@@ -40,8 +40,8 @@ pub(super) fn filled<M: Module>(module: M, numbers: &Numbers, name: Name) -> Res
     }
 }
 
-/// The module with the initial weights of DCGAN (Radford, Metz & Chintala, ICLR 2016): those of convolutions and
-/// linear layers from N(0, 0.02), factors of batch norm from N(1, 0.02), biases of 0.
+/// The module with the initial weights of DCGAN (Radford, Metz & Chintala, ICLR 2016): those of convolutions
+/// and linear layers from N(0, 0.02), factors of batch norm from N(1, 0.02), biases of 0.
 pub(super) fn drawn<M: Module>(module: M, purpose: Purpose, seed: u64) -> M {
     module.map(&mut Draw { path: Vec::new(), purpose, seed, tensors: 0 })
 }

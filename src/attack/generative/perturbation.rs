@@ -17,8 +17,8 @@ use crate::attack::prelude::*;
 use crate::attack::stored::{Numbers, Stored, StoredError, sha256};
 use crate::parameter::ParameterError;
 
-/// A perturbation of each image's own in one pass of a generator: an attack that needs no gradient and no query
-/// once it is there.
+/// A perturbation of each image's own in one pass of a generator: an attack that needs no gradient and no
+/// query once it is there.
 ///
 /// It comes from [`AdvGan`], which learns it from training images, or from a [file](Self::load). Learn it on
 /// training images and report it on those of other slides, beside
@@ -138,8 +138,9 @@ impl GeneratedPerturbation {
         self.about.bounding.apply(outputs, self.budget)
     }
 
-    /// Writes it as safetensors, the weights under the names of mathcbc's `Generator`, which any other program
-    /// can read; the file is complete or absent at any moment. Its budget is the one that it was learned with.
+    /// Writes it as safetensors, the weights under the names of mathcbc's `Generator`, which any other
+    /// program can read; the file is complete or absent at any moment. Its budget is the one that it was
+    /// learned with.
     ///
     /// # Errors
     ///

@@ -20,15 +20,15 @@ use crate::pixels::normal;
 
 const NOISE: Purpose = Purpose::named("noise beside the features that an image is generated from");
 
-/// Learns a [`GeneratedImage`]: a generator that makes an image of the target's last features and noise, against
-/// a discriminator that tells such images from others, and the target, which is to be fooled by them.
+/// Learns a [`GeneratedImage`]: a generator that makes an image of the target's last features and noise,
+/// against a discriminator that tells such images from others, and the target, which is to be fooled by them.
 ///
-/// Jandial, Mangla, Varshney & Balasubramanian, "AdvGAN++: Harnessing latent layers for adversary generation",
-/// ICCV workshops 2019: `L_GAN + alpha L_adv + beta ||x - x'||_2`, which here is the hinge with `c` of 0. The
-/// paper bounds the image by that norm alone. Here the target sees the nearest image within an L-infinity budget,
-/// and the gradient passes that projection as if it were not there, since it would vanish wherever the image is
-/// cut off; the other two losses see the image itself. The paper's layers are not given: see
-/// [`FeatureGeneratorConfig`].
+/// Jandial, Mangla, Varshney & Balasubramanian, "AdvGAN++: Harnessing latent layers for adversary
+/// generation", ICCV workshops 2019: `L_GAN + alpha L_adv + beta ||x - x'||_2`, which here is the hinge with
+/// `c` of 0. The paper bounds the image by that norm alone. Here the target sees the nearest image within an
+/// L-infinity budget, and the gradient passes that projection as if it were not there, since it would vanish
+/// wherever the image is cut off; the other two losses see the image itself. The paper's layers are not
+/// given: see [`FeatureGeneratorConfig`].
 ///
 /// | parameter | default | range |
 /// | --- | --- | --- |
@@ -122,8 +122,8 @@ impl AdvGanPlusPlus {
     ///
     /// # Errors
     ///
-    /// [`AttackError::Parameter`] on a training of another method, of other settings, or with another number of
-    /// features.
+    /// [`AttackError::Parameter`] on a training of another method, of other settings, or with another number
+    /// of features.
     pub fn attack(
         &self,
         training: &GanTraining,

@@ -112,8 +112,8 @@ impl GanTraining {
         stored.write(path.as_ref())
     }
 
-    /// Reads what [`save`](Self::save) wrote. Whether its networks are those of the method is seen when it goes
-    /// on.
+    /// Reads what [`save`](Self::save) wrote. Whether its networks are those of the method is seen when it
+    /// goes on.
     ///
     /// # Errors
     ///
