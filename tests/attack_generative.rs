@@ -277,13 +277,17 @@ fn replace(metadata: &mut HashMap<String, String>, from: &str, to: &str) {
 fn broken_files_are_refused_by_name() {
     assert!(damaged(|_, _| {}).is_ok());
     type Damage = fn(&mut HashMap<String, String>, &mut Vec<f32>);
-    let cases: [(Damage, &str); 7] = [
+    let cases: [(Damage, &str); 8] = [
         (|_, bias| bias[1] = f32::NAN, "found NaN in encoder.0.bias"),
         (|_, bias| bias[1] += 0.5, "expected weights whose SHA-256 is "),
         (|_, bias| bias.push(0.0), "expected a tensor encoder.0.bias of shape [4], found [5]"),
         (
             |metadata, _| replace(metadata, r#""blocks":1"#, r#""blocks":2"#),
             "expected a tensor bottle_neck.1.conv_block.1.weight of shape [16, 16, 3, 3], found none",
+        ),
+        (
+            |metadata, _| replace(metadata, r#""blocks":1"#, r#""blocks":1000000000"#),
+            "generator: expected sizes of a network with ",
         ),
         (
             |metadata, _| replace(metadata, "[3,24,24]", "[3,24,25]"),

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::epoch::same_shape;
 use super::feature_generator::{FeatureGenerator, FeatureGeneratorConfig};
-use super::numbers::{filled, numbers};
+use super::numbers::{filled, numbers, plausible};
 use super::perturbation::mismatch;
 use super::plus_plus::{AdvGanPlusPlus, noise, probe};
 use super::training::GanTraining;
@@ -172,11 +172,13 @@ impl GeneratedImage {
         let stored = Stored::read(path, Self::KIND)?;
         let wrong = |expected: &str, found: &str| StoredError::format(path, expected, found);
         let about: About = stored.about(path)?;
-        parameter::check(about.parameters())
-            .map_err(|error| wrong("a generator with settings in their ranges", &error.to_string()))?;
         let (_, learned) = stored.tensor(path, PROBE)?;
         let mut weights = stored.all("");
         weights.remove(PROBE);
+        let FeatureGeneratorConfig { features: seen, shape, noise, width, blocks } = about.generator;
+        let parameters = [plausible(&weights, &[seen, shape[0], noise, width, blocks], shape)];
+        parameter::check(parameters.into_iter().chain(about.parameters()))
+            .map_err(|error| wrong("a generator with settings in their ranges", &error.to_string()))?;
         let found = probe(features, about.generator.shape);
         let most = learned.iter().fold(f32::MIN_POSITIVE, |most, value| most.max(value.abs()));
         let off = learned.iter().zip(&found).map(|(a, b)| (a - b).abs() / most).fold(0.0, f32::max);

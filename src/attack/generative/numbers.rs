@@ -7,8 +7,12 @@ use burn::tensor::{DType, Tensor, TensorData};
 use rand_distr::{Distribution, Normal};
 
 use crate::attack::stored::Numbers;
+use crate::parameter::Parameter;
 use crate::random::{Purpose, generator};
 use crate::rows::values;
+
+/// No image of a generator has longer sides.
+const LARGEST_SIDE: usize = 1 << 16;
 
 /// How a tensor at a path of the module is called.
 pub(super) type Name = fn(&str) -> String;
@@ -44,6 +48,15 @@ pub(super) fn filled<M: Module>(module: M, numbers: &Numbers, name: Name) -> Res
 /// and linear layers from N(0, 0.02), factors of batch norm from N(1, 0.02), biases of 0.
 pub(super) fn drawn<M: Module>(module: M, purpose: Purpose, seed: u64) -> M {
     module.map(&mut Draw { path: Vec::new(), purpose, seed, tensors: 0 })
+}
+
+/// Whether a network of these sizes can lie in a file with these tensors: sizes out of a damaged file are not
+/// worked with before.
+pub(super) fn plausible(numbers: &Numbers, sizes: &[usize], [_, height, width]: [usize; 3]) -> Parameter {
+    let values: usize = numbers.values().map(|(_, values)| values.len()).sum();
+    let fits = sizes.iter().all(|&size| size <= values) && height.max(width) <= LARGEST_SIDE;
+    let range = format!("sizes of a network with {values} weights, sides of at most {LARGEST_SIDE}");
+    Parameter::new("generator", range, fits, format!("sizes {sizes:?}, sides {height} and {width}"))
 }
 
 struct Read {

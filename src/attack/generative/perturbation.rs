@@ -10,12 +10,12 @@ use serde::{Deserialize, Serialize};
 use super::advgan::{AdvGan, Bounding};
 use super::epoch::same_shape;
 use super::generator::{Generator, GeneratorConfig};
-use super::numbers::{filled, numbers};
+use super::numbers::{filled, numbers, plausible};
 use super::training::GanTraining;
 use crate::attack::Origin;
 use crate::attack::prelude::*;
 use crate::attack::stored::{Numbers, Stored, StoredError, sha256};
-use crate::parameter::ParameterError;
+use crate::parameter::{self, ParameterError};
 
 /// A perturbation of each image's own in one pass of a generator: an attack that needs no gradient and no
 /// query once it is there.
@@ -80,7 +80,7 @@ impl GeneratedPerturbation {
         let sha256 = sha256(&weights);
         let budget = budget.rounded();
         let about = About { budget, bounding, generator: config, shape, origin, sha256 };
-        crate::parameter::check(about.parameters())?;
+        parameter::check(about.parameters())?;
         let device = generator.encoder[0].weight.val().device();
         Self::new(about, weights, &device).map_err(|misfit| mismatch("generator", misfit).into())
     }
@@ -162,9 +162,11 @@ impl GeneratedPerturbation {
         let stored = Stored::read(path, Self::KIND)?;
         let wrong = |expected: &str, found: &str| StoredError::format(path, expected, found);
         let about: About = stored.about(path)?;
-        crate::parameter::check(about.parameters())
-            .map_err(|error| wrong("a generator with settings in their ranges", &error.to_string()))?;
         let weights = stored.all("");
+        let GeneratorConfig { channels, width, blocks } = about.generator;
+        let parameters = [plausible(&weights, &[channels, width, blocks], about.shape)];
+        parameter::check(parameters.into_iter().chain(about.parameters()))
+            .map_err(|error| wrong("a generator with settings in their ranges", &error.to_string()))?;
         let sum = about.sha256.clone();
         let read = Self::new(about, weights, device).map_err(|(expected, found)| wrong(&expected, &found))?;
         match sha256(&read.weights) {
