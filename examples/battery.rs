@@ -33,6 +33,7 @@ use common::progress::Told;
 use common::recorded::Recorded;
 use common::{images, interrupt, mask, program};
 use histoguard::attack::{Mask, Masked};
+use histoguard::classifier::FrozenFeatures;
 use histoguard::data::{LabeledImages, Prepared, Split};
 use histoguard::evaluate::EvaluationError;
 use histoguard::file::{FolderLock, write_whole};
@@ -64,7 +65,10 @@ fn battery(options: &Options) -> Result<(), Failure> {
         .iter()
         .zip(names(&options.checkpoints))
         .map(|(path, name)| Ok((name, load(path, test.classes().len())?)))
-        .collect::<Result<Vec<(String, Frozen)>, Failure>>()?;
+        .collect::<Result<Vec<(String, Model)>, Failure>>()?;
+    let features = victims.iter().map(|(_, model)| FrozenFeatures::new(model.clone())).collect();
+    let options = &Options { features, ..options.clone() };
+    let victims: Vec<_> = victims.into_iter().map(|(name, model)| (name, Frozen::new(model))).collect();
     let gate = Gate::new(options.require.clone());
     if let Some((_, victim)) = victims.first() {
         gate.check(&evaluation(options, mask.as_ref(), &split, victim)?, test.classes())?;
@@ -160,10 +164,12 @@ fn names(checkpoints: &[PathBuf]) -> Vec<String> {
     stems.iter().enumerate().map(numbered).collect()
 }
 
-fn load(checkpoint: &Path, classes: usize) -> Result<Frozen, Failure> {
+type Model = Normalized<DenseNet>;
+
+fn load(checkpoint: &Path, classes: usize) -> Result<Model, Failure> {
     let net = DenseNetConfig::densenet121(classes).init(&Device::default());
     let net = weights::load(net, noted(checkpoint))?;
-    Ok(Frozen::new(Normalized::new(net, Normalization::IMAGENET)))
+    Ok(Normalized::new(net, Normalization::IMAGENET))
 }
 
 /// What every model goes through.

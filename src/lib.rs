@@ -38,6 +38,7 @@ compile_error!(
 );
 
 pub mod attack;
+mod batch_norm;
 pub mod classifier;
 pub mod data;
 pub mod defense;

@@ -7,9 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use histoguard::attack::{
-    Aim, CarliniWagner, CarliniWagnerLinf, DeepFool, Ead, Goals, Jsma, Lbfgs, Mask, Masked, MinimalFgsm,
-    Patch, PatchShape, Places, Task, UniversalPerturbation,
+    Aim, Bounding, CarliniWagner, CarliniWagnerLinf, DeepFool, Ead, FeatureGeneratorConfig, GeneratedImage,
+    GeneratedPerturbation, GeneratorConfig, Goals, Jsma, Lbfgs, Mask, Masked, MinimalFgsm, Origin, Patch,
+    PatchShape, Places, Task, UniversalPerturbation,
 };
+use histoguard::classifier::FrozenFeatures;
 use histoguard::defense::SmoothAdv;
 use histoguard::defense::detector::{
     Adaptive, AdaptiveConfig, Alarm, ImageMap, ReconstructionError, Threshold,
@@ -77,6 +79,24 @@ fn of_defenses() -> Vec<Case> {
     ]
 }
 
+/// A generator as it is before it learns.
+fn generated(budget: Budget) -> GeneratedPerturbation {
+    let config = GeneratorConfig::new(3);
+    let generator = config.init(&Device::default(), 1).unwrap();
+    let origin = Origin::new("AdvGAN", Value::Null);
+    let bounded = (budget, Bounding::Scale);
+    GeneratedPerturbation::from_generator(&generator, config, bounded, [3, 16, 16], origin).unwrap()
+}
+
+/// The same of images, from the features of the victim.
+fn generated_image(budget: Budget) -> GeneratedImage {
+    let features = FrozenFeatures::new(victim::Victim::trained(4, &Device::default()));
+    let config = FeatureGeneratorConfig::new(16, [3, 16, 16]);
+    let generator = config.init(&Device::default(), 1).unwrap();
+    let origin = Origin::new("AdvGAN++", Value::Null);
+    GeneratedImage::from_generator(&generator, config, &features, budget, 0, origin).unwrap()
+}
+
 fn of_attacks() -> Vec<Case> {
     let budget = Budget::pixels(6.0);
     let hop = HopSkipJump::new().with_steps(3).with_initial_evaluations(10).with_max_evaluations(15);
@@ -114,6 +134,8 @@ fn of_attacks() -> Vec<Case> {
         combined(Restarts::new(Fab::new(Norm::Linf).with_steps(2), 2)),
         combined(Transfer::new(Bim::new(budget), "twin", victim::victim(4))),
         combined(Ensemble::new(vec![Box::new(mi), Box::new(apgd.with_loss(ApgdLoss::Dlr))]).unwrap()),
+        combined(generated(budget)),
+        combined(generated_image(budget)),
         case(AutoAttack::standard(Budget::pixels(24.0)), ""),
         case(Fab::new(Norm::Linf).with_steps(3), source!("minimal/fab/attack")),
         case(
@@ -347,12 +369,14 @@ fn a_mask_of_everything_changes_nothing() {
 }
 
 #[test]
-fn attacks_of_defenses_keep_to_their_budget_whatever_the_batch() {
+fn attacks_of_defenses_and_learned_ones_keep_to_their_budget_whatever_the_batch() {
     let (victim, labels) = (victim::victim(4), &labels(4)[..IMAGES]);
     let goal = |rows: std::ops::Range<usize>| {
         Goal::untargeted(&labels[rows.clone()]).with_indices(rows.map(|row| 7 + row as u64).collect())
     };
-    for Case { attack, .. } in of_defenses() {
+    let budget = Budget::pixels(6.0);
+    let learned = [combined(generated(budget)), combined(generated_image(budget))];
+    for Case { attack, .. } in of_defenses().into_iter().chain(learned) {
         let budget = attack.profile().budget().unwrap();
         let together = attack.perturb(&victim, images(), &goal(0..IMAGES)).unwrap();
         assert!(

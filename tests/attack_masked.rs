@@ -23,8 +23,8 @@ const COUNT: usize = 5;
 fn golden_mask(name: &str) -> Mask {
     let free: Vec<bool> =
         golden("masked", name).try_into_vec::<f32>().unwrap().iter().map(|&value| value == 1.0).collect();
-    let masks = free.chunks(256).map(|free| Mask::new([1, 16, 16], free.to_vec()).unwrap());
-    if name == "mask" { masks.last().unwrap() } else { Mask::each(masks).unwrap() }
+    let mut masks = free.chunks(256).map(|free| Mask::new([1, 16, 16], free.to_vec()).unwrap());
+    if name == "mask" { masks.next_back().unwrap() } else { Mask::each(masks).unwrap() }
 }
 
 #[test]

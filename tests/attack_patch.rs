@@ -216,7 +216,8 @@ fn a_patch_keeps_to_the_values_that_it_says_it_covers() {
             }
             // Not a bound that says nothing.
             let covers = patch.covers().size() / 3.0;
-            let area = if shape == PatchShape::Circle { 0.7854 } else { 1.0 } * (16.0 * scale).powi(2);
+            let area = if shape == PatchShape::Circle { std::f64::consts::FRAC_PI_4 } else { 1.0 }
+                * (16.0 * scale).powi(2);
             assert!(covers <= (2.2 * area + 12.0).min(256.0), "{shape:?}, {scale}: {covers}, {area}");
         }
     }

@@ -549,3 +549,48 @@ fn wrong_options_and_paths_end_in_one_line() {
     fail(example("defend").args(few).arg("--out").arg(&out), "--false-alarms");
     assert!(!out.exists(), "nothing is left behind");
 }
+
+#[test]
+fn a_generator_whose_learning_was_killed_is_learned_to_its_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoint = folder.path().join("net.safetensors");
+    let net = DenseNetConfig::densenet121(2).init_seeded(&Device::default(), 0);
+    weights::save_safetensors(&net, &checkpoint).unwrap();
+    let advgan = |method: &str, out: &str| {
+        let mut command = example("advgan");
+        command.arg(&checkpoint).args(["--images", "60", "--image-size", "32", "--batch-size", "16"]);
+        command.args(["--epochs", "3", "--copy-epochs", "1", "--epsilon", "16", "--method", method]);
+        command.arg("--out").arg(folder.path().join(out));
+        command
+    };
+    let read = |out: &str, file: &str| std::fs::read(folder.path().join(out).join(file)).unwrap();
+    for (method, name) in
+        [("advgan", "AdvGAN"), ("plus-plus", "AdvGAN++"), ("black-box", "AdvGAN by distillation")]
+    {
+        let said = succeed(&mut advgan(method, method));
+        assert!(said.contains("within Linf 16/255 on 6 test images") && said.contains(name), "{said}");
+        let killed = format!("{method} killed");
+        kill_at(&mut advgan(method, &killed), &folder.path().join(&killed).join("training.safetensors"));
+        succeed(&mut advgan(method, &killed));
+        for file in ["training.safetensors", "advgan.safetensors", "advgan.png"] {
+            assert!(read(method, file) == read(&killed, file), "{method}: {file}");
+        }
+        let figures: Value = serde_json::from_slice(&read(method, "advgan.json")).unwrap();
+        assert_eq!(figures["attacks"].as_array().unwrap().len(), 4);
+        assert_eq!(figures["losses"].as_array().unwrap().len(), 3);
+    }
+    // The battery runs both kinds beside others.
+    let mut battery = example("battery");
+    battery.arg(&checkpoint).args(["--images", "60", "--image-size", "32", "--attacks", "fgsm"]);
+    battery.args(["--epsilons", "8", "--check-images", "0"]);
+    for method in ["advgan", "plus-plus"] {
+        battery.arg("--learned").arg(folder.path().join(method).join("advgan.safetensors"));
+    }
+    succeed(battery.arg("--out").arg(folder.path().join("battery")));
+    let report = Report::read(&folder.path().join("battery/report.json")).unwrap();
+    let labels: Vec<&str> =
+        report.models[0].result.attacks.iter().map(|attack| attack.label.as_str()).collect();
+    assert_eq!(labels, ["FGSM", "AdvGAN", "AdvGAN++"]);
+    fail(advgan("advgan", "advgan").args(["--seed", "1"]), "learned_from.json: expected this checkpoint");
+    fail(advgan("advgan", "small").args(["--width", "0"]), "width: expected at least 1, found 0");
+}

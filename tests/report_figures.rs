@@ -91,6 +91,7 @@ impl Attack for Towards {
             access: Access::Gradients,
             steps: Some(1),
             queries: Some(Queries::NONE),
+            mask: None,
         }
     }
 

@@ -9,9 +9,13 @@ mod bounded;
 mod combined;
 mod draws;
 mod error;
+mod generative;
 mod goal;
+mod learned;
+mod lessons;
 mod mask;
 mod minimal;
+mod origin;
 pub mod prelude;
 mod profile;
 mod region;
@@ -31,12 +35,19 @@ pub use bounded::{
 pub use combined::{AutoAttack, Ensemble, Masked, Restarts};
 pub use draws::Draws;
 pub use error::AttackError;
+pub use generative::{
+    AdvGan, AdvGanPlusPlus, Bounding, Discriminator, Distillation, DistilledCopy, FeatureGenerator,
+    FeatureGeneratorConfig, GanLoss, GanLosses, GanSchedule, GanTraining, GeneratedImage,
+    GeneratedPerturbation, Generator, GeneratorConfig, GeneratorLoss, ResnetBlock, StepLosses,
+};
 pub use goal::{Goal, IntoLabels};
+pub use learned::Learned;
 pub use mask::{Mask, MaskSummary};
 pub use minimal::{
     CarliniWagner, CarliniWagnerLinf, Ddn, DecisionRule, DeepFool, Ead, Fab, Fmn, Jsma, Lbfgs, MinimalFgsm,
     SigmaZero,
 };
+pub use origin::Origin;
 use profile::targets_among;
 pub use profile::{Aim, Goals, Profile, norm_among};
 pub use semantic::{Scanner, Stain, StainGrid};
@@ -44,6 +55,6 @@ pub use settings::Settings;
 pub use stored::StoredError;
 pub use task::Task;
 pub use universal::{
-    AdversarialPatch, DeepFoolUap, Learned, Origin, Patch, PatchOptimizer, PatchOverlay, PatchShape,
-    Placement, Places, SgdUap, UniversalPerturbation,
+    AdversarialPatch, DeepFoolUap, Patch, PatchOptimizer, PatchOverlay, PatchShape, Placement, Places,
+    SgdUap, UniversalPerturbation,
 };

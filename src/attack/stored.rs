@@ -1,6 +1,6 @@
 //! Attacks that were learned, as files: safetensors whose metadata says what they are.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use safetensors::tensor::{TensorView, serialize};
@@ -8,6 +8,7 @@ use safetensors::{Dtype, SafeTensors};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use crate::file::{IoError, write_whole};
@@ -35,6 +36,21 @@ impl StoredError {
     pub(super) fn format(path: &Path, expected: &str, found: impl ToString) -> Self {
         Self::Format { path: path.into(), expected: expected.into(), found: found.to_string() }
     }
+}
+
+/// Tensors by name, each with its shape.
+pub(super) type Numbers = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
+
+/// A digest of these tensors and their names.
+pub(super) fn sha256(numbers: &Numbers) -> String {
+    let mut digest = Sha256::new();
+    for (name, (_, values)) in numbers {
+        digest.update(name);
+        for value in values {
+            digest.update(value.to_le_bytes());
+        }
+    }
+    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The only key of the metadata, so that equal attacks are equal files: entries have no order.
@@ -85,6 +101,22 @@ impl Stored {
     /// One tensor more.
     pub(super) fn add(&mut self, name: &str, shape: &[usize], values: Vec<f32>) {
         self.tensors.push(Named { name: name.into(), shape: shape.into(), values });
+    }
+
+    /// All these tensors more, with this before their names.
+    pub(super) fn add_all(&mut self, prefix: &str, numbers: &Numbers) {
+        for (name, (shape, values)) in numbers {
+            self.add(&format!("{prefix}{name}"), shape, values.clone());
+        }
+    }
+
+    /// All tensors with this before their names, without it.
+    pub(super) fn all(&self, prefix: &str) -> Numbers {
+        let named = self.tensors.iter().filter_map(|tensor| {
+            let name = tensor.name.strip_prefix(prefix)?;
+            Some((name.to_string(), (tensor.shape.clone(), tensor.values.clone())))
+        });
+        named.collect()
     }
 
     /// Writes the file, complete or not at all.

@@ -1,6 +1,5 @@
 //! DenseNet with torchvision's part names, and normalisation as a network's first layer.
 
-mod batch_norm;
 mod dense_block;
 mod densenet;
 mod features;
@@ -23,6 +22,7 @@ mod transition;
 #[cfg(not(feature = "flex"))]
 mod unfused;
 
+use crate::batch_norm;
 #[cfg(not(feature = "flex"))]
 use unfused as fused;
 

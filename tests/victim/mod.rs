@@ -9,7 +9,9 @@ use burn::nn::pool::{AvgPool2d, AvgPool2dConfig};
 use burn::nn::{Linear, LinearConfig, PaddingConfig2d};
 use burn::tensor::activation::silu;
 use burn::tensor::{Device, Tensor, TensorData};
+use histoguard::classifier::Embed;
 use histoguard::prelude::*;
+use histoguard::random::{Purpose, RngExt, generator};
 use safetensors::{Dtype, SafeTensors};
 
 /// The network of `golden/attacks/victim.py`.
@@ -48,12 +50,47 @@ impl Victim {
     }
 }
 
-impl Classifier for Victim {
-    fn logits(&self, images: Tensor<4>) -> Tensor<2> {
+impl Victim {
+    /// The same form with weights of its own, the same every time.
+    pub fn untrained(classes: usize, device: &Device) -> Self {
+        let trained = Self::trained(4, device);
+        let mut weights = generator(Purpose::named("an untrained victim"), 0, &[]);
+        let mut conv = |conv: Conv2d| {
+            let [to, from, rows, columns] = conv.weight.dims();
+            let bound = (6.0 / (from * rows * columns) as f32).sqrt();
+            let values: Vec<f32> =
+                (0..to * from * rows * columns).map(|_| weights.random_range(-bound..bound)).collect();
+            let weight = TensorData::new(values, [to, from, rows, columns]);
+            Conv2d {
+                weight: Param::from_data(weight, device),
+                bias: Some(Param::from_tensor(Tensor::zeros([to], device))),
+                ..conv
+            }
+        };
+        let (conv0, conv1, conv2) = (conv(trained.conv0), conv(trained.conv1), conv(trained.conv2));
+        let values: Vec<f32> = (0..16 * classes).map(|_| weights.random_range(-0.25..0.25)).collect();
+        let mut linear = LinearConfig::new(16, classes).init(device);
+        linear.weight = Param::from_data(TensorData::new(values, [16, classes]), device);
+        linear.bias = Some(Param::from_tensor(Tensor::zeros([classes], device)));
+        Self { conv0, conv1, conv2, linear, pool: trained.pool }
+    }
+}
+
+impl Embed for Victim {
+    fn embed(&self, images: Tensor<4>) -> Tensor<2> {
         let x = self.pool.forward(silu(self.conv0.forward((images - 0.5) / 0.25)));
         let x = self.pool.forward(silu(self.conv1.forward(x)));
-        let x = silu(self.conv2.forward(x)).mean_dims(&[2, 3]);
-        self.linear.forward(x.reshape([-1, 16]))
+        silu(self.conv2.forward(x)).mean_dims(&[2, 3]).reshape([-1, 16])
+    }
+
+    fn head(&self, features: Tensor<2>) -> Tensor<2> {
+        self.linear.forward(features)
+    }
+}
+
+impl Classifier for Victim {
+    fn logits(&self, images: Tensor<4>) -> Tensor<2> {
+        self.head(self.embed(images))
     }
 
     fn num_classes(&self) -> usize {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 use histoguard::attack::Learned;
+use histoguard::classifier::FrozenFeatures;
 use histoguard::prelude::*;
 use histoguard::report::Requirement;
 use serde::Serialize;
@@ -36,14 +37,18 @@ pub struct Options {
     /// [default: noise,fgsm,pgd,apgd-ce,apgd-margin,fab].
     #[arg(long, value_delimiter = ',')]
     pub attacks: Vec<String>,
-    /// Files of learned attacks to run after those: universal perturbations and patches, as the examples
-    /// `universal` and `patch` write them.
+    /// Files of learned attacks to run after those: as the examples `universal`, `patch` and `advgan` write
+    /// them.
     #[arg(long, value_delimiter = ',')]
     pub learned: Vec<PathBuf>,
     /// A picture, white where attacks may change the images: as large as the first test image, with which it
     /// is resized and cropped, or as large as --image-size.
     #[arg(long)]
     pub mask: Option<PathBuf>,
+    /// The checkpoints' networks, once they are loaded: some learned attacks look at the features of one.
+    #[arg(skip)]
+    #[serde(skip)]
+    pub features: Vec<FrozenFeatures>,
     /// Queries of an image that a black box (square, hopskipjump) may take [default: 5,000 of Square, no
     /// bound for HopSkipJump].
     #[arg(long)]
@@ -172,11 +177,13 @@ impl Options {
             }
         }
         for path in &self.learned {
+            // Before the networks are there, the other files are checked.
+            if self.features.is_empty() && Learned::needs_features(path)? {
+                continue;
+            }
             let side = self.images.image_size();
-            attacks.push(match Learned::load(path, &Device::default())? {
-                Learned::Universal(perturbation) => Box::new(perturbation),
-                Learned::Patch(patch) => Box::new(patch.for_images([3, side, side])?),
-            });
+            attacks
+                .push(Learned::load(path, &Device::default(), &self.features)?.for_images([3, side, side])?);
         }
         for (norm, _) in self.budgets() {
             if !attacks.iter().any(|attack| attack.profile().norm() == Some(norm)) {

@@ -2,12 +2,11 @@
 
 use burn::tensor::Device;
 
-use super::lessons::{Lessons, first_shape, same_lessons};
-use super::origin::Origin;
-use super::perturbation::UniversalPerturbation;
-use crate::attack::Goal;
+use super::perturbation::{ORDER, UniversalPerturbation};
+use crate::attack::lessons::{Lessons, first_shape, same_lessons};
 use crate::attack::minimal::DeepFool;
 use crate::attack::prelude::*;
+use crate::attack::{Goal, Origin};
 use crate::classifier::Frozen;
 use crate::parameter;
 
@@ -91,15 +90,14 @@ impl DeepFoolUap {
         count: usize,
         images: impl FnMut(&[usize]) -> Result<(Tensor<4>, Goal), E>,
     ) -> Result<bool, E> {
-        let learned = (perturbation.origin(), perturbation.shape());
-        same_lessons(victim, learned, &self.origin(), count)?;
+        same_lessons(victim, perturbation.learned(), &self.origin(), count)?;
         if perturbation.origin().finished {
             return Ok(false);
         }
         let pass = perturbation.origin().passes;
         let mut lessons = Lessons { victim, count, images };
         let mut v = perturbation.learned_values().to_device(victim.device());
-        for (number, position) in lessons.order(self.seed, pass).into_iter().enumerate() {
+        for (number, position) in lessons.order(ORDER, self.seed, pass).into_iter().enumerate() {
             lessons.step(Self::NAME, pass * count + number, self.passes * count)?;
             let (image, _) = lessons.at(&[position])?;
             let [_, channels, height, width] = image.dims();

@@ -7,7 +7,7 @@ use burn::tensor::{Device, TensorData};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::origin::Origin;
+use crate::attack::Origin;
 use crate::attack::prelude::*;
 use crate::attack::stored::{Stored, StoredError};
 use crate::parameter;
@@ -66,6 +66,9 @@ struct About {
 
 const KIND: &str = "universal perturbation";
 const VALUES: &str = "perturbation";
+/// Of patches too.
+pub(super) const ORDER: Purpose =
+    Purpose::named("the order of images that a universal perturbation is learned from");
 const RANDOM: Purpose = Purpose::named("a random universal perturbation");
 
 impl UniversalPerturbation {
@@ -187,6 +190,11 @@ impl UniversalPerturbation {
     /// Values `[1, channels, height, width]`.
     pub(super) fn learned_values(&self) -> Tensor<4> {
         self.values.clone()
+    }
+
+    /// What it is, how it came about and the shape of its images.
+    pub(super) fn learned(&self) -> (&'static str, &Origin, [usize; 3]) {
+        ("perturbation", &self.origin, self.shape())
     }
 
     /// Channels, height and width of the images that it is for.

@@ -2,11 +2,10 @@
 
 use burn::tensor::Device;
 
-use super::lessons::{Lessons, first_shape, same_lessons};
-use super::origin::Origin;
-use super::perturbation::UniversalPerturbation;
-use crate::attack::Goal;
+use super::perturbation::{ORDER, UniversalPerturbation};
+use crate::attack::lessons::{Lessons, first_shape, same_lessons};
 use crate::attack::prelude::*;
+use crate::attack::{Goal, Origin};
 use crate::classifier::Frozen;
 use crate::parameter;
 
@@ -115,14 +114,13 @@ impl SgdUap {
         count: usize,
         images: impl FnMut(&[usize]) -> Result<(Tensor<4>, Goal), E>,
     ) -> Result<bool, E> {
-        let learned = (perturbation.origin(), perturbation.shape());
-        same_lessons(victim, learned, &self.origin(), count)?;
+        same_lessons(victim, perturbation.learned(), &self.origin(), count)?;
         let (pass, batches) = (perturbation.origin().passes, count.div_ceil(self.batch_size));
         if pass == self.passes {
             return Ok(false);
         }
         let mut lessons = Lessons { victim, count, images };
-        let (order, mut v) = (lessons.order(self.seed, pass), perturbation.learned_values());
+        let (order, mut v) = (lessons.order(ORDER, self.seed, pass), perturbation.learned_values());
         for (number, positions) in order.chunks(self.batch_size).enumerate() {
             lessons.step(Self::NAME, pass * batches + number, self.passes * batches)?;
             let (images, goal) = lessons.at(positions)?;

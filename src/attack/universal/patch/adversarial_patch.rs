@@ -8,10 +8,11 @@ use super::patch::Patch;
 use super::placement::{Placement, Places};
 use super::shape::PatchShape;
 use crate::attack::Goal;
+use crate::attack::Origin;
+use crate::attack::lessons::{Lessons, first_shape, same_lessons};
 use crate::attack::prelude::*;
 use crate::attack::steps::Adam;
-use crate::attack::universal::Origin;
-use crate::attack::universal::lessons::{Lessons, first_shape, same_lessons};
+use crate::attack::universal::perturbation::ORDER;
 use crate::classifier::Frozen;
 use crate::parameter;
 use crate::random::generator;
@@ -64,7 +65,7 @@ pub enum PatchOptimizer {
 ///     let images = positions.iter().map(|&p| Tensor::full([1, 1, 8, 8], 0.51 + 0.01 * p as f32, &device));
 ///     Ok::<_, AttackError>((Tensor::cat(images.collect(), 0), Goal::targeted(vec![0; positions.len()])))
 /// };
-/// let learner = AdversarialPatch::new(4).with_passes(30).with_scale_min(0.4).with_scale_max(0.6);
+/// let learner = AdversarialPatch::new(8).with_passes(30).with_scale_min(0.5).with_scale_max(0.7);
 /// let patch = learner.learn(&victim, 4, images)?;
 /// let patched = patch.perturb(&victim, Tensor::full([1, 1, 8, 8], 0.55, &device), &Goal::targeted([0]))?;
 /// assert_eq!(victim.predict(patched), [0]);
@@ -153,7 +154,7 @@ impl AdversarialPatch {
         count: usize,
         images: impl FnMut(&[usize]) -> Result<(Tensor<4>, Goal), E>,
     ) -> Result<bool, E> {
-        same_lessons(victim, (patch.origin(), patch.image()), &self.origin(), count)?;
+        same_lessons(victim, ("patch", patch.origin(), patch.image()), &self.origin(), count)?;
         let (pass, batches) = (patch.origin().passes, count.div_ceil(self.batch_size));
         if pass == self.passes {
             return Ok(false);
@@ -165,7 +166,7 @@ impl AdversarialPatch {
             (PatchOptimizer::Adam, Some(adam)) => Some(adam.clone().at_rate(self.learning_rate)),
             (PatchOptimizer::Adam, None) => Some(Adam::new(self.learning_rate, &values)),
         };
-        for (number, positions) in lessons.order(self.seed, pass).chunks(self.batch_size).enumerate() {
+        for (number, positions) in lessons.order(ORDER, self.seed, pass).chunks(self.batch_size).enumerate() {
             lessons.step(Self::NAME, pass * batches + number, self.passes * batches)?;
             let (images, goal) = lessons.at(positions)?;
             let profile =

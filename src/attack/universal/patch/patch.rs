@@ -11,10 +11,10 @@ use super::overlay::PatchOverlay;
 use super::placement::{Placement, Places, edge};
 use super::shape::PatchShape;
 use crate::attack::Draws;
+use crate::attack::Origin;
 use crate::attack::prelude::*;
 use crate::attack::steps::Adam;
 use crate::attack::stored::{Stored, StoredError};
-use crate::attack::universal::Origin;
 use crate::parameter;
 use crate::random::generator;
 

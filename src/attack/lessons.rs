@@ -1,15 +1,12 @@
-//! The images that a universal perturbation or a patch is learned from, in the order of a pass.
+//! The images that an attack is learned from, in the order of a pass.
 
 use burn::tensor::Tensor;
 use rand::seq::SliceRandom;
 
-use super::origin::Origin;
-use crate::attack::{AttackError, Goal};
+use super::{AttackError, Goal, Origin};
 use crate::classifier::{Frozen, Step};
 use crate::parameter::{self, Parameter};
 use crate::random::{Purpose, generator};
-
-const ORDER: Purpose = Purpose::named("the order of images that a universal perturbation is learned from");
 
 /// Images of a pass, by their positions in the whole, and the classifier that they are for.
 pub(super) struct Lessons<'a, F> {
@@ -29,9 +26,9 @@ where
     }
 
     /// All positions, in the order of this pass.
-    pub(super) fn order(&self, seed: u64, pass: usize) -> Vec<usize> {
+    pub(super) fn order(&self, purpose: Purpose, seed: u64, pass: usize) -> Vec<usize> {
         let mut order: Vec<usize> = (0..self.count).collect();
-        order.shuffle(&mut generator(ORDER, seed, &[pass as u64]));
+        order.shuffle(&mut generator(purpose, seed, &[pass as u64]));
         order
     }
 
@@ -47,7 +44,7 @@ where
 /// and the victim takes them.
 pub(super) fn same_lessons(
     victim: &Frozen,
-    (origin, shape): (&Origin, [usize; 3]),
+    (learned, origin, shape): (&'static str, &Origin, [usize; 3]),
     own: &Origin,
     count: usize,
 ) -> Result<(), AttackError> {
@@ -55,7 +52,7 @@ pub(super) fn same_lessons(
     let same = origin.method == own.method && origin.settings == own.settings;
     parameter::check([
         Parameter::at_least("images", count, 1),
-        Parameter::new("perturbation", format!("one of {}", said(own)), same, said(origin)),
+        Parameter::new(learned, format!("one of {}", said(own)), same, said(origin)),
         Parameter::new(
             "images",
             format!("{}, as in the passes before", origin.images),

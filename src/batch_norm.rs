@@ -12,7 +12,7 @@ use burn::tensor::module::{batch_norm, batch_norm_train};
 /// # Shapes
 ///
 /// - `input`, output: `[batch, channels, height, width]`
-pub(super) fn forward(norm: &BatchNorm, input: Tensor<4>) -> Tensor<4> {
+pub(crate) fn forward(norm: &BatchNorm, input: Tensor<4>) -> Tensor<4> {
     let (gamma, beta) = (norm.gamma.val(), norm.beta.val());
     if !is_training(norm, &input) {
         let (mean, variance) = running(norm);
@@ -39,12 +39,12 @@ fn is_training(norm: &BatchNorm, input: &Tensor<4>) -> bool {
 }
 
 /// Running mean and variance with every update applied.
-pub(super) fn running(norm: &BatchNorm) -> (Tensor<1>, Tensor<1>) {
+pub(crate) fn running(norm: &BatchNorm) -> (Tensor<1>, Tensor<1>) {
     (norm.running_mean.value_sync(), norm.running_var.value_sync())
 }
 
 /// Moves the running statistics towards a batch's mean and unbiased variance.
-pub(super) fn update(norm: &BatchNorm, mean: Tensor<1>, variance: Tensor<1>) {
+pub(crate) fn update(norm: &BatchNorm, mean: Tensor<1>, variance: Tensor<1>) {
     let (old_mean, old_variance) = running(norm);
     let moved = |old: Tensor<1>, new: Tensor<1>| {
         let new = new.to_device(&old.device());

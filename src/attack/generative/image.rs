@@ -1,0 +1,242 @@
+//! The attack that a generator makes of features.
+
+use std::fmt::{Debug, Formatter};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use burn::tensor::Tensor;
+use serde::{Deserialize, Serialize};
+
+use super::epoch::same_shape;
+use super::feature_generator::{FeatureGenerator, FeatureGeneratorConfig};
+use super::numbers::{filled, numbers, plausible};
+use super::perturbation::mismatch;
+use super::plus_plus::{AdvGanPlusPlus, noise, probe};
+use super::training::GanTraining;
+use crate::attack::Origin;
+use crate::attack::prelude::*;
+use crate::attack::stored::{Numbers, Stored, StoredError, sha256};
+use crate::classifier::FrozenFeatures;
+use crate::parameter;
+
+/// What the features' network sees in a gray image.
+const PROBE: &str = "features_of_gray";
+/// How far features may be from those of another device, as a share of the largest.
+const TOLERANCE: f32 = 1e-2;
+
+/// An image in one pass of a generator, from what a network sees in the one before it and noise, moved into
+/// the budget: an attack that needs no gradient, and nothing of the victim but the network that it was
+/// learned on, whose features it looks at and which it brings along.
+///
+/// It comes from [`AdvGanPlusPlus`], which learns it from training images, or from a [file](Self::load).
+///
+/// | parameter | default | range |
+/// | --- | --- | --- |
+/// | norm | Linf | Linf |
+/// | image shape | that of the images it was learned from | the same |
+#[derive(Clone)]
+pub struct GeneratedImage {
+    about: About,
+    /// The budget that it is used with.
+    budget: Budget,
+    weights: Arc<Numbers>,
+    probe: Vec<f32>,
+    features: FrozenFeatures,
+    /// In evaluation mode; copies take turns.
+    generator: Arc<Mutex<FeatureGenerator>>,
+}
+
+/// What the file says beside the weights.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct About {
+    budget: Budget,
+    generator: FeatureGeneratorConfig,
+    /// Of the noise.
+    seed: u64,
+    origin: Origin,
+    sha256: String,
+}
+
+impl GeneratedImage {
+    pub(crate) const KIND: &str = "generated image";
+
+    fn new(
+        about: About,
+        (weights, probe): (Numbers, Vec<f32>),
+        features: &FrozenFeatures,
+    ) -> Result<Self, (String, String)> {
+        let blank = about.generator.blank(features.device());
+        let generator = filled(blank, &weights, FeatureGenerator::tensor_name)?;
+        let (budget, generator) = (about.budget, Arc::new(Mutex::new(generator)));
+        Ok(Self { about, budget, weights: Arc::new(weights), probe, features: features.clone(), generator })
+    }
+
+    /// A generator made by this configuration, for the features of this network; the noise comes from the
+    /// seed.
+    ///
+    /// # Errors
+    ///
+    /// [`AttackError::Parameter`] on settings out of their range, a generator of another configuration, or a
+    /// network with another number of features.
+    pub fn from_generator(
+        generator: &FeatureGenerator,
+        config: FeatureGeneratorConfig,
+        features: &FrozenFeatures,
+        budget: Budget,
+        seed: u64,
+        origin: Origin,
+    ) -> Result<Self, AttackError> {
+        let weights = numbers(generator, FeatureGenerator::tensor_name);
+        let budget = budget.rounded();
+        let about = About { budget, generator: config, seed, origin, sha256: sha256(&weights) };
+        parameter::check(about.parameters())?;
+        let probe = probe(features, config.shape);
+        let range = format!("{}, as the generator's", config.features);
+        Parameter::new("features", range, probe.len() == config.features, probe.len()).check()?;
+        Self::new(about, (weights, probe), features).map_err(|misfit| mismatch("generator", misfit).into())
+    }
+
+    pub(super) fn of(
+        settings: &AdvGanPlusPlus,
+        training: &GanTraining,
+        features: &FrozenFeatures,
+    ) -> Result<Self, AttackError> {
+        let origin = training.origin().clone();
+        let own = Origin::new(&origin.method, settings.settings()).settings;
+        let said = |settings: &serde_json::Value| format!("one of {settings}");
+        let same = origin.settings == own;
+        Parameter::new("training", said(&own), same, said(&origin.settings)).check()?;
+        let probe = probe(features, training.shape());
+        let about = About {
+            budget: settings.budget.rounded(),
+            generator: settings.generator(probe.len(), training.shape()),
+            seed: settings.schedule.seed,
+            origin,
+            sha256: sha256(&training.generator),
+        };
+        Self::new(about, (training.generator.clone(), probe), features)
+            .map_err(|misfit| mismatch("training", misfit).into())
+    }
+
+    /// How it came about.
+    pub fn origin(&self) -> &Origin {
+        &self.about.origin
+    }
+
+    /// The budget that it is used with.
+    pub fn budget(&self) -> Budget {
+        self.budget
+    }
+
+    /// Channels, height and width of the images that it is for.
+    pub fn shape(&self) -> [usize; 3] {
+        self.about.generator.shape
+    }
+
+    /// What the generator makes of a task's images, before it is moved into the budget.
+    ///
+    /// # Shapes
+    ///
+    /// - output: `[batch, channels, height, width]`, values in \[0,1\]
+    pub fn images(&self, task: &Task<'_>) -> Tensor<4> {
+        let (images, own) = (task.images(), self.features.device());
+        let seen = self.features.features(images.clone().to_device(own));
+        let noise = noise(task, self.about.seed, &[], self.about.generator.noise).to_device(own);
+        // A frozen network is not left half changed by a panic, so a poisoned lock is as good as any.
+        let generator = self.generator.lock().unwrap_or_else(PoisonError::into_inner);
+        generator.forward(seen.inner(), noise).to_device(&images.device())
+    }
+
+    /// Writes it as safetensors, beside the weights what its network sees in a gray image; the file is
+    /// complete or absent at any moment. Its budget is the one that it was learned with.
+    ///
+    /// # Errors
+    ///
+    /// [`StoredError`] if the file cannot be written.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<(), StoredError> {
+        let mut stored = Stored::new(Self::KIND, &self.about);
+        stored.add_all("", &self.weights);
+        stored.add(PROBE, &[self.probe.len()], self.probe.clone());
+        stored.write(path.as_ref())
+    }
+
+    /// Reads what [`save`](Self::save) wrote, finished or not, for the network whose features it was learned
+    /// from.
+    ///
+    /// # Errors
+    ///
+    /// [`StoredError`] on a file that cannot be read, is of another kind, is damaged, holds the weights of
+    /// another generator than it says, or was learned from the features of another network.
+    pub fn load(path: impl AsRef<Path>, features: &FrozenFeatures) -> Result<Self, StoredError> {
+        let path = path.as_ref();
+        let stored = Stored::read(path, Self::KIND)?;
+        let wrong = |expected: &str, found: &str| StoredError::format(path, expected, found);
+        let about: About = stored.about(path)?;
+        let (_, learned) = stored.tensor(path, PROBE)?;
+        let mut weights = stored.all("");
+        weights.remove(PROBE);
+        let FeatureGeneratorConfig { features: seen, shape, noise, width, blocks } = about.generator;
+        let parameters = [plausible(&weights, &[seen, shape[0], noise, width, blocks], shape)];
+        parameter::check(parameters.into_iter().chain(about.parameters()))
+            .map_err(|error| wrong("a generator with settings in their ranges", &error.to_string()))?;
+        let found = probe(features, about.generator.shape);
+        let most = learned.iter().fold(f32::MIN_POSITIVE, |most, value| most.max(value.abs()));
+        let off = learned.iter().zip(&found).map(|(a, b)| (a - b).abs() / most).fold(0.0, f32::max);
+        if found.len() != learned.len() || !(off <= TOLERANCE) {
+            let found = format!("{} features that are up to {off} of the largest off", found.len());
+            let expected = format!("the network whose {} features it was learned from", learned.len());
+            return Err(wrong(&expected, &found));
+        }
+        let sum = about.sha256.clone();
+        let read = Self::new(about, (weights, learned), features)
+            .map_err(|(expected, found)| wrong(&expected, &found))?;
+        match sha256(&read.weights) {
+            found if found == sum => Ok(read),
+            found => Err(wrong(&format!("weights whose SHA-256 is {sum}"), &found)),
+        }
+    }
+}
+
+impl About {
+    fn parameters(&self) -> Vec<Parameter> {
+        let mut parameters = self.generator.parameters();
+        parameters.extend([
+            norm_among(self.budget.norm(), &[Norm::Linf]),
+            Parameter::above_zero("budget", self.budget.size()),
+        ]);
+        parameters
+    }
+}
+
+/// Its budgets, its form, its origin and a digest of its weights.
+impl Serialize for GeneratedImage {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        serde_json::json!({ "budget": self.budget, "learned": self.about }).serialize(to)
+    }
+}
+
+impl Debug for GeneratedImage {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        let Self { about, budget, .. } = self;
+        f.debug_struct("GeneratedImage").field("budget", budget).field("learned", about).finish()
+    }
+}
+
+impl Attack for GeneratedImage {
+    fn profile(&self) -> Profile {
+        Profile::within(&self.about.origin.method, self.budget, Access::Learned, 1, Queries::NONE)
+    }
+
+    fn parameters(&self, task: &Task<'_>) -> Vec<Parameter> {
+        vec![norm_among(self.budget.norm(), &[Norm::Linf]), same_shape(self.shape(), task.shape())]
+    }
+
+    fn at(&self, budget: Budget) -> Box<dyn Attack> {
+        Box::new(Self { budget, ..self.clone() })
+    }
+
+    fn craft(&self, task: Task<'_>) -> Result<Tensor<4>, AttackError> {
+        task.step()?;
+        Ok(task.project(self.images(&task), self.budget))
+    }
+}

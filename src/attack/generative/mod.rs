@@ -1,0 +1,33 @@
+//! Generators of adversarial examples, learned beforehand.
+
+mod advgan;
+#[cfg(test)]
+mod against_pytorch;
+mod discriminator;
+mod distilled;
+mod epoch;
+mod feature_generator;
+mod generator;
+mod image;
+mod losses;
+mod named_adam;
+mod numbers;
+mod perturbation;
+mod plus_plus;
+mod schedule;
+mod step;
+mod target;
+mod training;
+
+pub use advgan::{AdvGan, Bounding};
+pub use discriminator::Discriminator;
+pub use distilled::{Distillation, DistilledCopy};
+pub use feature_generator::{FeatureGenerator, FeatureGeneratorConfig};
+pub use generator::{Generator, GeneratorConfig, ResnetBlock};
+pub use image::GeneratedImage;
+pub use losses::{GanLoss, GanLosses, GeneratorLoss};
+pub use perturbation::GeneratedPerturbation;
+pub use plus_plus::AdvGanPlusPlus;
+pub use schedule::GanSchedule;
+pub use step::StepLosses;
+pub use training::GanTraining;
