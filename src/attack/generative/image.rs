@@ -181,8 +181,9 @@ impl GeneratedImage {
             .map_err(|error| wrong("a generator with settings in their ranges", &error.to_string()))?;
         let found = probe(features, about.generator.shape);
         let most = learned.iter().fold(f32::MIN_POSITIVE, |most, value| most.max(value.abs()));
-        let off = learned.iter().zip(&found).map(|(a, b)| (a - b).abs() / most).fold(0.0, f32::max);
-        if found.len() != learned.len() || !(off <= TOLERANCE) {
+        let off: Vec<f32> = learned.iter().zip(&found).map(|(a, b)| (a - b).abs() / most).collect();
+        if found.len() != learned.len() || !off.iter().all(|off| (0.0..=TOLERANCE).contains(off)) {
+            let off = off.iter().copied().fold(0.0, f32::max);
             let found = format!("{} features that are up to {off} of the largest off", found.len());
             let expected = format!("the network whose {} features it was learned from", learned.len());
             return Err(wrong(&expected, &found));
