@@ -16,7 +16,7 @@ pub enum Learned {
     /// A perturbation that is added to every image.
     Universal(UniversalPerturbation),
     /// A patch that is laid on every image.
-    Patch(Patch),
+    Patch(Box<Patch>),
     /// A perturbation of each image's own.
     Generated(GeneratedPerturbation),
     /// An image out of a network's features.
@@ -39,7 +39,7 @@ impl Learned {
     ) -> Result<Self, StoredError> {
         let path = path.as_ref();
         match kind_of(path)?.as_str() {
-            Patch::KIND => Patch::load(path, device).map(Self::Patch),
+            Patch::KIND => Patch::load(path, device).map(|patch| Self::Patch(Box::new(patch))),
             GeneratedPerturbation::KIND => GeneratedPerturbation::load(path, device).map(Self::Generated),
             GeneratedImage::KIND => {
                 let mut found =
