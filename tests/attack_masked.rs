@@ -6,8 +6,8 @@ mod victim;
 
 use burn::tensor::{Device, Tensor};
 use histoguard::attack::{
-    Attack, CarliniWagner, Ddn, DeepFool, Ead, Fab, Fmn, HopSkipJump, Mask, Masked, MinimalFgsm, SigmaZero,
-    Square,
+    Attack, CarliniWagner, Ddn, DeepFool, Ead, Fab, Fmn, HopSkipJump, InputDiversity, Mask, Masked, MiFgsm,
+    MinimalFgsm, SigmaZero, Square,
 };
 use histoguard::data::TensorSet;
 use histoguard::evaluate::{EvaluationError, Verdict};
@@ -337,4 +337,22 @@ fn rows_of_a_batch_keep_their_masks() {
         let found = attack.perturb(&victim, take(&images, &rows), &goal(&rows)).unwrap();
         assert_eq!(values(found), values(take(&together, &rows)));
     }
+}
+
+#[test]
+fn a_masked_step_through_resized_images_is_the_unmasked_one_within_the_mask() {
+    let (victim, images) = (victim::victim(4), victim::images(4).narrow(0, 0, COUNT) * 0.5 + 0.25);
+    let goal = Goal::untargeted(&victim::labels(4)[..COUNT]);
+    let diversity = InputDiversity { probability: 1.0, resize_rate: 0.6 };
+    let attack = MiFgsm::new(Budget::pixels(8.0)).with_steps(1).with_input_diversity(Some(diversity));
+    let whole = values(attack.perturb(&victim, images.clone(), &goal).unwrap());
+    let mask = Mask::rectangle([16, 16], [0, 0], [4, 4]).unwrap();
+    let masked = values(Masked::new(attack, mask).perturb(&victim, images.clone(), &goal).unwrap());
+    let (mut moved, images) = (0, values(images));
+    for (at, ((masked, whole), image)) in masked.iter().zip(&whole).zip(&images).enumerate() {
+        let free = at / 16 % 16 < 4 && at % 16 < 4;
+        assert_eq!(masked, if free { whole } else { image }, "value {at}");
+        moved += usize::from(masked != image);
+    }
+    assert!(moved > COUNT * 3 * 8, "{moved}");
 }

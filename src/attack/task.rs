@@ -217,12 +217,18 @@ impl<'a> Task<'a> {
     /// The logits at these points, one an image of the task, and the gradient of the summed `loss`, in which
     /// every entry that is NaN or infinite counts as zero, and every one of a value that may not change.
     pub fn gradient(&self, at: &Tensor<4>, loss: impl Fn(Tensor<2>) -> Tensor<1>) -> InputGradient {
-        let InputGradient { logits, gradient } = self.victim.input_gradient(at.clone(), loss);
-        let bad = gradient.clone().is_finite().bool_not();
-        let gradient = gradient.mask_fill(bad, 0.0);
+        let InputGradient { logits, gradient } = self.whole_gradient(at, loss);
         // Images of another size, or several versions of each, are the attack's own affair.
         let own = gradient.dims() == self.images.dims();
         InputGradient { logits, gradient: if own { self.restrict(gradient) } else { gradient } }
+    }
+
+    /// The same with the entries of values that may not change: for points whose values are elsewhere than the
+    /// images', such as resized ones. What comes of it is to be [restricted](Self::restrict).
+    pub fn whole_gradient(&self, at: &Tensor<4>, loss: impl Fn(Tensor<2>) -> Tensor<1>) -> InputGradient {
+        let InputGradient { logits, gradient } = self.victim.input_gradient(at.clone(), loss);
+        let bad = gradient.clone().is_finite().bool_not();
+        InputGradient { logits, gradient: gradient.mask_fill(bad, 0.0) }
     }
 
     /// The same of the goal's [objective](Goal::objective): the way up.

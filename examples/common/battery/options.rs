@@ -53,8 +53,9 @@ pub struct Options {
     /// bound for HopSkipJump].
     #[arg(long)]
     pub queries: Option<usize>,
-    /// Norms of the budgets.
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "linf")]
+    /// Norms of the budgets [default: linf; none where --attacks have no norm: learned attacks then keep the
+    /// budgets that they were learned with].
+    #[arg(long, value_enum, value_delimiter = ',')]
     pub norm: Vec<NormName>,
     /// L-infinity budgets in grey levels (of 255).
     #[arg(long, value_delimiter = ',', default_value = "0.5,1,2,4,8")]
@@ -114,7 +115,7 @@ impl Options {
             let attack = attack_by_name(name, Budget::pixels(1.0), None);
             attack.is_some_and(|attack| attack.profile().is_semantic())
         };
-        let without = self.learned.is_empty() && self.names().iter().all(semantic);
+        let without = (self.learned.is_empty() || self.norm.is_empty()) && self.names().iter().all(semantic);
         if without { Vec::new() } else { self.given() }
     }
 
@@ -126,7 +127,7 @@ impl Options {
             NormName::L1 => (Norm::L1, self.epsilons_l1.iter().map(|&e| Budget::l1(e)).collect()),
             NormName::L0 => (Norm::L0, self.epsilons_l0.iter().map(|&e| Budget::l0(e)).collect()),
         };
-        self.norm.iter().map(of).collect()
+        if self.norm.is_empty() { vec![of(&NormName::Linf)] } else { self.norm.iter().map(of).collect() }
     }
 
     /// The JUnit file, if one is wanted.
@@ -176,9 +177,11 @@ impl Options {
                 )));
             }
         }
+        let mut unseen = false;
         for path in &self.learned {
             // Before the networks are there, the other files are checked.
             if self.features.is_empty() && Learned::needs_features(path)? {
+                unseen = true;
                 continue;
             }
             let side = self.images.image_size();
@@ -186,7 +189,7 @@ impl Options {
                 .push(Learned::load(path, &Device::default(), &self.features)?.for_images([3, side, side])?);
         }
         for (norm, _) in self.budgets() {
-            if !attacks.iter().any(|attack| attack.profile().norm() == Some(norm)) {
+            if !unseen && !attacks.iter().any(|attack| attack.profile().norm() == Some(norm)) {
                 let (names, example) =
                     (self.names().join(", "), if norm == Norm::L0 { "fmn" } else { "fgsm" });
                 return Err(Failure::wrong(format!(

@@ -44,7 +44,7 @@ use crate::attack::prelude::*;
 #[derive(Debug, Serialize)]
 pub struct Ensemble {
     pub(super) name: String,
-    /// One at least, all with one norm and budget.
+    /// One at least, all with one norm and budget, or all semantic.
     pub(super) attacks: Vec<Box<dyn Attack>>,
 }
 

@@ -332,9 +332,11 @@ impl Engine<'_, '_> {
     }
 
     /// With later attacks on survivors alone, the record by which an image fell to an earlier attack in the
-    /// same norm, with at most this budget.
+    /// same norm and on the same pixels, with at most this budget.
     fn fallen_before(&self, attack: usize, budget: Budget, position: usize) -> Option<AttackRecord> {
+        let mask = |a: usize| &self.plan.attacks[a].profile.mask;
         let earlier = if self.only_survivors { 0..attack } else { 0..0 };
+        let earlier = earlier.filter(|&a| mask(a) == mask(attack));
         let mut records = earlier.flat_map(|a| {
             let budgets = self.plan.attacks[a].budgets.iter().enumerate();
             let smaller = budgets.filter(|(_, smaller)| **smaller <= budget);

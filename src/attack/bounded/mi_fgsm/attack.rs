@@ -6,6 +6,7 @@ use super::diversity::InputDiversity;
 use crate::attack::prelude::*;
 use crate::attack::steps::{Ascent, Direction, Rule};
 use crate::pixels::{Separable, gaussian_rows, uniform_in_ball};
+use crate::rows::factors;
 
 /// The momentum iterative method, with the options that make its examples transfer to other networks.
 ///
@@ -180,7 +181,8 @@ impl Momentum<'_> {
                 Some(diversity) => {
                     let parts = [pass[0], pass[1], copy as u64];
                     let resized = diversity.draw(at, &task.draws(Purpose::INPUT_DIVERSITY, seed, &parts));
-                    resized.adjoint(task.ascent(&resized.apply(scaled)).gradient)
+                    let objective = |logits| task.goal().objective(logits);
+                    resized.adjoint(task.whole_gradient(&resized.apply(scaled), objective).gradient)
                 }
             };
             gradient * scale
@@ -215,8 +217,11 @@ impl Rule for Momentum<'_> {
         let tuned =
             if let Some(variance) = &self.variance { own.clone() + variance.clone() } else { own.clone() };
         let unit = match attack.budget.norm() {
-            // Divided by its mean size.
-            Norm::Linf => Norm::L1.unit_step(tuned) * task.size() as f64,
+            // Divided by its mean size, over what may change.
+            Norm::Linf => {
+                let dimensions: Vec<f64> = (0..task.len()).map(|row| task.dimension(row) as f64).collect();
+                Norm::L1.unit_step(tuned.clone()) * factors(&dimensions, &tuned)
+            }
             norm => norm.unit_step(tuned),
         };
         self.momentum = self.momentum.clone() * attack.decay + unit;
