@@ -151,6 +151,11 @@ fn advgan_plus_plus_that_was_interrupted_goes_on_to_the_same_files() {
     assert_eq!(together(&learned, 3), together(&loaded, 3));
     // The noise is the index's.
     assert_ne!(together(&learned, 3), together(&learned, 4));
+    // One that cannot look at such images at all is another network too.
+    let larger =
+        FrozenFeatures::new(DenseNetConfig::new(2).with_block_config(vec![1; 4]).init(&Device::default()));
+    let error = GeneratedImage::load(&path, &larger).unwrap_err().to_string();
+    assert!(error.contains("at least 29x29 pixels") && error.contains("24x24"), "{error}");
     let another = FrozenFeatures::new(Victim::trained(2, &Device::default()));
     let error = GeneratedImage::load(&path, &another).unwrap_err().to_string();
     assert!(error.contains("expected the network whose 16 features it was learned from"), "{error}");

@@ -94,6 +94,12 @@ impl FrozenFeatures {
         self.with(|network| network.logits(images))
     }
 
+    /// What images the network expects, if it cannot look at images of these channels, height and width: as
+    /// [`Classifier::refuses`].
+    pub fn refuses(&self, channels: usize, height: usize, width: usize) -> Option<String> {
+        self.with(|network| network.refuses(channels, height, width))
+    }
+
     /// The number of classes.
     pub fn num_classes(&self) -> usize {
         self.classes

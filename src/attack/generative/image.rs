@@ -90,7 +90,7 @@ impl GeneratedImage {
         let budget = budget.rounded();
         let about = About { budget, generator: config, seed, origin, sha256: sha256(&weights) };
         parameter::check(about.parameters())?;
-        let probe = probe(features, config.shape);
+        let probe = probe(features, config.shape)?;
         let range = format!("{}, as the generator's", config.features);
         Parameter::new("features", range, probe.len() == config.features, probe.len()).check()?;
         Self::new(about, (weights, probe), features).map_err(|misfit| mismatch("generator", misfit).into())
@@ -106,7 +106,7 @@ impl GeneratedImage {
         let said = |settings: &serde_json::Value| format!("one of {settings}");
         let same = origin.settings == own;
         Parameter::new("training", said(&own), same, said(&origin.settings)).check()?;
-        let probe = probe(features, training.shape());
+        let probe = probe(features, training.shape())?;
         let about = About {
             budget: settings.budget.rounded(),
             generator: settings.generator(probe.len(), training.shape()),
@@ -179,7 +179,9 @@ impl GeneratedImage {
         let parameters = [plausible(&weights, &[seen, shape[0], noise, width, blocks], shape)];
         parameter::check(parameters.into_iter().chain(about.parameters()))
             .map_err(|error| wrong("a generator with settings in their ranges", &error.to_string()))?;
-        let found = probe(features, about.generator.shape);
+        let found = probe(features, about.generator.shape).map_err(|error| {
+            wrong("a network that takes the images it was learned from", &error.to_string())
+        })?;
         let most = learned.iter().fold(f32::MIN_POSITIVE, |most, value| most.max(value.abs()));
         let off: Vec<f32> = learned.iter().zip(&found).map(|(a, b)| (a - b).abs() / most).collect();
         if found.len() != learned.len() || !off.iter().all(|off| (0.0..=TOLERANCE).contains(off)) {

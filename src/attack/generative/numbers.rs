@@ -13,6 +13,8 @@ use crate::rows::values;
 
 /// No image of a generator has longer sides.
 const LARGEST_SIDE: usize = 1 << 16;
+/// Their largest area: the networks that judge a file look at an image as large.
+const LARGEST_AREA: usize = 1 << 26;
 
 /// How a tensor at a path of the module is called.
 pub(super) type Name = fn(&str) -> String;
@@ -54,8 +56,11 @@ pub(super) fn drawn<M: Module>(module: M, purpose: Purpose, seed: u64) -> M {
 /// worked with before.
 pub(super) fn plausible(numbers: &Numbers, sizes: &[usize], [_, height, width]: [usize; 3]) -> Parameter {
     let values: usize = numbers.values().map(|(_, values)| values.len()).sum();
-    let fits = sizes.iter().all(|&size| size <= values) && height.max(width) <= LARGEST_SIDE;
-    let range = format!("sizes of a network with {values} weights, sides of at most {LARGEST_SIDE}");
+    let drawn = height.max(width) <= LARGEST_SIDE && height.saturating_mul(width) <= LARGEST_AREA;
+    let fits = drawn && sizes.iter().all(|&size| size <= values);
+    let range = format!(
+        "sizes of a network with {values} weights, sides of at most {LARGEST_SIDE} and {LARGEST_AREA} pixels"
+    );
     Parameter::new("generator", range, fits, format!("sizes {sizes:?}, sides {height} and {width}"))
 }
 

@@ -15,7 +15,7 @@ use crate::attack::lessons::first_shape;
 use crate::attack::prelude::*;
 use crate::attack::{Goal, Origin};
 use crate::classifier::{Frozen, FrozenFeatures};
-use crate::parameter;
+use crate::parameter::{self, ParameterError};
 use crate::pixels::normal;
 
 const NOISE: Purpose = Purpose::named("noise beside the features that an image is generated from");
@@ -83,7 +83,7 @@ impl AdvGanPlusPlus {
     pub fn start(&self, features: &FrozenFeatures, shape: [usize; 3]) -> Result<GanTraining, AttackError> {
         let method = self.method();
         parameter::check(method.parameters(shape))?;
-        let config = self.generator(probe(features, shape).len(), shape);
+        let config = self.generator(probe(features, shape)?.len(), shape);
         let generator = config.init(&Device::default(), self.schedule.seed)?;
         Ok(method.start(shape, numbers(&generator, FeatureGenerator::tensor_name)))
     }
@@ -105,7 +105,8 @@ impl AdvGanPlusPlus {
     ) -> Result<bool, E> {
         let (method, shape) = (self.method(), training.shape());
         parameter::check(method.parameters(shape)).map_err(AttackError::from)?;
-        let config = self.generator(probe(features, shape).len(), shape);
+        let seen = probe(features, shape).map_err(AttackError::from)?;
+        let config = self.generator(seen.len(), shape);
         let make = |generator: &FeatureGenerator, task: &Task<'_>, epoch| {
             let images = task.images().to_device(victim.device());
             let seen = features.features(images.clone().to_device(features.device()));
@@ -151,10 +152,23 @@ impl AdvGanPlusPlus {
     }
 }
 
-/// What the network sees in a gray image: it tells one network from another.
-pub(super) fn probe(features: &FrozenFeatures, [channels, height, width]: [usize; 3]) -> Vec<f32> {
+/// What the network sees in a gray image, which tells one network from another; an error if it takes no images
+/// of this shape.
+pub(super) fn probe(
+    features: &FrozenFeatures,
+    [channels, height, width]: [usize; 3],
+) -> Result<Vec<f32>, ParameterError> {
+    let refused = features.refuses(channels, height, width);
+    let found = format!("{channels} channels and {height}x{width} pixels");
+    Parameter::new(
+        "images of the features' network",
+        refused.clone().unwrap_or_default(),
+        refused.is_none(),
+        found,
+    )
+    .check()?;
     let gray = Tensor::full([1, channels, height, width], 0.5, features.device());
-    values(features.features(gray))
+    Ok(values(features.features(gray)))
 }
 
 /// So many random numbers for each image of the task, from its index, the seed and these parts.
