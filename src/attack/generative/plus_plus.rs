@@ -34,7 +34,7 @@ const NOISE: Purpose = Purpose::named("noise beside the features that an image i
 /// | --- | --- | --- |
 /// | budget | required | a finite number above 0 |
 /// | norm | the budget's | Linf |
-/// | losses | [`GanLosses`]' with `c` of 0 | as there |
+/// | losses | [`GanLosses`]' with `c` of 0 and beta of 0.02, as a whole image's norm outweighs the margin | as there |
 /// | schedule | [`GanSchedule`]'s | as there |
 /// | noise | 100 numbers | any |
 /// | width | 8, of both networks | at least 1 |
@@ -45,7 +45,7 @@ pub struct AdvGanPlusPlus {
     /// How far each image may be changed.
     pub budget: Budget,
     /// What both networks lower.
-    #[config(default = "GanLosses::new().with_c(Some(0.0))")]
+    #[config(default = "GanLosses::new().with_c(Some(0.0)).with_beta(0.02)")]
     pub losses: GanLosses,
     /// How long and how fast they learn.
     #[config(default = "GanSchedule::new()")]
