@@ -69,16 +69,20 @@ impl Bounding {
 ///     let bright = x.mean_dims(&[1, 2, 3]).reshape([-1, 1]) - 0.5;
 ///     Tensor::cat(vec![bright.clone().neg(), bright], 1)
 /// });
+/// // A ramp of this mean brightness: instance norm leaves nothing of an image without structure.
+/// let ramp = |mean: f32| {
+///     let ramp = Tensor::<1, Int>::arange(0..24, &Device::default()).float() * 0.004 - 0.046 + mean;
+///     ramp.reshape([1, 1, 1, 24]).expand([1, 1, 24, 24])
+/// };
 /// // Four bright images, fetched by position as a data set would.
 /// let images = |positions: &[usize]| {
-///     let images = positions.iter().map(|&p| Tensor::full([1, 1, 24, 24], 0.51 + 0.01 * p as f32, &device));
-///     Ok::<_, AttackError>((Tensor::cat(images.collect(), 0), Goal::untargeted(vec![1; positions.len()])))
+///     let images = positions.iter().map(|&p| ramp(0.51 + 0.01 * p as f32)).collect();
+///     Ok::<_, AttackError>((Tensor::cat(images, 0), Goal::untargeted(vec![1; positions.len()])))
 /// };
-/// let schedule = GanSchedule::new().with_epochs(20).with_learning_rate(0.005);
+/// let schedule = GanSchedule::new().with_epochs(30).with_batch_size(2).with_learning_rate(0.005);
 /// let attack = AdvGan::new(Budget::linf(Epsilon::unit(0.1))).with_schedule(schedule);
 /// let learned = attack.learn(&victim, 4, images)?;
-/// let bright = Tensor::full([1, 1, 24, 24], 0.52, &device);
-/// let darker = learned.perturb(&victim, bright, &Goal::untargeted([1]))?;
+/// let darker = learned.perturb(&victim, ramp(0.52), &Goal::untargeted([1]))?;
 /// assert_eq!(victim.predict(darker), [0]);
 /// # Ok::<(), AttackError>(())
 /// ```
