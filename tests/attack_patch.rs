@@ -182,7 +182,7 @@ fn what_was_interrupted_goes_on_to_the_same_values() {
         let other = learner.with_seed(6);
         assert_ne!(values(other.learn(&victim, 32, images).unwrap().values()), values(whole.values()));
         let error = other.pass(&victim, &mut later, 32, images).unwrap_err().to_string();
-        assert!(error.starts_with("perturbation: expected one of Adversarial patch {"), "{error}");
+        assert!(error.starts_with("patch: expected one of Adversarial patch {"), "{error}");
         let error = learner.pass(&victim, &mut later, 31, images).unwrap_err().to_string();
         assert_eq!(error, "images: expected 32, as in the passes before, found 31");
     }
