@@ -37,7 +37,7 @@ pub(super) struct Conv<'a> {
 }
 
 /// [`Conv::group`] of a 1x1 convolution.
-pub(super) const POINTWISE: usize = 2;
+pub(super) const POINTWISE: usize = 4;
 /// [`Conv::group`] of a 3x3 convolution: a row of the kernel.
 pub(super) const KERNEL_ROW: usize = 3;
 
