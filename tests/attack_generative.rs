@@ -12,7 +12,7 @@ use burn::optim::{AdamConfig, GradientsParams};
 use burn::tensor::{Device, Tensor};
 use histoguard::attack::{
     Access, AdvGan, AdvGanPlusPlus, Distillation, DistilledCopy, GanLosses, GanSchedule, GanTraining,
-    GeneratedImage, GeneratedPerturbation, Settings, UniversalPerturbation,
+    GeneratedImage, GeneratedPerturbation, Learned, Settings, UniversalPerturbation,
 };
 use histoguard::classifier::{FrozenFeatures, Queries};
 use histoguard::data::{LabeledImages, Prepared};
@@ -162,6 +162,16 @@ fn advgan_plus_plus_that_was_interrupted_goes_on_to_the_same_files() {
     let error = GeneratedPerturbation::load(&path, &Device::default()).unwrap_err().to_string();
     assert!(
         error.contains("expected a generated perturbation that this crate wrote, found a generated image")
+    );
+    // Whatever it is, it is for images as those that it was learned from, and what is beside it is no attack.
+    let any = Learned::load(&path, &Device::default(), std::slice::from_ref(&features)).unwrap();
+    let error = any.for_images([3, 32, 32]).unwrap_err().to_string();
+    assert!(error.contains("expected images of 3x24x24, as it was learned from, found 3x32x32"), "{error}");
+    training.save(&path).unwrap();
+    let error = Learned::load(&path, &Device::default(), &[]).unwrap_err().to_string();
+    assert!(
+        error.contains("expected an attack that was learned, found a training of a generative"),
+        "{error}"
     );
 }
 

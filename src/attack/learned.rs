@@ -4,7 +4,7 @@ use std::path::Path;
 
 use burn::tensor::Device;
 
-use super::generative::{GeneratedImage, GeneratedPerturbation};
+use super::generative::{GeneratedImage, GeneratedPerturbation, same_shape};
 use super::stored::{StoredError, kind_of};
 use super::universal::{Patch, UniversalPerturbation};
 use super::{Attack, AttackError};
@@ -52,7 +52,8 @@ impl Learned {
                 }
                 found.map(Self::Image)
             }
-            _ => UniversalPerturbation::load(path, device).map(Self::Universal),
+            UniversalPerturbation::KIND => UniversalPerturbation::load(path, device).map(Self::Universal),
+            kind => Err(StoredError::format(path, "an attack that was learned", format!("a {kind}"))),
         }
     }
 
@@ -65,13 +66,19 @@ impl Learned {
         Ok(kind_of(path.as_ref())? == GeneratedImage::KIND)
     }
 
-    /// It as an attack on images of these channels, height and width: a patch is laid on any, the others
-    /// refuse what they were not learned from.
+    /// It as an attack on images of these channels, height and width.
     ///
     /// # Errors
     ///
-    /// [`AttackError::Parameter`] if a patch has other channels, or if its location lies outside.
+    /// [`AttackError::Parameter`] if a patch has other channels, or if its location lies outside; of the others
+    /// on images of another shape than they were learned from.
     pub fn for_images(self, image: [usize; 3]) -> Result<Box<dyn Attack>, AttackError> {
+        match &self {
+            Self::Universal(attack) => same_shape(attack.shape(), image).check()?,
+            Self::Generated(attack) => same_shape(attack.shape(), image).check()?,
+            Self::Image(attack) => same_shape(attack.shape(), image).check()?,
+            Self::Patch(_) => {}
+        }
         Ok(match self {
             Self::Universal(attack) => Box::new(attack),
             Self::Patch(attack) => Box::new(attack.for_images(image)?),

@@ -2,8 +2,8 @@
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use serde::{Deserialize, Serialize};
 
+use super::bounding::Bounding;
 use super::distilled::{CopyState, DistilledCopy};
 use super::epoch::{Making, Method};
 use super::generator::{Generator, GeneratorConfig};
@@ -19,26 +19,6 @@ use crate::attack::prelude::*;
 use crate::attack::{Goal, Origin};
 use crate::classifier::{Classifier, Frozen};
 use crate::parameter;
-
-/// How a generator's outputs, from -1 to 1, become perturbations within the budget.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Bounding {
-    /// Times the budget: gradients reach the generator everywhere.
-    Scale,
-    /// Cut off at the budget, as in mathcbc's code, there at 0.3: what is cut off has no gradient.
-    Clip,
-}
-
-impl Bounding {
-    /// The perturbation of these outputs `[batch, channels, height, width]`.
-    pub(super) fn apply(self, outputs: Tensor<4>, budget: Budget) -> Tensor<4> {
-        match self {
-            Self::Scale => outputs * budget.size(),
-            Self::Clip => outputs.clamp(-budget.size(), budget.size()),
-        }
-    }
-}
 
 /// Learns a [`GeneratedPerturbation`]: a generator whose outputs are added to images, against a discriminator
 /// that tells such images from others, and a target that is to be fooled by them.
@@ -116,7 +96,7 @@ impl AdvGan {
         Method { origin, budget: *budget, losses, schedule, width: *width }
     }
 
-    pub(super) fn generator(&self, channels: usize) -> GeneratorConfig {
+    fn generator(&self, channels: usize) -> GeneratorConfig {
         GeneratorConfig { channels, width: self.width, blocks: self.blocks }
     }
 
@@ -214,12 +194,6 @@ impl AdvGan {
         Origin::new(Self::NAME, self.settings())
     }
 
-    /// Whether this origin is of these settings.
-    pub(super) fn made(&self, origin: &Origin) -> bool {
-        let own = self.of_victim().settings;
-        origin.settings == own || origin.settings.get("advgan") == Some(&own)
-    }
-
     fn pass_as<E: From<AttackError>>(
         &self,
         origin: Origin,
@@ -248,7 +222,13 @@ impl AdvGan {
         training: &GanTraining,
         device: &Device,
     ) -> Result<GeneratedPerturbation, AttackError> {
-        GeneratedPerturbation::of(self, training, device)
+        let own = self.of_victim().settings;
+        let made = &training.origin().settings;
+        // A black box's says beside it what its copy learned with.
+        let same = *made == own || made.get("advgan") == Some(&own);
+        Parameter::new("training", format!("one of {own}"), same, format!("one of {made}")).check()?;
+        let config = self.generator(training.shape()[0]);
+        GeneratedPerturbation::learned(training, config, (self.budget, self.bounding), device)
     }
 
     /// All epochs over the images: see [`pass`](Self::pass).

@@ -5,7 +5,8 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
 
-use super::advgan::{self, Bounding};
+use super::advgan;
+use super::bounding::Bounding;
 use super::discriminator::Discriminator;
 use super::distilled::{Distillation, DistilledCopy};
 use super::feature_generator::{FeatureGenerator, FeatureGeneratorConfig};

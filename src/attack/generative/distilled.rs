@@ -9,7 +9,7 @@ use burn::tensor::Tensor;
 use burn::tensor::activation::{log_softmax, softmax};
 use serde::{Deserialize, Serialize};
 
-use super::epoch::same_shape;
+use super::fits::same_shape;
 use super::named_adam::NamedAdam;
 use super::numbers::{filled, numbers, path_name};
 use super::target::Target;

@@ -4,6 +4,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
 use super::discriminator::Discriminator;
+use super::fits::{mismatch, same_shape};
 use super::generator::GeneratorConfig;
 use super::losses::GanLosses;
 use super::named_adam::NamedAdam;
@@ -123,11 +124,7 @@ impl Method<'_> {
         name: Name,
         device: &Device,
     ) -> Result<Gan<G>, AttackError> {
-        let misfit = |(expected, found): (String, String)| {
-            AttackError::from(
-                Parameter::new("training", expected, false, found).check().expect_err("does not fit"),
-            )
-        };
+        let misfit = |misfit| AttackError::from(mismatch("training", misfit));
         let tracked = device.clone().autodiff();
         let discriminator = Discriminator::blank(training.shape()[0], self.width, &tracked);
         let anew = self.schedule.is_anew(training.origin().passes + 1);
@@ -167,11 +164,4 @@ impl Method<'_> {
             ..training.clone()
         };
     }
-}
-
-/// Images as those that a generator was learned from.
-pub(super) fn same_shape(learned: [usize; 3], found: [usize; 3]) -> Parameter {
-    let said = |[channels, height, width]: [usize; 3]| format!("{channels}x{height}x{width}");
-    let range = format!("images of {}, as it was learned from", said(learned));
-    Parameter::new("image shape", range, learned == found, said(found))
 }

@@ -7,11 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::epoch::same_shape;
 use super::feature_generator::{FeatureGenerator, FeatureGeneratorConfig};
+use super::fits::{mismatch, same_shape};
+use super::inputs::{noise, probe};
 use super::numbers::{filled, numbers, plausible};
-use super::perturbation::mismatch;
-use super::plus_plus::{AdvGanPlusPlus, noise, probe};
 use super::training::GanTraining;
 use crate::attack::Origin;
 use crate::attack::prelude::*;
@@ -28,7 +27,7 @@ const TOLERANCE: f32 = 1e-2;
 /// the budget: an attack that needs no gradient, and nothing of the victim but the network that it was
 /// learned on, whose features it looks at and which it brings along.
 ///
-/// It comes from [`AdvGanPlusPlus`], which learns it from training images, or from a [file](Self::load).
+/// It comes from [`AdvGanPlusPlus`](super::AdvGanPlusPlus), which learns it from training images, or from a [file](Self::load).
 ///
 /// | parameter | default | range |
 /// | --- | --- | --- |
@@ -96,25 +95,16 @@ impl GeneratedImage {
         Self::new(about, (weights, probe), features).map_err(|misfit| mismatch("generator", misfit).into())
     }
 
-    pub(super) fn of(
-        settings: &AdvGanPlusPlus,
+    /// What a training has come to.
+    pub(super) fn learned(
         training: &GanTraining,
-        features: &FrozenFeatures,
+        features: (&FrozenFeatures, Vec<f32>),
+        generator: FeatureGeneratorConfig,
+        (budget, seed): (Budget, u64),
     ) -> Result<Self, AttackError> {
-        let origin = training.origin().clone();
-        let own = Origin::new(&origin.method, settings.settings()).settings;
-        let said = |settings: &serde_json::Value| format!("one of {settings}");
-        let same = origin.settings == own;
-        Parameter::new("training", said(&own), same, said(&origin.settings)).check()?;
-        let probe = probe(features, training.shape())?;
-        let about = About {
-            budget: settings.budget.rounded(),
-            generator: settings.generator(probe.len(), training.shape()),
-            seed: settings.schedule.seed,
-            origin,
-            sha256: sha256(&training.generator),
-        };
-        Self::new(about, (training.generator.clone(), probe), features)
+        let (origin, sha256) = (training.origin().clone(), sha256(&training.generator));
+        let about = About { budget: budget.rounded(), generator, seed, origin, sha256 };
+        Self::new(about, (training.generator.clone(), features.1), features.0)
             .map_err(|misfit| mismatch("training", misfit).into())
     }
 

@@ -3,12 +3,15 @@
 mod advgan;
 #[cfg(test)]
 mod against_pytorch;
+mod bounding;
 mod discriminator;
 mod distilled;
 mod epoch;
 mod feature_generator;
+mod fits;
 mod generator;
 mod image;
+mod inputs;
 mod losses;
 mod named_adam;
 mod numbers;
@@ -19,10 +22,12 @@ mod step;
 mod target;
 mod training;
 
-pub use advgan::{AdvGan, Bounding};
+pub use advgan::AdvGan;
+pub use bounding::Bounding;
 pub use discriminator::Discriminator;
 pub use distilled::{Distillation, DistilledCopy};
 pub use feature_generator::{FeatureGenerator, FeatureGeneratorConfig};
+pub(super) use fits::same_shape;
 pub use generator::{Generator, GeneratorConfig, ResnetBlock};
 pub use image::GeneratedImage;
 pub use losses::{GanLoss, GanLosses, GeneratorLoss};

@@ -7,20 +7,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::advgan::{AdvGan, Bounding};
-use super::epoch::same_shape;
+use super::bounding::Bounding;
+use super::fits::{mismatch, same_shape};
 use super::generator::{Generator, GeneratorConfig};
 use super::numbers::{filled, numbers, plausible};
 use super::training::GanTraining;
 use crate::attack::Origin;
 use crate::attack::prelude::*;
 use crate::attack::stored::{Numbers, Stored, StoredError, sha256};
-use crate::parameter::{self, ParameterError};
+use crate::parameter;
 
 /// A perturbation of each image's own in one pass of a generator: an attack that needs no gradient and no
 /// query once it is there.
 ///
-/// It comes from [`AdvGan`], which learns it from training images, or from a [file](Self::load). Learn it on
+/// It comes from [`AdvGan`](super::AdvGan), which learns it from training images, or from a [file](Self::load). Learn it on
 /// training images and report it on those of other slides, beside
 /// [one that is random](crate::attack::UniversalPerturbation::random).
 ///
@@ -64,7 +64,7 @@ impl GeneratedPerturbation {
         Ok(Self { about, budget, weights: Arc::new(weights), generator })
     }
 
-    /// A generator made by this configuration, for images of this shape; see [`AdvGan`] for the rest.
+    /// A generator made by this configuration, for images of this shape; see [`AdvGan`](super::AdvGan) for the rest.
     ///
     /// # Errors
     ///
@@ -85,23 +85,16 @@ impl GeneratedPerturbation {
         Self::new(about, weights, &device).map_err(|misfit| mismatch("generator", misfit).into())
     }
 
-    pub(super) fn of(
-        settings: &AdvGan,
+    /// What a training has come to.
+    pub(super) fn learned(
         training: &GanTraining,
+        generator: GeneratorConfig,
+        (budget, bounding): (Budget, Bounding),
         device: &Device,
     ) -> Result<Self, AttackError> {
-        let (origin, shape) = (training.origin().clone(), training.shape());
-        let same = settings.made(&origin);
-        let said = |settings: &serde_json::Value| format!("one of {settings}");
-        Parameter::new("training", said(&settings.settings()), same, said(&origin.settings)).check()?;
-        let about = About {
-            budget: settings.budget.rounded(),
-            bounding: settings.bounding,
-            generator: settings.generator(shape[0]),
-            shape,
-            origin,
-            sha256: sha256(&training.generator),
-        };
+        let (origin, shape, sha256) =
+            (training.origin().clone(), training.shape(), sha256(&training.generator));
+        let about = About { budget: budget.rounded(), bounding, generator, shape, origin, sha256 };
         Self::new(about, training.generator.clone(), device)
             .map_err(|misfit| mismatch("training", misfit).into())
     }
@@ -189,11 +182,6 @@ impl About {
         ]);
         parameters
     }
-}
-
-/// What is another network than it should be.
-pub(super) fn mismatch(name: &'static str, (expected, found): (String, String)) -> ParameterError {
-    Parameter::new(name, expected, false, found).check().expect_err("does not fit")
 }
 
 /// Its budgets, its form, its origin and a digest of its weights.

@@ -1,10 +1,11 @@
 //! AdvGAN++: a generator of images from the target's features, learned beforehand.
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 
 use super::epoch::{Making, Method};
 use super::feature_generator::{FeatureGenerator, FeatureGeneratorConfig};
 use super::image::GeneratedImage;
+use super::inputs::{noise, probe};
 use super::losses::GanLosses;
 use super::numbers::numbers;
 use super::schedule::GanSchedule;
@@ -15,10 +16,7 @@ use crate::attack::lessons::first_shape;
 use crate::attack::prelude::*;
 use crate::attack::{Goal, Origin};
 use crate::classifier::{Frozen, FrozenFeatures};
-use crate::parameter::{self, ParameterError};
-use crate::pixels::normal;
-
-const NOISE: Purpose = Purpose::named("noise beside the features that an image is generated from");
+use crate::parameter;
 
 /// Learns a [`GeneratedImage`]: a generator that makes an image of the target's last features and noise,
 /// against a discriminator that tells such images from others, and the target, which is to be fooled by them.
@@ -70,7 +68,7 @@ impl AdvGanPlusPlus {
         Method { origin, budget: *budget, losses, schedule, width: *width }
     }
 
-    pub(super) fn generator(&self, features: usize, shape: [usize; 3]) -> FeatureGeneratorConfig {
+    fn generator(&self, features: usize, shape: [usize; 3]) -> FeatureGeneratorConfig {
         let Self { noise, width, blocks, .. } = *self;
         FeatureGeneratorConfig { features, shape, noise, width, blocks }
     }
@@ -130,7 +128,12 @@ impl AdvGanPlusPlus {
         training: &GanTraining,
         features: &FrozenFeatures,
     ) -> Result<GeneratedImage, AttackError> {
-        GeneratedImage::of(self, training, features)
+        let (own, made) = (self.method().origin.settings, &training.origin().settings);
+        Parameter::new("training", format!("one of {own}"), own == *made, format!("one of {made}"))
+            .check()?;
+        let seen = probe(features, training.shape())?;
+        let config = self.generator(seen.len(), training.shape());
+        GeneratedImage::learned(training, (features, seen), config, (self.budget, self.schedule.seed))
     }
 
     /// All epochs over the images: see [`pass`](Self::pass).
@@ -150,35 +153,6 @@ impl AdvGanPlusPlus {
         while self.pass(victim, features, &mut training, count, &mut images)? {}
         Ok(self.attack(&training, features)?)
     }
-}
-
-/// What the network sees in a gray image, which tells one network from another; an error if it takes no images
-/// of this shape.
-pub(super) fn probe(
-    features: &FrozenFeatures,
-    [channels, height, width]: [usize; 3],
-) -> Result<Vec<f32>, ParameterError> {
-    let refused = features.refuses(channels, height, width);
-    let found = format!("{channels} channels and {height}x{width} pixels");
-    Parameter::new(
-        "images of the features' network",
-        refused.clone().unwrap_or_default(),
-        refused.is_none(),
-        found,
-    )
-    .check()?;
-    let gray = Tensor::full([1, channels, height, width], 0.5, features.device());
-    Ok(values(features.features(gray)))
-}
-
-/// So many random numbers for each image of the task, from its index, the seed and these parts.
-pub(super) fn noise(task: &Task<'_>, seed: u64, parts: &[u64], count: usize) -> Tensor<2> {
-    let draws = task.draws(NOISE, seed, parts);
-    let mut numbers = vec![0.0; task.len() * count];
-    for (row, numbers) in numbers.chunks_mut(count.max(1)).enumerate() {
-        normal(numbers, &mut draws.generator(row));
-    }
-    Tensor::from_data(TensorData::new(numbers, [task.len(), count]), &task.images().device())
 }
 
 /// What the generator makes of features and noise, beside the images in its graph.

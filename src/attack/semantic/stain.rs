@@ -196,11 +196,6 @@ impl Attack for Stain {
         Box::new(*self)
     }
 
-    fn stronger(&self) -> Option<Box<dyn Attack>> {
-        let random_starts = self.random_starts + self.starts();
-        Some(Box::new(self.with_random_starts(random_starts)))
-    }
-
     fn craft(&self, task: Task<'_>) -> Result<Tensor<4>, AttackError> {
         let (task, stains) = (task.afresh(), self.space.stains(task.images()));
         let mut worst = Worst::new(task.images());

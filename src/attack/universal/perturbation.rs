@@ -64,7 +64,6 @@ struct About {
     origin: Origin,
 }
 
-const KIND: &str = "universal perturbation";
 const VALUES: &str = "perturbation";
 /// Of patches too.
 pub(super) const ORDER: Purpose =
@@ -72,6 +71,8 @@ pub(super) const ORDER: Purpose =
 const RANDOM: Purpose = Purpose::named("a random universal perturbation");
 
 impl UniversalPerturbation {
+    pub(in crate::attack) const KIND: &str = "universal perturbation";
+
     /// A perturbation of one's own, `[channels, height, width]`; it is projected into the budget.
     ///
     /// # Errors
@@ -143,7 +144,7 @@ impl UniversalPerturbation {
     /// [`StoredError`] if the file cannot be written.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), StoredError> {
         let about = About { budget: self.learned, origin: self.origin.clone() };
-        let mut stored = Stored::new(KIND, &about);
+        let mut stored = Stored::new(Self::KIND, &about);
         stored.add(VALUES, &self.shape(), values(self.values.clone()));
         stored.write(path.as_ref())
     }
@@ -156,7 +157,7 @@ impl UniversalPerturbation {
     /// or larger than its budget.
     pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Self, StoredError> {
         let path = path.as_ref();
-        let stored = Stored::read(path, KIND)?;
+        let stored = Stored::read(path, Self::KIND)?;
         let wrong = |expected: &str, found: String| StoredError::format(path, expected, found);
         let About { budget, origin } = stored.about(path)?;
         let (shape, values) = stored.tensor(path, VALUES)?;
@@ -198,7 +199,7 @@ impl UniversalPerturbation {
     }
 
     /// Channels, height and width of the images that it is for.
-    pub(super) fn shape(&self) -> [usize; 3] {
+    pub(in crate::attack) fn shape(&self) -> [usize; 3] {
         let [_, channels, height, width] = self.values.dims();
         [channels, height, width]
     }
