@@ -6,24 +6,25 @@ they find against the gradients that they spend.
     python benches/minimal_norms.py work --norms l2 --attacks fmn ddn --steps 30          # a part; what is in `work` is kept
     python benches/minimal_norms.py work --table
 
-Last run with torch 2.15.0, torchvision 0.29.2, adv-lib 0.2.8, foolbox 3.3.4, torchattacks 3.5.1. Two cores take about an hour
-and a half, nearly all of it PyTorch's.
+Last run with torch 2.15.0, torchvision 0.29.2, adv-lib 0.2.8, foolbox 3.3.4, torchattacks 3.5.1.
 
 The crate's program (`minimal_norms.rs`) prepares the images, chooses those that the network is right about, evenly over
 the data and half of each class, and writes them beside the weights: all attack the same pixels and numbers, as one batch.
-Attacks have the same steps in all libraries, and otherwise their own defaults, but for those that try several constants
-c: `--searches` of `--search-steps` steps from c = 0.1 (torchattacks' C&W tries none: c = 1 and as many steps in all);
-C&W in L-infinity from c = 0.1 with a learning rate of 0.01 and a factor of 0.8 for its bound. DDN is asked for images
-between the 256 levels, as foolbox's are, and on them, which foolbox's cannot be. torchattacks' JSMA needs several tables of
-all pairs of values, of 604 MB each at 64x64, and is left out; sigma-zero is adv-lib's alone.
+Attacks have the same steps in all libraries, and otherwise their own defaults. Those that try several constants c try
+`--searches` of `--search-steps` steps from c = 0.1 on, by default as many steps in all as the others have (torchattacks'
+C&W tries none: c = 1); C&W in L-infinity has a learning rate of 0.01 and a factor of 0.8 for its bound, and goes on until it
+is done. DDN is asked for images between the 256 levels, as foolbox's are, and on them, which foolbox's cannot be.
+Left out are torchattacks' FAB in L1, which fails, and its JSMA, which holds several tables of all pairs of values, of 604 MB
+each at 64x64.
 
 What is found is judged by the network in double precision: `fallen` counts the images that it is wrong about, and all
-else has an infinite norm, which the medians count and the means leave out. `gradients` are backward passes an image, and
+others have an infinite norm, which medians count and means leave out. `gradients` are backward passes an image, and
 `queries` forward and backward passes, both as AttackBench counts them: at the network, for all libraries alike.
-`optimality` is AttackBench's local optimality (Cinà et al., AttackBench, AAAI 2025, section 3.3): with rho the share of
-images that are right within epsilon, and rho* that under the best of all attacks here for each image, 1 less the area
-between the two over that between rho* and no attack at all, up to the epsilon at which rho* is zero. 1 is best for every image.
-Areas are those of the steps (AttackBench's code takes trapezia), so that it is (e - mean(min(d, e))) / (e - mean(d*)).
+`optimality` is AttackBench's local optimality (Cinà et al., AttackBench: Evaluating Gradient-based Attacks for
+Adversarial Examples, AAAI 2025): with rho the share of images that are right within epsilon, and rho* that under the best of all attacks
+here for each image, 1 less the area between the two over that between rho* and no attack at all, up to the epsilon e at
+which rho* is zero: 1 for an attack that is best on every image. The areas are exact, those of steps (AttackBench's code takes
+trapezia), so that it is (e - mean(min(d, e))) / (e - mean(d*)).
 """
 
 import argparse
@@ -85,8 +86,8 @@ def options():
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--images", type=int, default=16)
     parser.add_argument("--steps", type=int, nargs="+", default=[100])
-    parser.add_argument("--searches", type=int, default=6)
-    parser.add_argument("--search-steps", type=int, default=50)
+    parser.add_argument("--searches", type=int, default=4)
+    parser.add_argument("--search-steps", type=int, default=25)
     parser.add_argument("--norms", nargs="+", choices=ATTACKS, default=list(ATTACKS))
     parser.add_argument("--attacks", nargs="+", choices=NAMES, default=list(NAMES))
     parser.add_argument("--libraries", nargs="+", choices=[OURS, *LIBRARIES], default=[OURS, *LIBRARIES])

@@ -1,8 +1,7 @@
 //! The attacks that look for the smallest change, for `minimal_norms.py`, which compares them with others'.
 //!
-//! `prepare` writes the network and the images that it is right about as safetensors, so that all attack the same
-//! weights and pixels; `attack` runs one attack on them, writes its images and prints what it spent as one JSON
-//! object.
+//! `prepare` writes the network and the images that it is right about as safetensors: all attack the same
+//! weights and pixels. `attack` runs one attack, writes its images and prints what it spent, as a JSON object.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
