@@ -11,8 +11,8 @@ Last run with torch 2.15.0, torchvision 0.29.2, adv-lib 0.2.8, foolbox 3.3.4, to
 The crate's program (`minimal_norms.rs`) prepares the images, chooses those that the network is right about, evenly over
 the data and half of each class, and writes them beside the weights: all attack the same pixels and numbers, as one batch.
 Attacks have the same steps in all libraries, and otherwise their own defaults. Those that try several constants c try
-`--searches` of `--search-steps` steps from c = 0.1 on, by default as many steps in all as the others have (torchattacks'
-C&W tries none: c = 1); C&W in L-infinity has a learning rate of 0.01 and a factor of 0.8 for its bound, and goes on until it
+`--searches` of `--search-steps` steps from c = 0.1 on, by default as many steps in all as the others have, and none ends
+early (torchattacks' C&W tries c = 1 alone, and does end early); C&W in L-infinity has a learning rate of 0.01 and a factor of 0.8 for its bound, and goes on until it
 is done. DDN is asked for images between the 256 levels, as foolbox's are, and on them, which foolbox's cannot be.
 Left out are torchattacks' FAB in L1, which fails, and its JSMA, which holds several tables of all pairs of values, of 604 MB
 each at 64x64.
@@ -135,7 +135,7 @@ def network(path):
 
 def peer(library, norm, attack, steps, args):
     """A function of a network, images and labels."""
-    p, fixed = ORDERS[norm], {"initial_const": 0.1}
+    p, fixed = ORDERS[norm], {"initial_const": 0.1, "abort_early": False}
     if library == "adv-lib":
         # For its plots, which none of these makes.
         sys.modules.setdefault("visdom", types.ModuleType("visdom"))
@@ -152,7 +152,7 @@ def peer(library, norm, attack, steps, args):
                 net, x, y, binary_search_steps=args.searches, max_iterations=args.search_steps, **fixed
             )
             if p == 2
-            else attacks.carlini_wagner_linf(net, x, y, max_iterations=args.search_steps, decrease_factor=0.8, **fixed),
+            else attacks.carlini_wagner_linf(net, x, y, max_iterations=args.search_steps, decrease_factor=0.8, initial_const=0.1),
         }[attack]
     if library == "foolbox":
         import foolbox
@@ -277,7 +277,8 @@ def judged(entries):
         room = end - statistics.fmean(min(size, end) for size in best)
         sizes = {key(row): row["sizes"] for row in found}
         rank = list(ATTACKS[norm]).index
-        for row in sorted(found, key=lambda row: (rank(row["attack"]), row["steps"] or 0)):
+        place = lambda row: (rank(row["attack"]), row["steps"] or 0, [OURS, *LIBRARIES].index(row["library"]))
+        for row in sorted(found, key=place):
             area = statistics.fmean(min(size, end) for size in row["sizes"])
             reference = sizes.get((norm, row["attack"], row["steps"], "adv-lib")) if row["library"] == OURS else None
             rows.append(row | {"optimality": (end - area) / room, "reference": reference})

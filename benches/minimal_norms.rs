@@ -159,7 +159,7 @@ fn named(options: &Run) -> Option<(Box<dyn Attack>, bool)> {
         ("ddn on 256 levels", Norm::L2) => away(Box::new(Ddn::new().with_steps(steps))),
         ("cw", Norm::L2) => {
             let attack = CarliniWagner::new().with_search_steps(searches).with_steps(search_steps);
-            away(Box::new(attack.with_initial_constant(0.1)))
+            away(Box::new(attack.with_initial_constant(0.1).with_abort_early(false)))
         }
         ("cw", Norm::Linf) => {
             let attack = CarliniWagnerLinf::new().with_steps(search_steps).with_learning_rate(0.01);
@@ -167,7 +167,8 @@ fn named(options: &Run) -> Option<(Box<dyn Attack>, bool)> {
         }
         ("ead", Norm::L1) => {
             let attack = Ead::new().with_search_steps(searches).with_steps(search_steps);
-            away(Box::new(attack.with_initial_constant(0.1).with_decision_rule(DecisionRule::L1)))
+            let attack = attack.with_initial_constant(0.1).with_abort_early(false);
+            away(Box::new(attack.with_decision_rule(DecisionRule::L1)))
         }
         ("sigma-zero", Norm::L0) => away(Box::new(SigmaZero::new().with_steps(steps))),
         ("lbfgs", Norm::L2) => {
