@@ -17,8 +17,8 @@ is done. DDN is asked for images between the 256 levels, as foolbox's are, and o
 Left out are torchattacks' FAB in L1, which fails, and its JSMA, which holds several tables of all pairs of values, of 604 MB
 each at 64x64.
 
-What is found is judged by the network in double precision: `fallen` counts the images that it is wrong about, and all
-others have an infinite norm, which medians count and means leave out. `gradients` are backward passes an image, and
+What is found is judged by the network in double precision: `fallen` counts the images within [0,1] that it is wrong about;
+all others have an infinite norm, which medians count and means leave out. `gradients` are backward passes an image, and
 `queries` forward and backward passes, both as AttackBench counts them: at the network, for all libraries alike.
 `optimality` is AttackBench's local optimality (Cinà et al., AttackBench: Evaluating Gradient-based Attacks for
 Adversarial Examples, AAAI 2025): with rho the share of images that are right within epsilon, and rho* that under the best of all attacks
@@ -212,8 +212,10 @@ def sizes(norm, found, args):
     from safetensors.torch import load_file
 
     data, net = load_file(args.work / "images.safetensors"), network(args.work / "net.safetensors").double()
-    assert found.shape == data["images"].shape and found.min() >= 0 and found.max() <= 1
-    fallen = net(found.double()).argmax(1) != data["labels"]
+    # What is no image does not count, but for a rounding.
+    inside = ((found >= -1e-6) & (found <= 1 + 1e-6)).flatten(1).all(1)
+    found = found.clamp(0, 1)
+    fallen = (net(found.double()).argmax(1) != data["labels"]) & inside
     change = (found.double() - data["images"].double()).flatten(1)
     # Images that are rebuilt from their changes differ by roundings, which are no changed values.
     lengths = (change.abs() > 1e-6).sum(1) if norm == "l0" else change.norm(ORDERS[norm], dim=1)
