@@ -122,7 +122,7 @@ fn every_step_is_adv_libs() {
 }
 
 #[test]
-fn smallest_norms_are_adv_libs() {
+fn smallest_norms_are_adv_libs_image_for_image() {
     each_case(|case, name, classes, targeted| {
         let (victim, goal) = (victim::victim(classes), goal(classes, targeted, 16));
         let found = (case.with_steps)(LONG).perturb(&victim, images(classes, 16), &goal).unwrap();
@@ -133,8 +133,12 @@ fn smallest_norms_are_adv_libs() {
         let theirs = stored(&format!("{name}.norms"));
         let (ours_median, theirs_median) = (median(&ours), median(&theirs));
         // Numbers of values are whole.
-        let near = if case.norm == Norm::L0 { 1.0 } else { 0.01 * theirs_median };
+        let near = if case.norm == Norm::L0 { 0.5 } else { 0.01 * theirs_median };
         assert!((ours_median - theirs_median).abs() <= near, "{name}: {ours_median} {theirs_median}");
+        // Single precision turns a few on another way; where there is no gradient adv-lib's DDN draws one.
+        let close = ours.iter().zip(&theirs).filter(|(ours, theirs)| (*ours / *theirs - 1.0).abs() <= 0.01);
+        let (close, least) = (close.count(), if case.name.starts_with("fmn") { 15 } else { 12 });
+        assert!(close >= least, "{name}: {close} of 16 images are within 1 %: {ours:?} {theirs:?}");
         assert!(theirs.iter().all(|size| size.is_finite()), "{name}: a reference that fails proves little");
     });
 }
