@@ -68,10 +68,10 @@ pub(super) fn range_of_each(result: &EvaluationResult) -> Check {
 }
 
 /// The attacks of which the first is to be compared with the second, on the same pixels.
-fn pairs<'r>(
-    result: &'r EvaluationResult,
+fn pairs(
+    result: &EvaluationResult,
     compared: impl Fn(&SemanticResult, &SemanticResult) -> bool,
-) -> Vec<(&'r SemanticResult, &'r SemanticResult)> {
+) -> Vec<(&SemanticResult, &SemanticResult)> {
     let all = &result.semantic;
     let both = all.iter().flat_map(|first| all.iter().map(move |second| (first, second)));
     both.filter(|(first, second)| first.profile.mask == second.profile.mask && compared(first, second))
