@@ -17,8 +17,7 @@ use crate::classifier::{Average, Frozen};
 /// how often it was asked about, so that an image's result does not depend on its batch.
 ///
 /// This is for a victim that answers by a single draw; one that answers by the mean of several is a
-/// [`Frozen::expectation_over`](crate::classifier::Frozen::expectation_over) of them, which every attack
-/// sees as it is.
+/// [`Frozen::expectation_over`] of them, which every attack sees as it is.
 ///
 /// | parameter | default | range |
 /// | --- | --- | --- |
