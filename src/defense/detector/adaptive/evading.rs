@@ -40,23 +40,32 @@ const CLEAR: f64 = 1e-6;
 /// ```
 /// use std::sync::Arc;
 ///
-/// use histoguard::defense::detector::{Alarm, Evading, ImageMap, ReconstructionError, Threshold};
+/// use histoguard::defense::detector::{Alarm, Detector, Evading, Threshold};
 /// use histoguard::prelude::*;
+/// use serde::Serialize;
+///
+/// /// How dark the left half is.
+/// #[derive(Debug, Serialize)]
+/// struct Left;
+///
+/// impl Detector for Left {
+///     fn name(&self) -> String {
+///         "left half".into()
+///     }
+///
+///     fn score(&self, images: Tensor<4>) -> Tensor<1> {
+///         let half = images.dims()[3] / 2;
+///         images.narrow(3, 0, half).mean_dims(&[1, 2, 3]).reshape([-1]).neg()
+///     }
+/// }
 ///
 /// let device = Device::default();
 /// let victim = Frozen::from_fn(2, &device, |x| {
 ///     let bright = x.mean_dims(&[1, 2, 3]).reshape([-1, 1]) - 0.5;
 ///     Tensor::cat(vec![bright.clone().neg(), bright], 1)
 /// });
-/// // Fires where the left half is far from 0.55.
-/// let left = ImageMap::new("left half", |x| {
-///     let [batch, channels, height, width] = x.dims();
-///     let half = x.clone().narrow(3, 0, width / 2) * 0.0 + 0.55;
-///     Tensor::cat(vec![half.expand([batch, channels, height, width / 2]), x.narrow(3, width / 2, width / 2)], 3)
-/// });
-/// let detector = Arc::new(ReconstructionError::new(left, 1)?);
-/// let threshold = Threshold { value: 0.02, rate: 0.05, median: 0.0, images: 19, slides: 19 };
-/// let alarm = Alarm { detector, threshold };
+/// let threshold = Threshold { value: -0.5, rate: 0.05, median: -0.55, images: 19, slides: 19 };
+/// let alarm = Alarm { detector: Arc::new(Left), threshold };
 ///
 /// let (image, goal) = (Tensor::full([1, 1, 8, 8], 0.55, &device), Goal::untargeted([1]));
 /// let square = Square::new(Budget::linf(Epsilon::unit(0.15))).with_queries(200);
