@@ -315,7 +315,8 @@ fn every_attack_that_asks_can_evade() {
     let budget = Budget::pixels(16.0);
     let victim = victim::victim(2);
     // When last run, of 12 images were lost without and with the alarms: APGD 2 and 6, FMN 0 and 6, FAB 0 and 2.
-    let attacks: Vec<(Box<dyn Fn() -> Box<dyn Attack>>, usize)> = vec![
+    type Made = Box<dyn Fn() -> Box<dyn Attack>>;
+    let attacks: Vec<(Made, usize)> = vec![
         (Box::new(move || Box::new(Apgd::new(budget))), 3),
         (Box::new(move || Fmn::new(Norm::Linf).at(budget)), 4),
         (Box::new(move || Fab::new(Norm::Linf).at(budget)), 1),
