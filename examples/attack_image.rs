@@ -22,12 +22,16 @@ use common::checkpoint::noted;
 use common::failure::Failure;
 use common::output::{note, say};
 use common::{mask, program};
-use histoguard::attack::Masked;
+use histoguard::attack::{Goals, Learned, Masked};
+use histoguard::classifier::FrozenFeatures;
 use histoguard::data::{FileImage, ImageSet, LabeledImages, Prepared, Sample, exif_orientation, png};
 use histoguard::evaluate::Distances;
 use histoguard::file::FolderLock;
 use histoguard::prelude::*;
 use histoguard::weights;
+
+/// Attacks that want a target, beside those of a battery, which has none.
+const TARGETED: &[&str] = &["lbfgs", "jsma"];
 
 /// Attacks one image and looks at what is left of the attack in an 8-bit PNG.
 #[derive(Debug, Parser)]
@@ -48,13 +52,16 @@ struct Options {
     target: Option<String>,
     /// The attack, by the name that the battery knows it by; one that looks for the smallest perturbation has
     /// the budget as its limit, `stain` and `scanner` have none. `ddn` in L2 finds images of whole grey
-    /// levels.
+    /// levels; `lbfgs` in L2 and `jsma` in L0 go towards --target, or the other of two classes.
     #[arg(long, default_value = "fgsm")]
     attack: String,
+    /// File of a learned attack in its place, as the examples `universal`, `patch` and `advgan` write it.
+    #[arg(long, conflicts_with = "attack")]
+    learned: Option<PathBuf>,
     /// Budget in grey levels (of 255) for L-infinity; for L2 and L1, the norm over the image in [0,1]; for
-    /// L0, the number of values that may change.
-    #[arg(long, default_value_t = 2.0)]
-    epsilon: f64,
+    /// L0, the number of values that may change [default: 2, or what a learned attack was learned with].
+    #[arg(long)]
+    epsilon: Option<f64>,
     /// Norm of the budget.
     #[arg(long, value_enum, default_value = "linf")]
     norm: NormName,
@@ -130,7 +137,8 @@ fn attack(options: &Options) -> Result<(), Failure> {
     let device = Device::default();
     let net = DenseNetConfig::densenet121(options.classes.len()).init(&device);
     let net = weights::load(net, noted(&options.checkpoint))?;
-    let victim = Frozen::new(Normalized::new(net, Normalization::IMAGENET));
+    let model = Normalized::new(net, Normalization::IMAGENET);
+    let victim = Frozen::new(model.clone());
     let image = read(options, &options.image, &device)?;
     if let Some(orientation) = exif_orientation(&options.image)? {
         note(format_args!(
@@ -140,31 +148,10 @@ fn attack(options: &Options) -> Result<(), Failure> {
     let before = answer(&victim, image.clone());
     let label = label.unwrap_or(before.class);
 
-    let budget = match options.norm {
-        NormName::Linf => Budget::pixels(options.epsilon),
-        NormName::L2 => Budget::l2(options.epsilon),
-        NormName::L1 => Budget::l1(options.epsilon),
-        NormName::L0 => Budget::new(Norm::L0, Epsilon::unit(options.epsilon)),
-    };
-    if budget.norm() == Norm::L0 && options.epsilon.fract() != 0.0 {
-        let found = options.epsilon;
-        return Err(Failure::wrong(format!(
-            "--epsilon: expected a whole number of values in L0, found {found}"
-        )));
-    }
-    let attack = attack_by_name(&options.attack, budget, None).ok_or_else(|| {
-        let (known, norm) = (NAMES.join(", "), budget.norm());
-        Failure::wrong(format!(
-            "--attack: expected one that knows {norm}, of {known}, found {}",
-            options.attack
-        ))
-    })?;
-    let attack = match &options.mask {
-        Some(path) => {
-            let size = prepared(options, &options.image)?.original(0)?.dimensions();
-            Masked::boxed(attack.at(budget), mask::read(path, options.image_size, size)?).at(budget)
-        }
-        None => attack.at(budget),
+    let attack = chosen(options, &model)?;
+    let target = match (target, attack.profile().goals) {
+        (None, Goals::Targeted) if options.classes.len() == 2 => Some(1 - label),
+        (target, _) => target,
     };
     let goal = match target {
         Some(target) => Goal::targeted([target]).with_true_classes([label]),
@@ -188,7 +175,7 @@ fn attack(options: &Options) -> Result<(), Failure> {
         say(format_args!("{what:<22} {class} ({percent:.1} %)"))
     };
     let profile = attack.profile();
-    let within = profile.norm().map_or(String::new(), |_| format!(" within {budget}"));
+    let within = profile.budget().map_or(String::new(), |budget| format!(" within {budget}"));
     say(format_args!("{}{within}, true class {}", profile.name, options.classes[label]))?;
     said("original:", &before)?;
     said("adversarial:", &after)?;
@@ -210,6 +197,50 @@ fn attack(options: &Options) -> Result<(), Failure> {
     }
     say(format_args!("pictures in {}", options.out.display()))?;
     Ok(())
+}
+
+/// The attack that is asked for, with its budget, on what the mask leaves.
+fn chosen(options: &Options, model: &Normalized<DenseNet>) -> Result<Box<dyn Attack>, Failure> {
+    let epsilon = options.epsilon.unwrap_or(2.0);
+    let budget = match options.norm {
+        NormName::Linf => Budget::pixels(epsilon),
+        NormName::L2 => Budget::l2(epsilon),
+        NormName::L1 => Budget::l1(epsilon),
+        NormName::L0 => Budget::new(Norm::L0, Epsilon::unit(epsilon)),
+    };
+    if budget.norm() == Norm::L0 && epsilon.fract() != 0.0 {
+        return Err(Failure::wrong(format!(
+            "--epsilon: expected a whole number of values in L0, found {epsilon}"
+        )));
+    }
+    let attack = match &options.learned {
+        Some(path) => {
+            let (features, side) = ([FrozenFeatures::new(model.clone())], options.image_size);
+            Learned::load(path, &Device::default(), &features)?.for_images([3, side, side])?
+        }
+        None => attack_by_name(&options.attack, budget, None).ok_or_else(|| {
+            let (known, norm) = ([NAMES, TARGETED].concat().join(", "), budget.norm());
+            Failure::wrong(format!(
+                "--attack: expected one that knows {norm}, of {known}, found {}",
+                options.attack
+            ))
+        })?,
+    };
+    let own = attack.profile().norm();
+    if options.learned.is_some() && options.epsilon.is_some() && own != Some(budget.norm()) {
+        let own = own.map_or("none".into(), |norm| norm.to_string());
+        return Err(Failure::wrong(format!(
+            "--norm: expected {own}, in which the attack was learned, found {}",
+            budget.norm()
+        )));
+    }
+    let at = |attack: Box<dyn Attack>| match options.learned.is_some() && options.epsilon.is_none() {
+        true => attack,
+        false => attack.at(budget),
+    };
+    let Some(path) = &options.mask else { return Ok(at(attack)) };
+    let size = prepared(options, &options.image)?.original(0)?.dimensions();
+    Ok(Box::new(Masked::boxed(at(attack), mask::read(path, options.image_size, size)?)))
 }
 
 /// One image as the network takes it.

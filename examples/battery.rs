@@ -7,6 +7,7 @@ mod common {
     pub mod battery {
         pub mod attacks;
         pub mod options;
+        pub mod semantic;
     }
     pub mod checkpoint;
     pub mod failure;

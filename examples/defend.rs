@@ -5,6 +5,7 @@
 mod common {
     pub mod battery {
         pub mod attacks;
+        pub mod semantic;
     }
     pub mod defend {
         pub mod comparison;
@@ -163,10 +164,12 @@ impl Setting<'_> {
         Box::new(Transfer::new(self.pgd(), "the undefended network", Frozen::new(undefended.clone())))
     }
 
-    /// PGD's images for the undefended network, PGD through the defense, Square, and the chosen attacks.
+    /// PGD's images for the undefended network, PGD through the defense, Square, the chosen attacks, and those
+    /// that no norm bounds.
     fn views(&self, undefended: &Model) -> Result<Vec<Box<dyn Attack>>, Failure> {
         let mut attacks = attack_views(self.pgd(), Frozen::new(undefended.clone()), self.options.squares);
         attacks.extend(self.options.chosen_attacks()?);
+        attacks.extend(self.options.semantic_attacks()?);
         Ok(attacks)
     }
 
@@ -181,7 +184,8 @@ impl Setting<'_> {
             Some(undefended) => self.views(undefended)?,
             None => {
                 let pgd: Box<dyn Attack> = Box::new(self.pgd());
-                std::iter::once(pgd).chain(self.options.chosen_attacks()?).collect()
+                let (chosen, semantic) = (self.options.chosen_attacks()?, self.options.semantic_attacks()?);
+                std::iter::once(pgd).chain(chosen).chain(semantic).collect()
             }
         };
         let victim = Frozen::new(network.model.clone());
@@ -221,7 +225,8 @@ impl Setting<'_> {
             .run(&self.test)
             .map_err(stopped)?;
         let victim = smoothing.classifier(base, options.copies)?;
-        let attacks = vec![self.oblivious(&undefended.model), Box::new(self.pgd()) as _];
+        let mut attacks = vec![self.oblivious(&undefended.model), Box::new(self.pgd()) as _];
+        attacks.extend(options.semantic_attacks()?);
         let mut compared =
             self.attacked(defense, &victim, attacks, (Some(network.history), network.seconds))?;
         compared.row.prove(&certification.accuracy.all, certification.values);

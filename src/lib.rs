@@ -67,7 +67,7 @@ struct ReadmeExamples;
 pub mod prelude {
     pub use crate::attack::{
         Access, Apgd, ApgdLoss, Attack, AttackError, AutoAttack, Bim, CarliniWagner, CarliniWagnerLinf, Ddn,
-        DecisionRule, DeepFool, Ead, Ensemble, Fab, Fgsm, Fmn, Goal, HopSkipJump, InputDiversity, Jsma,
+        DecisionRule, DeepFool, Ead, Ensemble, Eot, Fab, Fgsm, Fmn, Goal, HopSkipJump, InputDiversity, Jsma,
         Lbfgs, Mask, Masked, MiFgsm, MinimalFgsm, Pgd, RFgsm, RandomNoise, Restarts, Scanner, SigmaZero,
         Square, Stain, StainGrid, Starts, Transfer, VarianceTuning,
     };

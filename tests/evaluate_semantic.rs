@@ -212,3 +212,140 @@ fn ensembles_and_restarts_take_it_and_keep_norms_apart() {
     let error = mixed.unwrap_err().to_string();
     assert_eq!(error, "norm: expected one for all attacks, found none and Linf (FGSM)");
 }
+
+#[test]
+fn exhibits_show_it_beside_the_strongest_attack_of_a_norm() {
+    let victim = bright();
+    let evaluation = evaluation(&victim);
+    let result = evaluation.run(&Plain::eight()).unwrap();
+    let of = |count: usize| evaluation.exhibits(&Plain::eight(), &result, count).unwrap();
+    let exhibits = of(3);
+    let attacks: Vec<&str> = exhibits.iter().map(|exhibit| exhibit.attack.as_str()).collect();
+    // Three of the norm, and three that two attacks share.
+    assert_eq!(attacks, ["shade", "shade", "shade", "Lamp 0.25", "Lamp 0.25", "Lamp 0.12", "Lamp 0.12"]);
+    for (exhibit, attack) in exhibits[3..].iter().zip([0, 0, 1, 1]) {
+        let record = result.records.iter().find(|record| record.name == exhibit.name).unwrap();
+        let judged = record.semantic[attack];
+        assert_eq!((exhibit.norm, exhibit.versions.len()), (None, 1));
+        let version = &exhibit.versions[0];
+        assert_eq!((version.budget, version.after.prediction), (None, judged.outcome.prediction));
+        assert_eq!(Some(version.distances), judged.distances);
+        assert_ne!(version.after.prediction, Some(exhibit.label), "what falls comes first");
+    }
+    assert!(of(0).is_empty());
+    // One each at least.
+    assert_eq!(of(1).len(), 3);
+    // Another evaluation's result is refused.
+    let other = Evaluation::new(&victim).attack(Shade::new(None)).budgets([0.07, 0.12].map(linf));
+    let error = other.exhibits(&Plain::eight(), &result, 1).unwrap_err().to_string();
+    assert!(error.contains("result: expected that of this evaluation"), "{error}");
+
+    let model = ModelReport { exhibits, ..ModelReport::new("m", result) };
+    let page = Report { models: vec![model], ..Report::new("r", DataSummary::of("d")) }.to_html();
+    assert!(page.contains("difference at SSIM 0.") && page.contains(", under Lamp 0.12"));
+    // Its right answers by class and slide are a table of their own.
+    let table = &page[page.find("m, no norm, by class and slide").expect("a table")..];
+    let table = &table[..table.find("</table>").unwrap()];
+    assert!(table.contains("Lamp 0.25") && table.contains("Lamp 0.12") && !table.contains("shade"));
+    assert!(table.contains("25 % (2/8)") && table.contains("50 % (4/8)"), "{table}");
+}
+
+/// A search over a range that moves every image by so much.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Found {
+    strength: f64,
+    space: &'static str,
+    #[serde(skip)]
+    access: Access,
+    #[serde(skip)]
+    moved: f64,
+}
+
+impl Attack for Found {
+    fn profile(&self) -> Profile {
+        let Self { strength, space, access, .. } = self;
+        Profile::semantic(format!("{space} {strength} {access}"), *access, 1, Queries::NONE)
+    }
+
+    fn parameters(&self, _: &Task<'_>) -> Vec<Parameter> {
+        vec![]
+    }
+
+    fn at(&self, _: Budget) -> Box<dyn Attack> {
+        Box::new(*self)
+    }
+
+    fn craft(&self, task: Task<'_>) -> Result<Tensor<4>, AttackError> {
+        Lamp::new(self.moved).craft(task)
+    }
+}
+
+fn verdicts(attacks: Vec<Found>) -> [(Verdict, String); 2] {
+    let victim = bright();
+    let attacks = attacks.into_iter().map(|found| Box::new(found) as Box<dyn Attack>);
+    let result = Evaluation::new(&victim).attacks(attacks).run(&Plain::eight()).unwrap();
+    ["grid better than gradients", "a wider range breaks fewer"].map(|name| {
+        let check = result.checks.iter().find(|check| check.name == name).unwrap();
+        (check.verdict, check.seen.clone())
+    })
+}
+
+/// Of the six images that are right, 4 fall to 0.25, 3 to 0.16 and 2 to 0.12.
+#[test]
+fn a_grid_that_finds_more_and_a_wider_range_that_finds_less_are_suspicious() {
+    use Verdict::{NotApplicable, Passed, Suspicious};
+    let found = |strength, access, moved| Found { strength, space: "hed", access, moved };
+    let (grid, climb) =
+        (|moved| found(0.1, Access::Logits, moved), |moved| found(0.1, Access::Gradients, moved));
+    let of = |attacks| verdicts(attacks).map(|(verdict, _)| verdict);
+    assert_eq!(of(vec![grid(0.25), climb(0.25)]), [Passed, NotApplicable]);
+    // One image of up to thirty is a grid's luck, two are not.
+    assert_eq!(of(vec![climb(0.16), grid(0.25)]), [Passed, NotApplicable]);
+    let [(verdict, seen), _] = verdicts(vec![grid(0.25), climb(0.12)]);
+    assert_eq!(verdict, Suspicious);
+    let expected =
+        "of 6 images hed 0.1 black box, scores breaks 4 and hed 0.1 white box 2; 2 fall to the former alone";
+    assert_eq!(seen, expected);
+    // Gradients may find more, and other ranges and other colors are other searches.
+    assert_eq!(of(vec![grid(0.12), climb(0.25)]), [Passed, NotApplicable]);
+    assert_eq!(of(vec![grid(0.25), found(0.2, Access::Gradients, 0.0)]), [NotApplicable; 2]);
+    assert_eq!(of(vec![grid(0.25), Found { space: "he", ..climb(0.0) }]), [NotApplicable; 2]);
+
+    let wide = |moved| found(0.2, Access::Gradients, moved);
+    assert_eq!(of(vec![climb(0.12), wide(0.12)]), [NotApplicable, Passed]);
+    assert_eq!(of(vec![climb(0.25), wide(0.16)]), [NotApplicable, Suspicious]);
+    assert_eq!(of(vec![wide(0.25), climb(0.16)]), [NotApplicable, Passed]);
+}
+
+/// Answers that are rounded have no slope: a search by gradients alone stays where it is, and the grid tells.
+#[test]
+fn a_stain_grid_sees_through_masked_gradients() {
+    let victim = |steps: f64| {
+        Frozen::from_fn(2, &Device::default(), move |x| {
+            let red = x.clone().narrow(1, 0, 1) - x.narrow(1, 2, 1);
+            let red = red.mean_dims(&[1, 2, 3]).reshape([-1, 1]);
+            let red = if steps > 0.0 { (red * steps).round() / steps } else { red };
+            Tensor::cat(vec![red.clone().neg(), red - 1e-3], 1)
+        })
+    };
+    let shade =
+        |blue: f32| Tensor::<1>::from_floats([0.6, 0.4, blue], &Device::default()).reshape([1, 3, 1, 1]);
+    let tissue =
+        Tensor::cat(vec![shade(0.57), shade(0.63), shade(0.58), shade(0.62)], 0).expand([4, 3, 8, 8]);
+    let labels = victim(0.0).predict(tissue.clone());
+    let classes = ["blue", "red"].map(String::from).to_vec();
+    let data = histoguard::data::TensorSet::new(tissue, labels, classes).unwrap();
+    let check = |steps: f64| {
+        let victim = victim(steps);
+        let result = Evaluation::new(&victim)
+            .attack(Stain::strong().with_corners(0).with_random_starts(0))
+            .attack(StainGrid::strong().with_levels(2))
+            .run(&data)
+            .unwrap();
+        let hits: Vec<usize> = result.semantic.iter().map(|attack| attack.success.hits).collect();
+        let check = result.checks.iter().find(|check| check.name == "grid better than gradients").unwrap();
+        (hits, check.verdict)
+    };
+    assert_eq!(check(0.0), (vec![4, 4], Verdict::Passed));
+    assert_eq!(check(100.0), (vec![0, 4], Verdict::Suspicious));
+}

@@ -301,7 +301,8 @@ fn comparison(out: &Path) -> Command {
     command.args(["--images", "40", "--image-size", "32", "--epochs", "1", "--batch-size", "8"]);
     command.args(["--defenses", "fgsm-rs,ensemble-at,jpeg,magnet,smoothing", "--attacks", "fgsm"]);
     command.args(["--epsilons", "2", "--draws", "150", "--false-alarms", "0.4", "--autoencoder-epochs", "2"]);
-    command.args(["--squares", "5", "--copies", "2", "--check-images", "2", "--out"]).arg(out);
+    command.args(["--squares", "5", "--copies", "2", "--check-images", "2", "--semantic", "stain-light"]);
+    command.arg("--out").arg(out);
     command
 }
 
@@ -325,7 +326,7 @@ fn a_comparison_that_was_killed_in_each_stage_ends_as_one_that_was_not() {
     let rows = defenses.map(|defense| format!("| {defense} |"));
     let views =
         "| made for the undefended network, 2/255 | adaptive, 2/255 | black box, 2/255 | worst case, 2/255 |";
-    for wanted in rows.iter().map(String::as_str).chain([views]) {
+    for wanted in rows.iter().map(String::as_str).chain([views, "| Stain 0.05 |"]) {
         assert!(said.contains(wanted), "{wanted} in\n{said}");
     }
     // While the first network trains, another one, an evaluation runs, draws are made, and after all of it.
@@ -407,6 +408,19 @@ fn a_universal_perturbation_that_was_killed_is_learned_to_its_end() {
     let labels: Vec<&str> =
         report.models[0].result.attacks.iter().map(|attack| attack.label.as_str()).collect();
     assert_eq!(labels, ["FGSM", "SGD-UAP"]);
+    // And one image shows it, with the budget that it was learned with, or with another one.
+    let picture = folder.path().join("picture.png");
+    png::write(&RgbImage::from_pixel(32, 32, image::Rgb([200, 120, 160])), &picture).unwrap();
+    let attack = |args: &[&str]| {
+        let mut attack = example("attack_image");
+        attack.arg(&picture).arg("--checkpoint").arg(&checkpoint).args(["--image-size", "32", "--learned"]);
+        attack.arg(folder.path().join("whole/universal.safetensors")).args(args);
+        attack.arg("--out").arg(folder.path().join("shown"));
+        attack
+    };
+    assert!(succeed(&mut attack(&[])).contains("SGD-UAP within Linf 16/255"));
+    assert!(succeed(&mut attack(&["--epsilon", "4"])).contains("SGD-UAP within Linf 4/255"));
+    fail(&mut attack(&["--epsilon", "4", "--norm", "l2"]), "--norm: expected Linf");
     // What is there was learned with other settings, or on another network.
     fail(
         universal("whole").args(["--seed", "1"]),

@@ -247,6 +247,38 @@ fn tissue(side: usize) -> (Frozen, TensorSet) {
     (victim, TensorSet::new(images, labels, vec!["benign".into(), "malignant".into()]).unwrap())
 }
 
+/// A stain changes a picture smoothly: the page holds the change as it holds the picture.
+#[test]
+fn pictures_of_what_no_norm_bounds_have_no_steps() {
+    let (victim, data) = tissue(40);
+    let evaluation = Evaluation::new(&victim).attack(Stain::strong()).check_images(0);
+    let result = evaluation.run(&data).unwrap();
+    let exhibits = evaluation.exhibits(&data, &result, 2).unwrap();
+    assert_eq!(exhibits.len(), 2);
+    let model = ModelReport { exhibits: exhibits.clone(), ..ModelReport::new("waves", result) };
+    let report = Report { models: vec![model], ..Report::new("Waves", DataSummary::of("two waves")) };
+    let page = Page::read(&report.to_html());
+    let most = page.elements.iter().filter_map(|element| element.get("data-most"));
+    let most: Vec<f32> = most.map(|most| most.parse().unwrap()).collect();
+    let images: Vec<&str> =
+        page.elements.iter().filter(|e| e.name == "img").filter_map(|e| e.get("src")).collect();
+    assert_eq!((images.len(), most.len()), (4, 2));
+    for (number, (exhibit, most)) in exhibits.iter().zip(most).enumerate() {
+        let version = &exhibit.versions[0];
+        assert!(version.distances.linf > 0.1);
+        let shown = decoded(images[2 * number + 1]);
+        let off = shown.enumerate_pixels().flat_map(|(x, y, pixel)| {
+            let at = move |c: usize| (c * 40 + y as usize) * 40 + x as usize;
+            let change = move |c: usize| version.pixels[at(c)] - exhibit.original[at(c)];
+            (0..3).map(move |c| ((f32::from(pixel.0[c]) - 128.0) / 127.0 * most - change(c)).abs())
+        });
+        let off: Vec<f32> = off.collect();
+        let mean = off.iter().sum::<f32>() / off.len() as f32;
+        // Three steps each way would be off by a twelfth on average.
+        assert!(mean < most / 30.0, "{mean} {most}");
+    }
+}
+
 fn shown(side: usize) -> (String, Vec<Exhibit>) {
     let (victim, data) = tissue(side);
     let evaluation = Evaluation::new(&victim)

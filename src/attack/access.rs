@@ -26,6 +26,11 @@ impl Access {
         matches!(self, Self::Gradients)
     }
 
+    /// Whether the attack asks the victim while it works, about more than whether it has succeeded.
+    pub const fn asks(self) -> bool {
+        matches!(self, Self::Gradients | Self::Logits | Self::Label)
+    }
+
     /// Whether the attack sees answers alone, or a substitute.
     pub const fn is_black_box(self) -> bool {
         matches!(self, Self::Logits | Self::Label | Self::Substitute)

@@ -32,7 +32,7 @@ pub use black_box::{HopSkipJump, Square, Starts, Transfer};
 pub use bounded::{
     Apgd, ApgdLoss, Bim, Fgsm, InputDiversity, MiFgsm, NoiseKind, Pgd, RFgsm, RandomNoise, VarianceTuning,
 };
-pub use combined::{AutoAttack, Ensemble, Masked, Restarts};
+pub use combined::{AutoAttack, Ensemble, Eot, Masked, Restarts};
 pub use draws::Draws;
 pub use error::AttackError;
 pub use generative::{

@@ -144,6 +144,13 @@ impl Profile {
         Self { aim, ..self }
     }
 
+    /// An attack of this profile beside attacks that [ask](Access::asks) the victim: a wrapper that changes what the
+    /// victim answers changes nothing for others.
+    pub fn asks(&self, parameter: &'static str) -> Parameter {
+        let found = format!("{} ({})", self.name, self.access);
+        Parameter::new(parameter, "one that asks the victim", self.access.asks(), found)
+    }
+
     /// What every attack's parameters must keep to.
     pub(super) fn parameters(&self, goal: &Goal) -> Vec<Parameter> {
         let said = |targeted: bool| if targeted { "a targeted one" } else { "an untargeted one" };

@@ -2,12 +2,15 @@
 
 use burn::tensor::Tensor;
 use burn::tensor::activation::log_softmax;
+use serde::{Deserialize, Serialize};
 
 use super::Classifier;
+use super::shared::Shared;
 
 /// What is averaged over several networks or several draws of a randomised one (Dong et al., "Boosting
 /// Adversarial Attacks with Momentum", CVPR 2018, section 3.4).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Average {
     /// The logits.
@@ -20,22 +23,23 @@ pub enum Average {
     Losses,
 }
 
-/// One network or several, each asked once or several times.
+/// One network or several, each asked once or several times; copies ask the same networks.
+#[derive(Clone)]
 pub(super) struct Averaged {
-    pub(super) members: Vec<Box<dyn Classifier + Send>>,
+    pub(super) members: Vec<Shared>,
     pub(super) draws: usize,
     pub(super) average: Average,
 }
 
 impl Averaged {
     /// One network, asked once.
-    pub(super) fn one(network: Box<dyn Classifier + Send>) -> Self {
-        Self { members: vec![network], draws: 1, average: Average::Logits }
+    pub(super) fn one(network: impl Classifier + Send + 'static) -> Self {
+        Self { members: vec![Shared::new(network)], draws: 1, average: Average::Logits }
     }
 
     /// The network of every pass, in turn.
-    pub(super) fn passes(&self) -> impl Iterator<Item = &(dyn Classifier + Send)> {
-        (0..self.draws).flat_map(|_| self.members.iter().map(AsRef::as_ref))
+    pub(super) fn passes(&self) -> impl Iterator<Item = &Shared> {
+        (0..self.draws).flat_map(|_| &self.members)
     }
 
     /// The scores of the whole from those of its passes.

@@ -7,6 +7,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
 use super::average::{Average, Averaged};
+use super::shared::Shared;
 use super::wrappers::{Behind, Change, Function, Wrapped};
 use super::{Classifier, ClassifierError, Watch, predictions};
 
@@ -41,7 +42,7 @@ impl Frozen {
     /// Panics if the module has no parameter; use [`from_fn`](Self::from_fn) for such a classifier.
     pub fn new<C: Classifier + Module + 'static>(model: C) -> Self {
         let device = model.devices().first().expect("a module with at least one parameter").clone().inner();
-        Self::of(Averaged::one(Box::new(model.valid())), 1, device)
+        Self::of(Averaged::one(model.valid()), 1, device)
     }
 
     /// Wraps a closure from images `[batch, channels, height, width]` to logits `[batch, classes]`.
@@ -65,7 +66,7 @@ impl Frozen {
         device: &Device,
         logits: impl Fn(Tensor<4>) -> Tensor<2> + Send + 'static,
     ) -> Self {
-        Self::of(Averaged::one(Box::new(Function { logits, classes })), 1, device.clone().inner())
+        Self::of(Averaged::one(Function { logits, classes }), 1, device.clone().inner())
     }
 
     /// Several classifiers as one: the mean of their logits, probabilities or losses.
@@ -99,7 +100,7 @@ impl Frozen {
         let alike = members.iter().all(|member| member.classes == classes && member.device == device);
         assert!(alike, "members of one number of classes on one device");
         let passes = members.iter().map(|member| member.passes).sum();
-        let members = members.into_iter().map(|member| Box::new(member.network) as _).collect();
+        let members = members.into_iter().map(|member| Shared::new(member.network)).collect();
         Self::of(Averaged { members, draws: 1, average }, passes, device)
     }
 
@@ -140,7 +141,7 @@ impl Frozen {
     pub fn expectation_over(self, draws: usize, average: Average) -> Self {
         assert!(draws > 0, "at least one draw");
         let passes = self.passes * draws;
-        let network = Averaged { members: vec![Box::new(self.network)], draws, average };
+        let network = Averaged { members: vec![Shared::new(self.network)], draws, average };
         Self { network, passes, ..self }
     }
 
@@ -165,7 +166,7 @@ impl Frozen {
     /// ```
     pub fn behind(self, change: impl Fn(Tensor<4>) -> Tensor<4> + Send + Sync + 'static) -> Self {
         let change: Arc<Change> = Arc::new(change);
-        let behind = |network| Box::new(Behind { change: Arc::clone(&change), network }) as _;
+        let behind = |network| Shared::new(Behind { change: Arc::clone(&change), network });
         let members = self.network.members.into_iter().map(behind).collect();
         Self { network: Averaged { members, ..self.network }, ..self }
     }
@@ -192,7 +193,38 @@ impl Frozen {
         logits: impl Fn(&dyn Classifier, Tensor<4>) -> Tensor<2> + Send + 'static,
     ) -> Self {
         let (passes, wrapper) = (self.passes * passes, Wrapped { base: self.network, logits });
-        Self::of(Averaged::one(Box::new(wrapper)), passes, self.device)
+        Self::of(Averaged::one(wrapper), passes, self.device)
+    }
+
+    /// Another handle on the same network: it answers alike, and counts, reports and stops on the same
+    /// [watch](Self::watch). What is built on it is another view of one victim, as an attack that knows a
+    /// defense needs it.
+    ///
+    /// ```
+    /// use histoguard::prelude::*;
+    ///
+    /// let device = Device::default();
+    /// let victim = Frozen::from_fn(2, &device, |x| x.mean_dims(&[2, 3]).reshape([-1, 2]));
+    /// let darkened = victim.shared().behind(|images| images * 0.5);
+    /// let logits = darkened.logits(Tensor::ones([1, 2, 4, 4], &device));
+    /// assert_eq!(logits.into_data().try_into_vec::<f32>().unwrap(), [0.5, 0.5]);
+    /// assert_eq!(victim.watch().queries().forwards, 1);
+    /// ```
+    pub fn shared(&self) -> Self {
+        let Self { network, passes, device, classes, watch, answered } = self;
+        Self {
+            network: network.clone(),
+            passes: *passes,
+            device: device.clone(),
+            classes: *classes,
+            watch: watch.clone(),
+            answered: answered.clone(),
+        }
+    }
+
+    /// The same classifier, whose queries count on this watch from now on, and which it stops.
+    pub fn watched_by(self, watch: &Watch) -> Self {
+        Self { watch: watch.clone(), ..self }
     }
 
     fn of(network: Averaged, passes: usize, device: Device) -> Self {

@@ -6,6 +6,7 @@ mod classes;
 mod error;
 mod features;
 mod frozen;
+mod shared;
 mod single_logit;
 mod watch;
 mod wrappers;

@@ -6,6 +6,7 @@ use burn::tensor::Tensor;
 
 use super::Classifier;
 use super::average::Averaged;
+use super::shared::Shared;
 
 /// A function that asks a base.
 pub(super) struct Wrapped<F> {
@@ -29,7 +30,7 @@ pub(super) type Change = dyn Fn(Tensor<4>) -> Tensor<4> + Send + Sync;
 /// A network behind a change of its images.
 pub(super) struct Behind {
     pub(super) change: Arc<Change>,
-    pub(super) network: Box<dyn Classifier + Send>,
+    pub(super) network: Shared,
 }
 
 impl Classifier for Behind {

@@ -11,7 +11,7 @@ use crate::parameter::Parameter;
 use crate::pixels::{Budget, Distances, Norm};
 use crate::rows::values;
 
-/// A test image and what the strongest attack of a norm makes of it, with every budget.
+/// A test image and what the strongest attack of a norm makes of it, with every budget, or an attack that no norm bounds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Exhibit {
     /// The image's short name.
@@ -20,8 +20,8 @@ pub struct Exhibit {
     pub group: String,
     /// Its true class.
     pub label: usize,
-    /// The norm of the attack.
-    pub norm: Norm,
+    /// The norm of the attack; `None` of a [semantic](crate::attack::Aim::Semantic) one.
+    pub norm: Option<Norm>,
     /// The attack's label.
     pub attack: String,
     /// Channels, height and width.
@@ -30,14 +30,14 @@ pub struct Exhibit {
     pub original: Vec<f32>,
     /// What the classifier says to it.
     pub before: Answer,
-    /// By rising budget; of an attack that looks for the smallest perturbation the only one.
+    /// By rising budget; of an attack that looks for the smallest perturbation, or is semantic, the only one.
     pub versions: Vec<Version>,
 }
 
 /// An adversarial image, held to its budget as it is when it is judged.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Version {
-    /// How far the attack might go; `None` of an attack that looks for the smallest perturbation.
+    /// How far the attack might go; `None` of an attack that looks for the smallest perturbation, or is semantic.
     pub budget: Option<Budget>,
     /// As the original.
     pub pixels: Vec<f32>,
@@ -87,12 +87,13 @@ pub(super) fn exhibits(
     let same = result.records.len() == data.len() && result.records.iter().enumerate().all(named);
     let wanted = "that of this evaluation on these images";
     Parameter::new("result", wanted, same_attacks && same, "another one").check()?;
+    let semantic = plan.semantic.iter().map(|planned| &planned.label);
+    let same_semantic = semantic.eq(result.semantic.iter().map(|attack| &attack.label));
+    Parameter::new("result", wanted, same_semantic, "another one").check()?;
     let mut exhibits = Vec::new();
-    for worst in &result.worst_cases {
-        let Some(strongest) = strongest(result, worst.norm) else { continue };
-        let telling = telling(result, strongest, count);
-        passes.expect_more(EXHIBITS, telling.len(), 1.0);
-        for position in telling {
+    for (norm, planned, positions) in chosen(plan, result, count) {
+        passes.expect_more(EXHIBITS, positions.len(), 1.0);
+        for position in positions {
             passes.go_on()?;
             let record = &result.records[position];
             let of = Loaded::new(data, victim, &[position]).targets(&[position])?;
@@ -101,17 +102,36 @@ pub(super) fn exhibits(
                 name: record.name.clone(),
                 group: record.group.clone(),
                 label: record.label,
-                norm: worst.norm,
-                attack: plan.attacks[strongest].label.clone(),
+                norm,
+                attack: planned.label.clone(),
                 shape: [channels, height, width],
                 original: values(of.images.clone()),
                 before: answer(victim, of.images.clone()),
-                versions: versions(victim, &plan.attacks[strongest], &of, passes)?,
+                versions: versions(victim, planned, &of, passes)?,
             });
             passes.add(EXHIBITS, 1, true);
         }
     }
     Ok(exhibits)
+}
+
+/// An attack to be shown, with its norm and the images to show it on.
+type Chosen<'p, 'e> = (Option<Norm>, &'p Planned<'e>, Vec<usize>);
+
+/// The strongest attack of each norm with so many images, and the semantic attacks, which share as many.
+fn chosen<'p, 'e>(plan: &'p Plan<'e>, result: &EvaluationResult, count: usize) -> Vec<Chosen<'p, 'e>> {
+    let of_norm = |norm: Norm| {
+        let strongest = strongest(result, norm)?;
+        let ease = |image: &ImageRecord| ease(image, strongest, norm);
+        Some((Some(norm), &plan.attacks[strongest], telling(result, count, ease)))
+    };
+    let bounded = result.worst_cases.iter().filter_map(|worst| of_norm(worst.norm));
+    let each = count.div_ceil(plan.semantic.len().max(1));
+    let unbounded = plan.semantic.iter().enumerate().map(|(attack, planned)| {
+        let ease = |image: &ImageRecord| semantic_ease(image, attack);
+        (None, planned, telling(result, each, ease))
+    });
+    bounded.chain(unbounded).collect()
 }
 
 /// Passes that an attack may take an image and be run again for a picture.
@@ -130,20 +150,36 @@ fn strongest(result: &EvaluationResult, norm: Norm) -> Option<usize> {
     of_norm.rev().max_by_key(rank)
 }
 
-/// Positions of the images that fall to this attack at the smallest budget, a class in turn from the positive
-/// one on; then those that it attacked without success.
-fn telling(result: &EvaluationResult, attack: usize, count: usize) -> Vec<usize> {
-    let norm = result.attacks[attack].profile.norm().expect("an attack with a norm");
-    let ease = |position: &usize| {
-        let record = &result.records[*position];
-        let at = &record.attacks[attack].at;
-        let first = at.iter().position(|under| under.fell(record.label));
-        (first.unwrap_or(usize::MAX), first.map_or(f64::INFINITY, |first| at[first].size(record.label, norm)))
-    };
-    let attacked = |position: &usize| {
-        let record = &result.records[*position];
-        record.attacks[attack].at.iter().any(|under| under.distances.is_some())
-    };
+/// How easily an image falls: at which budget, and by how large a change; the largest budget if it does not.
+type Ease = (usize, f64);
+
+/// Of an attack in a norm; `None` if it did not attack the image.
+fn ease(record: &ImageRecord, attack: usize, norm: Norm) -> Option<Ease> {
+    let at = &record.attacks[attack].at;
+    at.iter().find(|under| under.distances.is_some())?;
+    let first = at.iter().position(|under| under.fell(record.label));
+    let size = first.map_or(f64::INFINITY, |first| at[first].size(record.label, norm));
+    Some((first.unwrap_or(usize::MAX), size))
+}
+
+/// Of a semantic attack, whose changes are the smaller the more alike the images are.
+fn semantic_ease(record: &ImageRecord, attack: usize) -> Option<Ease> {
+    let under = &record.semantic[attack];
+    let distances = under.distances?;
+    let change = 1.0 - f64::from(distances.ssim.unwrap_or(0.0));
+    Some(if under.fell(record.label) { (0, change) } else { (usize::MAX, f64::INFINITY) })
+}
+
+/// Positions of the images that fall at the smallest budget, a class in turn from the positive one on; then
+/// those that were attacked without success.
+fn telling(
+    result: &EvaluationResult,
+    count: usize,
+    ease: impl Fn(&ImageRecord) -> Option<Ease>,
+) -> Vec<usize> {
+    let found: Vec<Option<Ease>> = result.records.iter().map(ease).collect();
+    let ease = |position: &usize| found[*position].unwrap_or((usize::MAX, f64::INFINITY));
+    let attacked = |position: &usize| found[*position].is_some();
     let classes = (0..result.classes.len()).rev().map(|class| {
         let of_class = (0..result.records.len()).filter(|&p| result.records[p].label == class);
         let mut positions: Vec<usize> = of_class.filter(attacked).collect();

@@ -1,8 +1,8 @@
 //! The attacks by the names that the command line knows.
 
 use histoguard::attack::{
-    ApgdLoss, AutoAttack, CarliniWagner, CarliniWagnerLinf, Ddn, DeepFool, Ead, Fab, Fmn, HopSkipJump,
-    MiFgsm, MinimalFgsm, RFgsm, RandomNoise, Scanner, SigmaZero, Square, Stain, StainGrid,
+    ApgdLoss, AutoAttack, CarliniWagner, CarliniWagnerLinf, Ddn, DeepFool, Ead, Fab, Fmn, HopSkipJump, Jsma,
+    Lbfgs, MiFgsm, MinimalFgsm, RFgsm, RandomNoise, Scanner, SigmaZero, Square, Stain, StainGrid,
 };
 use histoguard::prelude::*;
 
@@ -34,13 +34,16 @@ pub const NAMES: &[&str] = &[
     "scanner",
 ];
 
-/// The attack with this name in the norm of this budget, a black box with at most so many queries an image or
-/// its paper's number; one that no norm bounds is the same with any budget. `None` if there is none.
+/// The attack with one of these names in the norm of this budget, or `lbfgs` or `jsma`, which want a target; a black box
+/// with at most so many queries an image or its paper's number; one that no norm bounds is the same with any budget.
+/// `None` if there is none.
 pub fn attack_by_name(name: &str, budget: Budget, queries: Option<usize>) -> Option<Box<dyn Attack>> {
     use Norm::{L0, L1, L2, Linf};
     let norm = budget.norm();
     Some(match (name, norm) {
         ("noise", Linf) => Box::new(RandomNoise::uniform(budget.epsilon()).with_repeats(10)),
+        ("noise", L2) => Box::new(RandomNoise::gaussian(budget.size()).with_repeats(10)),
+        ("noise", L0) => Box::new(RandomNoise::salt_and_pepper(budget.size() as usize).with_repeats(10)),
         ("fgsm", Linf | L2 | L1) => Box::new(Fgsm::new(budget)),
         ("rfgsm", Linf) => Box::new(RFgsm::new(budget)),
         ("bim", Linf | L2 | L1) => Box::new(Bim::new(budget)),
@@ -49,7 +52,7 @@ pub fn attack_by_name(name: &str, budget: Budget, queries: Option<usize>) -> Opt
         ("apgd-ce", Linf | L2 | L1) => Box::new(Apgd::new(budget)),
         ("apgd-margin", Linf | L2 | L1) => Box::new(Apgd::new(budget).with_loss(ApgdLoss::Margin)),
         ("autoattack", Linf | L2 | L1) => Box::new(AutoAttack::standard(budget)),
-        ("square", Linf | L2) => {
+        ("square", Linf | L2 | L1) => {
             let square = Square::new(budget);
             Box::new(square.with_queries(queries.unwrap_or(square.queries)))
         }
@@ -63,6 +66,8 @@ pub fn attack_by_name(name: &str, budget: Budget, queries: Option<usize>) -> Opt
         ("ead", L1) => Box::new(Ead::new()),
         ("sigma-zero", L0) => Box::new(SigmaZero::new()),
         ("hopskipjump", Linf | L2) => Box::new(HopSkipJump::new().with_norm(norm).with_queries(queries)),
+        ("lbfgs", L2) => Box::new(Lbfgs::new()),
+        ("jsma", L0) => Box::new(Jsma::new()),
         ("stain-light", _) => Box::new(Stain::light()),
         ("stain", _) => Box::new(Stain::strong()),
         ("stain-grid-light", _) => Box::new(StainGrid::light()),

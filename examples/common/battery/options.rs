@@ -10,6 +10,7 @@ use histoguard::report::Requirement;
 use serde::Serialize;
 
 use crate::common::battery::attacks::{NAMES, attack_by_name};
+use crate::common::battery::semantic::is_semantic;
 use crate::common::failure::Failure;
 use crate::common::images::ImageOptions;
 
@@ -111,11 +112,8 @@ pub enum NormName {
 impl Options {
     /// The budgets of each norm; none if no attack has a norm.
     pub fn budgets(&self) -> Vec<(Norm, Vec<Budget>)> {
-        let semantic = |name: &&str| {
-            let attack = attack_by_name(name, Budget::pixels(1.0), None);
-            attack.is_some_and(|attack| attack.profile().is_semantic())
-        };
-        let without = (self.learned.is_empty() || self.norm.is_empty()) && self.names().iter().all(semantic);
+        let without =
+            (self.learned.is_empty() || self.norm.is_empty()) && self.names().into_iter().all(is_semantic);
         if without { Vec::new() } else { self.given() }
     }
 

@@ -26,6 +26,7 @@ pub fn table(rows: &[(Row, Cost)]) -> String {
             head.push(format!("proven, {budget}"));
         }
     }
+    head.extend(first.semantic.iter().map(|under| under.attack.clone()));
     head.extend(["weakest slide", "training", "an answer"].map(String::from));
     let shown = |share: Option<Proportion>| share.map_or("-".into(), |share| share.to_string());
     let body = rows.iter().map(|(row, cost)| {
@@ -36,6 +37,7 @@ pub fn table(rows: &[(Row, Cost)]) -> String {
                 cells.push(shown(under.certified));
             }
         }
+        cells.extend(row.semantic.iter().map(|under| under.right.to_string()));
         cells.push(
             row.weakest.as_ref().map_or("-".into(), |slide| format!("{}: {}", slide.name, slide.score)),
         );

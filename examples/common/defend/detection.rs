@@ -6,14 +6,14 @@ use histoguard::attack::Transfer;
 use histoguard::classifier::FrozenFeatures;
 use histoguard::data::{LabeledImages, Prepared};
 use histoguard::defense::detector::{
-    Adaptive, AdaptiveConfig, AutoencoderConfig, AutoencoderTraining, Calibration, Detector,
+    Adaptive, AdaptiveConfig, AutoencoderConfig, AutoencoderTraining, Calibration, Detector, Evading,
     FeatureSqueezing, Guard, ImageMap, ReconstructionDivergence, ReconstructionError, Threshold, reformed,
 };
 use histoguard::defense::{BitDepth, ImageDraws, Median, Preprocess};
 use histoguard::prelude::*;
 
 use crate::common::defend::options::{Defense, Kind, Options};
-use crate::common::defend::row::{Row, Under};
+use crate::common::defend::row::{Row, Semantic, Under};
 use crate::common::failure::Failure;
 use crate::common::network::Model;
 
@@ -72,7 +72,8 @@ fn squeezer(preprocess: impl Preprocess + 'static) -> ImageMap {
     ImageMap::new(preprocess.name(), move |images| preprocess.forward(images, &ImageDraws::default()))
 }
 
-/// The guarded network under PGD made for the bare one, PGD on itself, and the attack that knows its detectors.
+/// The guarded network under PGD made for the bare one, PGD on itself, and the attacks that know its detectors: one by
+/// gradients, Square, and those that no norm bounds.
 pub fn row(
     options: &Options,
     defense: Defense,
@@ -88,26 +89,34 @@ pub fn row(
         attacks.push(Box::new(pgd));
         let knows = AdaptiveConfig::new(budget).with_seed(options.images.seed);
         attacks.push(Box::new(Adaptive::new(knows, guard.alarms())));
+        let square = Square::new(budget).with_queries(options.squares);
+        attacks.push(Box::new(Evading::new(square, guard.alarms())));
     }
+    let semantic = options.semantic_attacks()?;
+    let labels: Vec<String> = semantic.iter().map(|attack| attack.profile().name).collect();
+    attacks.extend(semantic.into_iter().map(|attack| Box::new(Evading::boxed(attack, guard.alarms())) as _));
     let all: Vec<&dyn Attack> = attacks.iter().map(AsRef::as_ref).collect();
     let report = guard.report(test, &all, options.batch_size)?;
     let under = |(budget, attacked): (Budget, &[_])| {
-        let [oblivious, plain, knows]: &[histoguard::defense::detector::Attacked; 3] =
-            attacked.try_into().expect("three attacks a budget");
-        let worst = [oblivious, plain, knows].map(|under| under.worst_case);
+        let [oblivious, plain, knows, square]: &[histoguard::defense::detector::Attacked; 4] =
+            attacked.try_into().expect("four attacks a budget");
+        let worst = [oblivious, plain, knows, square].map(|under| under.worst_case);
         Under {
             budget,
             oblivious: Some(oblivious.worst_case),
             adaptive: Some(knows.worst_case),
-            black_box: None,
+            black_box: Some(square.worst_case),
             worst: worst.into_iter().min_by_key(|share| share.hits),
             certified: None,
         }
     };
+    let (bounded, semantic) = report.attacks.split_at(4 * options.epsilons.len());
+    let semantic = labels.into_iter().zip(semantic);
     Ok(Row {
         defense: defense.name(),
         clean: report.clean.accuracy,
-        budgets: options.budgets().into_iter().zip(report.attacks.chunks(3)).map(under).collect(),
+        budgets: options.budgets().into_iter().zip(bounded.chunks(4)).map(under).collect(),
+        semantic: semantic.map(|(attack, under)| Semantic { attack, right: under.worst_case }).collect(),
         weakest: None,
         detail: serde_json::to_value(&report).expect("plain data serialises"),
     })

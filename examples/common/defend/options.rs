@@ -11,6 +11,7 @@ use histoguard::train::{Optimizer, Schedule, TrainingConfig};
 use serde::Serialize;
 
 use crate::common::battery::attacks::{NAMES, attack_by_name};
+use crate::common::battery::semantic::is_semantic;
 use crate::common::failure::Failure;
 use crate::common::images::ImageOptions;
 use crate::common::network::Networks;
@@ -81,6 +82,10 @@ pub struct Options {
     /// L-infinity budgets of the attacks in grey levels (of 255).
     #[arg(long, value_delimiter = ',', default_value = "1,2")]
     pub epsilons: Vec<f64>,
+    /// The attacks that no norm bounds, each a column: stains and `scanner`, as `battery` names them; `none` for
+    /// none.
+    #[arg(long, value_delimiter = ',', default_value = "stain-light,stain,scanner")]
+    pub semantic: Vec<String>,
     /// Attack only what the attacks before have left: the same worst case, sooner, and no attack beside it.
     #[arg(long)]
     pub only_survivors: bool,
@@ -186,7 +191,26 @@ impl Options {
                 Failure::wrong(format!("--attacks: expected attacks in L-infinity of {known}, found {name}"))
             })
         };
+        if let Some(semantic) = self.attacks.iter().find(|name| is_semantic(name)) {
+            return Err(Failure::wrong(format!(
+                "--attacks: expected attacks in L-infinity, found {semantic}, which --semantic takes"
+            )));
+        }
         self.attacks.iter().map(attack).collect()
+    }
+
+    /// The attacks that no norm bounds.
+    pub fn semantic_attacks(&self) -> Result<Vec<Box<dyn Attack>>, Failure> {
+        let attack = |name: &String| {
+            let attack = attack_by_name(name, self.budget(), None);
+            attack.filter(|attack| attack.profile().is_semantic()).ok_or_else(|| {
+                let known =
+                    NAMES.iter().copied().filter(|name| is_semantic(name)).collect::<Vec<_>>().join(", ");
+                Failure::wrong(format!("--semantic: expected none or attacks of {known}, found {name}"))
+            })
+        };
+        let none = self.semantic.iter().eq(["none"]);
+        if none { Ok(Vec::new()) } else { self.semantic.iter().map(attack).collect() }
     }
 
     /// The settings of every training.
@@ -232,6 +256,7 @@ impl Options {
             return Err(Failure::wrong("--defenses: expected each at most once"));
         }
         self.chosen_attacks()?;
+        self.semantic_attacks()?;
         parameter::check(self.smoothing().parameters())?;
         parameter::check([
             Parameter::within("--stain", self.stain, 0.0..=1.0),

@@ -15,6 +15,8 @@ pub struct Row {
     pub clean: Proportion,
     /// Under each budget.
     pub budgets: Vec<Under>,
+    /// Under each attack that no norm bounds.
+    pub semantic: Vec<Semantic>,
     /// The slide with the fewest right answers at the smallest budget, with its score.
     pub weakest: Option<Slide>,
     /// What its own kind of defense reports beside.
@@ -37,6 +39,13 @@ pub struct Under {
     pub certified: Option<Proportion>,
 }
 
+/// Right answers under an attack that no norm bounds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Semantic {
+    pub attack: String,
+    pub right: Proportion,
+}
+
 impl Row {
     /// Of a classifier that was evaluated.
     pub fn of(defense: String, result: &EvaluationResult, budgets: &[Budget]) -> Self {
@@ -56,6 +65,10 @@ impl Row {
                 certified: None,
             }
         };
+        let semantic = result.semantic.iter();
+        let semantic = semantic
+            .map(|under| Semantic { attack: under.label.clone(), right: under.metrics.accuracy })
+            .collect();
         let first = worst.and_then(|worst| worst.sweep.first());
         let slides = first.map_or(&result.clean.detail.slides, |under| &under.detail.slides);
         let share = |slide: &Slide| slide.score.value.unwrap_or(1.0);
@@ -63,6 +76,7 @@ impl Row {
             defense,
             clean: result.clean.metrics.accuracy,
             budgets: budgets.iter().map(under).collect(),
+            semantic,
             weakest: slides.iter().min_by(|a, b| share(a).total_cmp(&share(b))).cloned(),
             detail: Value::Null,
         }

@@ -1,10 +1,11 @@
-//! Detectors of adversarial images, thresholds for them, classifiers that reject, and the attack that knows
-//! all three.
+//! Detectors of adversarial images, thresholds for them, classifiers that reject, and attacks that know all
+//! three.
 //!
 //! A [`Detector`] scores an image; a [`Threshold`], from clean images that did not fit the detector, makes
 //! an [`Alarm`] of it; a [`Guard`] is a classifier with alarms. How often a detector catches an attack that
 //! does not know it says little: every detector here has been evaded (Carlini & Wagner, "Adversarial Examples
-//! Are Not Easily Detected", AISec 2017). [`Adaptive`] is the attack to report beside the others.
+//! Are Not Easily Detected", AISec 2017). [`Adaptive`] is the attack to report beside the others, and
+//! [`Evading`] makes one of every other attack, black boxes too.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -55,7 +56,7 @@ mod scores;
 mod squeezing;
 mod threshold;
 
-pub use adaptive::{Adaptive, AdaptiveConfig};
+pub use adaptive::{Adaptive, AdaptiveConfig, Evading};
 pub use alarm::{Alarm, Calibration};
 pub use base::Detector;
 pub use density::{KernelDensity, Mahalanobis, Shrunk, ledoit_wolf};

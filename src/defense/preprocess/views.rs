@@ -16,7 +16,8 @@ use crate::classifier::Frozen;
 /// [`EvaluationResult::views`](crate::evaluate::EvaluationResult::views) has the figures, for each budget.
 ///
 /// A random defense is to be evaluated as its [expectation](Frozen::expectation_over) over at least 20
-/// draws, so that the second is EOT too, and no lucky draw counts as a success.
+/// draws, so that the second is EOT too, and no lucky draw counts as a success; one that is to answer by a
+/// single draw is attacked by [`Eot`](crate::attack::Eot) of each.
 ///
 /// There is no third view where Square has no attack: of an attack without a budget.
 ///

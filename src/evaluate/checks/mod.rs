@@ -9,6 +9,7 @@ mod path;
 mod probe;
 mod randomness;
 mod rounding;
+mod semantic;
 mod slides;
 mod stability;
 mod tightest;

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use super::effort::Doubled;
 use super::tightest::tightest;
 use super::{
-    access, binarization, budget, effort, gradients, path, randomness, rounding, slides, stability, transfer,
+    access, binarization, budget, effort, gradients, path, randomness, rounding, semantic, slides, stability,
+    transfer,
 };
 use crate::attack::Attack;
 use crate::classifier::FrozenFeatures;
@@ -61,6 +62,8 @@ pub(crate) fn all(
         effort::check(&more),
         transfer::check(engine, result, &attacked)?,
         binarization::check(engine, result, &attacked, features)?,
+        semantic::grid(result),
+        semantic::range_of_each(result),
         rounding::check(result),
         slides::check(result, training_groups),
     ])

@@ -15,34 +15,56 @@ use crate::statistics::Proportion;
 /// Rates and slides under one attack, or without.
 type Column<'r> = (String, &'r Metrics, &'r Detail);
 
-/// A table of every model and budget, one of which is shown at a time.
+/// What a table is about.
+#[derive(Clone, Copy)]
+enum Under {
+    Nothing,
+    Budget(Norm, Budget),
+    /// The attacks that no norm bounds.
+    Semantic,
+}
+
+/// A table of every model and budget, and of its semantic attacks, one of which is shown at a time.
 pub(super) fn breakdown(report: &Report) -> Markup {
     let tables = report.models.iter().flat_map(|model| {
-        let clean = model.result.worst_cases.is_empty().then_some((model, None));
-        let budgets = model
-            .result
-            .worst_cases
-            .iter()
-            .flat_map(|worst| attacked(&worst.sweep).map(move |under| (worst.norm, under.budget)));
-        clean.into_iter().chain(budgets.map(move |budget| (model, Some(budget))))
+        let result = &model.result;
+        let worst_cases = result.worst_cases.iter();
+        let budgets = worst_cases.flat_map(|worst| {
+            attacked(&worst.sweep).map(move |under| Under::Budget(worst.norm, under.budget))
+        });
+        let semantic = (!result.semantic.is_empty()).then_some(Under::Semantic);
+        let clean = (result.worst_cases.is_empty() && semantic.is_none()).then_some(Under::Nothing);
+        clean.into_iter().chain(budgets).chain(semantic).map(move |under| (model, under))
     });
     html! {
         div.choices data-first="Model" data-second="Epsilon" {
-            @for (number, (model, budget)) in tables.enumerate() {
-                @let at = budget.map_or("no attack".into(), |(_, budget): (Norm, Budget)| budget.to_string());
+            @for (number, (model, under)) in tables.enumerate() {
+                @let at = match under {
+                    Under::Nothing => "no attack".into(),
+                    Under::Budget(_, budget) => budget.to_string(),
+                    Under::Semantic => "no norm".into(),
+                };
                 details data-first=(model.name) data-second=(at) open[number == 0] {
                     summary { h3 { (model.name) ", " (at) } }
-                    (table(model, &at, &columns(&model.result, budget)))
+                    (table(model, &at, &columns(&model.result, under)))
                 }
             }
         }
     }
 }
 
-/// No attack, every attack of the norm, and the worst case.
-fn columns(result: &EvaluationResult, budget: Option<(Norm, Budget)>) -> Vec<Column<'_>> {
+/// No attack, every attack of the norm, and the worst case; or every attack that no norm bounds.
+fn columns(result: &EvaluationResult, under: Under) -> Vec<Column<'_>> {
     let mut columns = vec![("no attack".into(), &result.clean.metrics, &result.clean.detail)];
-    let Some((norm, budget)) = budget else { return columns };
+    let (norm, budget) = match under {
+        Under::Nothing => return columns,
+        Under::Budget(norm, budget) => (norm, budget),
+        Under::Semantic => {
+            let semantic = result.semantic.iter();
+            columns.extend(semantic.map(|under| (under.label.clone(), &under.metrics, &under.detail)));
+            return columns;
+        }
+    };
     let at = |sweep: &'_ [UnderAttack]| sweep.iter().position(|under| under.budget == budget);
     for attack in result.attacks.iter().filter(|attack| attack.profile.norm() == Some(norm)) {
         if let Some(place) = at(&attack.sweep) {

@@ -12,7 +12,7 @@ use crate::evaluate::Exhibit;
 const SIDE: u32 = 160;
 /// Levels on each side of no change, to which changes are rounded. With more of them a page takes megabytes.
 const LEVELS: f32 = 3.0;
-/// Of the originals, unless a PNG is smaller.
+/// Of the originals and of smooth differences, unless a PNG is smaller.
 const JPEG_QUALITY: u8 = 88;
 /// No change.
 const GREY: f32 = 128.0;
@@ -53,7 +53,7 @@ pub(super) fn encoded(exhibits: &[Exhibit], mut room: usize) -> Vec<Encoded<'_>>
             let Some(adversarial) = floats(&exhibit.versions[version].pixels, exhibit.shape) else {
                 continue;
             };
-            let (picture, most) = difference(&original, &adversarial);
+            let (picture, most) = difference(&original, &adversarial, exhibit.norm.is_some());
             if taken + picture.len() <= room {
                 taken += picture.len();
                 changes.push(Change { version, picture, most });
@@ -108,27 +108,37 @@ fn bytes(image: &Floats, level: impl Fn(f32) -> f32) -> RgbImage {
 }
 
 fn picture(image: &Floats) -> String {
-    let image = bytes(image, |value| 255.0 * value);
+    smallest(&bytes(image, |value| 255.0 * value))
+}
+
+/// A JPEG, or the PNG if that is smaller.
+fn smallest(image: &RgbImage) -> String {
     let mut jpeg = Vec::new();
     let encoder = JpegEncoder::new_with_quality(&mut jpeg, JPEG_QUALITY);
     encoder
-        .write_image(&image, image.width(), image.height(), image::ColorType::Rgb8.into())
+        .write_image(image, image.width(), image.height(), image::ColorType::Rgb8.into())
         .expect("in memory");
-    let png = png(&image, FilterType::Adaptive);
+    let png = png(image, FilterType::Adaptive);
     if png.len() <= jpeg.len() { uri("png", &png) } else { uri("jpeg", &jpeg) }
 }
 
-/// The difference and its largest value.
-fn difference(original: &Floats, adversarial: &Floats) -> (String, f32) {
+/// The difference and its largest value, in few levels where it changes from pixel to pixel as attacks within
+/// a norm make it; what no norm bounds is as smooth as the image, and compresses as one.
+fn difference(original: &Floats, adversarial: &Floats, in_levels: bool) -> (String, f32) {
     let mut change = adversarial.clone();
     change.iter_mut().zip(original.iter()).for_each(|(after, before)| *after -= before);
     let most = change.iter().fold(0.0f32, |most, value| most.max(value.abs()));
-    let level = |value: f32| match most > 0.0 {
-        true => GREY + (value / most * LEVELS).round() / LEVELS * (GREY - 1.0),
-        false => GREY,
+    let level = |value: f32| match (most > 0.0, in_levels) {
+        (true, true) => GREY + (value / most * LEVELS).round() / LEVELS * (GREY - 1.0),
+        (true, false) => GREY + value / most * (GREY - 1.0),
+        (false, _) => GREY,
     };
+    let picture = bytes(&change, level);
+    if !in_levels {
+        return (smallest(&picture), most);
+    }
     // Noise is not foreseen by any filter.
-    (uri("png", &png(&bytes(&change, level), FilterType::NoFilter)), most)
+    (uri("png", &png(&picture, FilterType::NoFilter)), most)
 }
 
 fn png(image: &RgbImage, filter: FilterType) -> Vec<u8> {

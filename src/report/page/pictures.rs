@@ -19,8 +19,9 @@ pub(super) fn pictures(report: &Report) -> Option<Markup> {
     let shown = models.filter(|(_, exhibits)| !exhibits.is_empty());
     Some(html! {
         p {
-            "Images that fall to the smallest budget first, under the attack that broke the most. An adversarial image is \
-             composed of the original and the difference, which is held in three steps each way of its largest value; \
+            "Images that fall to the smallest budget first, under the attack that broke the most, then those that fall to \
+             attacks that no norm bounds, if there are any. An adversarial image is composed of the original and the \
+             difference, which is held in three steps each way of its largest value, or as a JPEG where no norm bounds it; \
              large images are reduced. The numbers are those of the images themselves."
         }
         noscript { p { "Without JavaScript originals and differences are shown, one beside the other." } }
@@ -58,7 +59,7 @@ fn shown_exhibit(id: &str, model: &ModelReport, encoded: &Encoded<'_>) -> Markup
             div.controls.live {
                 label { "original" input.slide type="range" min="0" max="100" value="50" step="1"
                     aria-label=(format!("share of the adversarial image shown of {}", exhibit.name)); "adversarial" }
-                label { "epsilon " select.epsilon {
+                label { (if exhibit.norm.is_some() { "epsilon " } else { "as found " }) select.epsilon {
                     @for change in changes { option value=(change.version) { (size(exhibit.norm, &exhibit.versions[change.version])) } }
                 } }
             }
@@ -74,7 +75,7 @@ fn difference(Encoded { exhibit, size: [width, height], .. }: &Encoded<'_>, chan
     html! {
         figure.difference data-version=(version) data-most=(most) {
             img src=(picture) width=(width) height=(height)
-                alt=(format!("difference at epsilon {at}{factor}, grey where nothing changes"));
+                alt=(format!("difference at {at}{factor}, grey where nothing changes"));
             figcaption { "difference at " (at) (factor) " (grey: none)" }
         }
     }
@@ -98,9 +99,10 @@ fn answers(id: &str, model: &ModelReport, Encoded { exhibit, changes, .. }: &Enc
         } }
     };
     html! {
-        div.scroll tabindex="0" role="region" aria-label=(format!("Answers of {} to {} ({})", model.name, exhibit.name, exhibit.norm)) {
+        div.scroll tabindex="0" role="region" aria-label=(format!("Answers of {} to {} ({})", model.name, exhibit.name, kind(exhibit.norm))) {
             table id=(format!("{id}-answers")) {
-                thead { tr { @for head in ["epsilon", "answer", "probability", "grey levels", "L2", "L1"] {
+                @let first = if exhibit.norm.is_some() { "epsilon" } else { "image" };
+                thead { tr { @for head in [first, "answer", "probability", "grey levels", "L2", "L1"] {
                     th scope="col" { (head) }
                 } } }
                 tbody {
@@ -116,10 +118,15 @@ fn answers(id: &str, model: &ModelReport, Encoded { exhibit, changes, .. }: &Enc
     }
 }
 
-/// The budget, or how far a search for the smallest perturbation went.
-fn size(norm: Norm, version: &Version) -> String {
-    match version.budget {
-        Some(budget) => budget.to_string(),
-        None => format!("{norm} {:.4}, found", version.distances.in_norm(norm)),
+/// The budget, how far a search for the smallest perturbation went, or how alike what no norm bounds is.
+fn size(norm: Option<Norm>, version: &Version) -> String {
+    match (version.budget, norm) {
+        (Some(budget), _) => budget.to_string(),
+        (None, Some(norm)) => format!("{norm} {:.4}, found", version.distances.in_norm(norm)),
+        (None, None) => format!("SSIM {}", or_dash(version.distances.ssim.map(|ssim| format!("{ssim:.3}")))),
     }
+}
+
+fn kind(norm: Option<Norm>) -> String {
+    norm.map_or("no norm".into(), |norm| norm.to_string())
 }
