@@ -34,7 +34,8 @@ impl Learner<'_> {
     pub fn check(&self) -> Result<(), Failure> {
         self.advgan().start(self.shape())?;
         self.blank_copy()?;
-        self.stained(Tensor::full([1, 3, 1, 1], 0.5, self.victim.device()), &[0], 1)?;
+        let gray = Tensor::full([1, 3, 1, 1], 0.5, self.victim.device());
+        self.stained(gray, &[0], 1).map(drop)?;
         Ok(())
     }
 
