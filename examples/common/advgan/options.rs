@@ -33,13 +33,13 @@ pub struct Options {
     #[arg(long, default_value_t = 10)]
     pub copy_epochs: usize,
     /// Adam's, of all networks that learn.
-    #[arg(long, default_value_t = 0.0007)]
+    #[arg(long, default_value_t = 0.001)]
     pub learning_rate: f64,
     /// Channels of the first convolution of generator and discriminator.
     #[arg(long, default_value_t = 16)]
     pub width: usize,
     /// The norm of AdvGAN's generator.
-    #[arg(long, value_enum, default_value = "batch")]
+    #[arg(long, value_enum, default_value = "instance")]
     pub norm: Norm,
     /// How far past the boundary training images are to go, in logits.
     #[arg(long, default_value_t = 10.0)]
@@ -54,7 +54,7 @@ pub struct Options {
     #[arg(long)]
     pub target: Option<String>,
     /// Images at a time.
-    #[arg(long, default_value_t = 16)]
+    #[arg(long, default_value_t = 8)]
     pub batch_size: usize,
     /// Where everything goes.
     #[arg(long, default_value = "advgan_out")]
@@ -65,9 +65,9 @@ pub struct Options {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Norm {
-    /// Each image by itself, as in the reference code.
+    /// Each image by itself, as in the reference code, whatever its stain.
     Instance,
-    /// Over the images of a batch.
+    /// Over the images of a batch: learns the training slides faster, and less of others.
     Batch,
 }
 

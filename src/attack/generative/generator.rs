@@ -23,7 +23,7 @@ pub enum GeneratorNorm {
     /// Instance norm without weights, as in mathcbc's code: every channel has a mean of 0 in every image, so
     /// that how much of something an image holds is nearly lost.
     Instance,
-    /// Batch norm: keeps what tells images from each other.
+    /// Batch norm: keeps what tells images from each other, their stains too.
     Batch,
 }
 
