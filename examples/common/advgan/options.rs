@@ -67,7 +67,7 @@ pub struct Options {
 pub enum Norm {
     /// Each image by itself, as in the reference code, whatever its stain.
     Instance,
-    /// Over the images of a batch: learns the training slides faster, and less of others.
+    /// Over the images of a batch: quicker on training slides, no better on others.
     Batch,
 }
 
