@@ -12,7 +12,7 @@ use burn::optim::{AdamConfig, GradientsParams};
 use burn::tensor::{Device, Tensor};
 use histoguard::attack::{
     Access, AdvGan, AdvGanPlusPlus, Distillation, DistilledCopy, GanLosses, GanSchedule, GanTraining,
-    GeneratedImage, GeneratedPerturbation, Learned, Settings, UniversalPerturbation,
+    GeneratedImage, GeneratedPerturbation, GeneratorNorm, Learned, Settings, UniversalPerturbation,
 };
 use histoguard::classifier::{FrozenFeatures, Queries};
 use histoguard::data::{LabeledImages, Prepared};
@@ -233,10 +233,12 @@ fn a_file_has_the_names_of_pytorchs_generator_and_gives_the_same_bits() {
         file.names().into_iter().filter_map(|name| name.strip_prefix(prefix)).map(str::to_string).collect()
     };
     let golden = format!("{}/tests/golden/attacks/generative.safetensors", env!("CARGO_MANIFEST_DIR"));
-    assert_eq!(
-        names(&std::fs::read(&path).unwrap(), ""),
-        names(&std::fs::read(golden).unwrap(), "generator.")
-    );
+    let golden = std::fs::read(golden).unwrap();
+    assert_eq!(names(&std::fs::read(&path).unwrap(), ""), names(&golden, "generator."));
+    let normed = attack.clone().with_norm(GeneratorNorm::Batch);
+    let normed = normed.attack(&normed.start(SHAPE).unwrap(), &Device::default()).unwrap();
+    let file = bytes(|path| normed.save(path).unwrap());
+    assert_eq!(names(&file, ""), names(&golden, "batch_norm_generator."));
     let loaded = GeneratedPerturbation::load(&path, &Device::default()).unwrap();
     assert_eq!(loaded.settings(), learned.settings());
     let victim = victim::victim(4);

@@ -38,7 +38,7 @@ pub use error::AttackError;
 pub use generative::{
     AdvGan, AdvGanPlusPlus, Bounding, Discriminator, Distillation, DistilledCopy, FeatureGenerator,
     FeatureGeneratorConfig, GanLoss, GanLosses, GanSchedule, GanTraining, GeneratedImage,
-    GeneratedPerturbation, Generator, GeneratorConfig, GeneratorLoss, ResnetBlock, StepLosses,
+    GeneratedPerturbation, Generator, GeneratorConfig, GeneratorLoss, GeneratorNorm, ResnetBlock, StepLosses,
 };
 pub use goal::{Goal, IntoLabels};
 pub use learned::Learned;

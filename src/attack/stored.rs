@@ -53,6 +53,14 @@ pub(super) fn sha256(numbers: &Numbers) -> String {
     digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// The same of several parts, each with what its names begin with.
+pub(super) fn sha256_of_parts(parts: &[(&str, &Numbers)]) -> String {
+    let named = |(prefix, numbers): &(&str, &Numbers)| -> Numbers {
+        numbers.iter().map(|(name, value)| (format!("{prefix}{name}"), value.clone())).collect()
+    };
+    sha256(&parts.iter().flat_map(named).collect())
+}
+
 /// The only key of the metadata, so that equal attacks are equal files: entries have no order.
 const KEY: &str = "histoguard";
 

@@ -285,12 +285,7 @@ impl Worker {
         let Some(augmentation) = self.config.augmentation.filter(|_| self.config.training) else {
             return self.images.write(position, out);
         };
-        let image = self.images.original(position)?;
-        let index = self.images.images().samples()[position].index;
-        let mut rng = generator(Purpose::AUGMENTATION, self.config.seed, &[self.epoch as u64, index]);
-        let view = augmentation.draw(image.width(), image.height(), &mut rng);
-        view.write(&image, self.images.image_size() as u32, out);
-        Ok(())
+        self.images.write_view(position, &augmentation, (self.config.seed, self.epoch), out)
     }
 }
 
@@ -405,6 +400,23 @@ mod tests {
         // Image by image the two epochs show different views, not only another order.
         let view = |epoch: &[(u64, Vec<f32>)]| epoch.iter().find(|(i, _)| *i == 3).unwrap().1.clone();
         assert_ne!(view(&first), view(&second));
+    }
+
+    #[test]
+    fn views_of_the_images_by_position_are_those_of_the_epoch() {
+        let (images, config) = (images(11), training(4));
+        let seen = epoch(&loader(images.clone(), LoaderConfig { starting_epoch: 2, ..config }));
+        let views = |positions: &[usize], augmentation| {
+            images.views(positions, augmentation, (config.seed, 2), &Device::default())
+        };
+        let augmentation = config.augmentation.unwrap();
+        for (index, expected) in seen.chunks(2).map(|pair| &pair[0]) {
+            let batch = views(&[5, *index as usize], augmentation).unwrap();
+            assert_eq!((batch.indices, batch.epoch), (vec![5, *index], 2));
+            assert_eq!(&batch.images.into_data().try_into_vec::<f32>().unwrap()[3 * 64..], expected);
+        }
+        let wrong = Augmentation { crop_scale: (0.0, 1.0), ..augmentation };
+        assert!(views(&[0], wrong).unwrap_err().to_string().starts_with("crop_scale: "));
     }
 
     #[test]

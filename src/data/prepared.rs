@@ -7,8 +7,9 @@ use image::RgbImage;
 use rayon::prelude::*;
 
 use super::image::{Orientation, center, write_unit};
-use super::{Batch, DataError, ImageCache, ImageSet, LabeledImages};
+use super::{Augmentation, Batch, DataError, ImageCache, ImageSet, LabeledImages};
 use crate::parameter::Parameter;
+use crate::random::{Purpose, generator};
 
 /// A set's images resized to one size: shorter side to `image_size`, central square, antialiased as by
 /// torchvision's `Resize` and `CenterCrop`. Reads and resizes in parallel and keeps decoded images in an
@@ -114,6 +115,63 @@ impl Prepared {
         Ok(())
     }
 
+    /// Writes a random view of one image, drawn from the seed, the epoch and its index.
+    pub(crate) fn write_view(
+        &self,
+        position: usize,
+        augmentation: &Augmentation,
+        (seed, epoch): (u64, usize),
+        out: &mut [f32],
+    ) -> Result<(), DataError> {
+        let image = self.original(position)?;
+        let index = self.images.samples()[position].index;
+        let mut rng = generator(Purpose::AUGMENTATION, seed, &[epoch as u64, index]);
+        let view = augmentation.draw(image.width(), image.height(), &mut rng);
+        view.write(&image, self.image_size as u32, out);
+        Ok(())
+    }
+
+    /// Random views of the images at these positions, those that an [`ImageLoader`](super::ImageLoader) of
+    /// this seed gives in this epoch: an image's view is its own, whatever the batch.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError`] on an augmentation out of its range, or an image that cannot be read.
+    ///
+    /// # Panics
+    ///
+    /// Panics if a position is past the end.
+    pub fn views(
+        &self,
+        positions: &[usize],
+        augmentation: Augmentation,
+        (seed, epoch): (u64, usize),
+        device: &Device,
+    ) -> Result<Batch, DataError> {
+        augmentation.validate()?;
+        self.assembled(positions, epoch, device, |position, out| {
+            self.write_view(position, &augmentation, (seed, epoch), out)
+        })
+    }
+
+    /// What `write` makes of the images at these positions.
+    fn assembled(
+        &self,
+        positions: &[usize],
+        epoch: usize,
+        device: &Device,
+        write: impl Fn(usize, &mut [f32]) -> Result<(), DataError> + Sync,
+    ) -> Result<Batch, DataError> {
+        let mut values = vec![0.0; positions.len() * self.values()];
+        let work = values.par_chunks_mut(self.values()).zip(positions);
+        let results: Vec<Result<(), DataError>> = work.map(|(out, &p)| write(p, out)).collect();
+        // Not the first thread's error but the first image's, so that a run fails the same way twice.
+        results.into_iter().collect::<Result<(), _>>()?;
+        let samples = positions.iter().map(|&position| &self.images.samples()[position]);
+        let (labels, indices) = samples.map(|sample| (sample.label as i64, sample.index)).unzip();
+        Ok(assemble(values, labels, indices, self.image_size, epoch, device))
+    }
+
     /// Number of values in an image.
     pub(crate) fn values(&self) -> usize {
         3 * self.image_size * self.image_size
@@ -146,14 +204,7 @@ impl LabeledImages for Prepared {
     }
 
     fn batch(&self, positions: &[usize], device: &Device) -> Result<Batch, DataError> {
-        let mut values = vec![0.0; positions.len() * self.values()];
-        let work = values.par_chunks_mut(self.values()).zip(positions);
-        let results: Vec<Result<(), DataError>> = work.map(|(out, &p)| self.write(p, out)).collect();
-        // Not the first thread's error but the first image's, so that a run fails the same way twice.
-        results.into_iter().collect::<Result<(), _>>()?;
-        let samples = positions.iter().map(|&position| &self.images.samples()[position]);
-        let (labels, indices) = samples.map(|sample| (sample.label as i64, sample.index)).unzip();
-        Ok(assemble(values, labels, indices, self.image_size, 0, device))
+        self.assembled(positions, 0, device, |position, out| self.write(position, out))
     }
 }
 

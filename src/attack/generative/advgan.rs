@@ -6,7 +6,7 @@ use burn::tensor::{Device, Tensor};
 use super::bounding::Bounding;
 use super::distilled::{CopyState, DistilledCopy};
 use super::epoch::{Making, Method};
-use super::generator::{Generator, GeneratorConfig};
+use super::generator::{Generator, GeneratorConfig, GeneratorNorm};
 use super::losses::GanLosses;
 use super::numbers::{numbers, path_name};
 use super::perturbation::GeneratedPerturbation;
@@ -38,6 +38,7 @@ use crate::parameter;
 /// | schedule | [`GanSchedule`]'s | as there |
 /// | width | 8, of both networks | at least 1 |
 /// | blocks | 4, of the generator | at least 1 |
+/// | norm | instance, of the generator | |
 /// | image shape | that of the first image | height and width divisible by 4 and at least 24 |
 ///
 /// ```
@@ -85,6 +86,9 @@ pub struct AdvGan {
     /// Residual blocks of the generator.
     #[config(default = 4)]
     pub blocks: usize,
+    /// The generator's norm.
+    #[config(default = "GeneratorNorm::Instance")]
+    pub norm: GeneratorNorm,
 }
 
 impl AdvGan {
@@ -97,7 +101,7 @@ impl AdvGan {
     }
 
     fn generator(&self, channels: usize) -> GeneratorConfig {
-        GeneratorConfig { channels, width: self.width, blocks: self.blocks }
+        GeneratorConfig { channels, width: self.width, blocks: self.blocks, norm: self.norm }
     }
 
     /// Nothing learned yet, for images of these channels, height and width.

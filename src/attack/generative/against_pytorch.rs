@@ -10,7 +10,7 @@ use super::bounding::Bounding;
 use super::discriminator::Discriminator;
 use super::distilled::{Distillation, DistilledCopy};
 use super::feature_generator::{FeatureGenerator, FeatureGeneratorConfig};
-use super::generator::{Generator, GeneratorConfig};
+use super::generator::{Generator, GeneratorConfig, GeneratorNorm};
 use super::losses::{GanLoss, GanLosses};
 use super::named_adam::NamedAdam;
 use super::numbers::{Name, filled, numbers, path_name};
@@ -179,6 +179,16 @@ fn a_step_of_advgan_towards_a_target_with_cross_entropy_and_scaling_equals_pytor
     let losses =
         losses().with_gan_loss(GanLoss::CrossEntropy).with_gan_weight(0.5).with_alpha(3.0).with_kappa(2.0);
     step("scale", &losses, &generator, Generator::tensor_name, fake, &Goal::targeted(targets));
+}
+
+#[test]
+fn a_step_of_advgan_with_batch_norm_equals_pytorch() {
+    let blank = config().with_norm(GeneratorNorm::Batch).blank(&device());
+    let generator = network(blank, "batch_norm_generator", Generator::tensor_name);
+    let budget = Budget::linf(Epsilon::unit(0.03));
+    let fake = advgan::fake(&generator, images(&device()), Bounding::Scale, budget);
+    let (losses, goal) = (losses().with_kappa(10.0), Goal::untargeted(classes()));
+    step("batch_norm", &losses, &generator, Generator::tensor_name, fake, &goal);
 }
 
 #[test]

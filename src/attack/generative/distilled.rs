@@ -12,10 +12,11 @@ use serde::{Deserialize, Serialize};
 use super::fits::same_shape;
 use super::named_adam::NamedAdam;
 use super::numbers::{filled, numbers, path_name};
+use super::stored_checks::check_sum;
 use super::target::Target;
 use crate::attack::lessons::{Lessons, same_lessons};
 use crate::attack::prelude::*;
-use crate::attack::stored::{Numbers, Stored, StoredError, sha256};
+use crate::attack::stored::{Numbers, Stored, StoredError, sha256_of_parts};
 use crate::attack::{Goal, Origin};
 use crate::classifier::{Classifier, Frozen};
 use crate::parameter;
@@ -89,10 +90,7 @@ impl CopyState {
     }
 
     fn digest(&self) -> String {
-        let named = |(prefix, numbers): (&str, &Numbers)| -> Numbers {
-            numbers.iter().map(|(name, value)| (format!("{prefix}{name}"), value.clone())).collect()
-        };
-        sha256(&self.parts().into_iter().flat_map(named).collect())
+        sha256_of_parts(&self.parts())
     }
 }
 
@@ -256,10 +254,8 @@ impl<N: Classifier + Module> DistilledCopy<N> {
         }
         filled(self.network.valid(), &state.weights, path_name)
             .map_err(|(expected, found)| wrong(&expected, &found))?;
-        match state.digest() {
-            found if found == sum => Ok(Self { state, ..self }),
-            found => Err(wrong(&format!("tensors whose SHA-256 is {sum}"), &found)),
-        }
+        check_sum(path, "tensors", &sum, &state.digest())?;
+        Ok(Self { state, ..self })
     }
 }
 

@@ -7,6 +7,7 @@ use burn::nn::{BatchNorm, BatchNormConfig, InstanceNormConfig};
 use burn::tensor::activation::{relu, tanh};
 use burn::tensor::ops::PadMode;
 use burn::tensor::{Device, Tensor};
+use serde::{Deserialize, Serialize};
 
 use super::numbers::drawn;
 use crate::batch_norm;
@@ -14,6 +15,17 @@ use crate::parameter::{self, Parameter, ParameterError};
 use crate::random::Purpose;
 
 const WEIGHTS: Purpose = Purpose::named("initial weights of a generator");
+
+/// What follows the first and the last convolutions of AdvGAN's generator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GeneratorNorm {
+    /// Instance norm without weights, as in mathcbc's code: every channel has a mean of 0 in every image, so
+    /// that how much of something an image holds is nearly lost.
+    Instance,
+    /// Batch norm: keeps what tells images from each other, their stains too.
+    Batch,
+}
 
 /// The form of AdvGAN's generator, from images to outputs of a `tanh` of the same shape.
 ///
@@ -26,6 +38,7 @@ const WEIGHTS: Purpose = Purpose::named("initial weights of a generator");
 /// | channels | required | at least 1 |
 /// | width | 8, of the first convolution: 8-16-32 | at least 1 |
 /// | blocks | 4 | at least 1 |
+/// | norm | instance | |
 ///
 /// ```
 /// use histoguard::attack::GeneratorConfig;
@@ -47,6 +60,9 @@ pub struct GeneratorConfig {
     /// Residual blocks.
     #[config(default = 4)]
     pub blocks: usize,
+    /// After the first and the last convolutions.
+    #[config(default = "GeneratorNorm::Instance")]
+    pub norm: GeneratorNorm,
 }
 
 impl GeneratorConfig {
@@ -62,7 +78,13 @@ impl GeneratorConfig {
 
     /// One whose weights are still to come.
     pub(super) fn blank(&self, device: &Device) -> Generator {
-        let Self { channels, width, blocks } = *self;
+        let Self { channels, width, blocks, norm } = *self;
+        let norms = |widths: &[usize]| match norm {
+            GeneratorNorm::Instance => Vec::new(),
+            GeneratorNorm::Batch => {
+                widths.iter().map(|&width| BatchNormConfig::new(width).init(device)).collect()
+            }
+        };
         let conv =
             |channels, stride| Conv2dConfig::new(channels, [3, 3]).with_stride([stride, stride]).init(device);
         Generator {
@@ -71,12 +93,14 @@ impl GeneratorConfig {
                 conv([width, 2 * width], 2),
                 conv([2 * width, 4 * width], 2),
             ],
+            encoder_norms: norms(&[width, 2 * width, 4 * width]),
             bottle_neck: (0..blocks).map(|_| ResnetBlock::new(4 * width, device)).collect(),
             decoder: vec![
                 deconv([4 * width, 2 * width], 3, 2, device),
                 deconv([2 * width, width], 3, 2, device),
                 deconv([width, channels], 6, 1, device),
             ],
+            decoder_norms: norms(&[2 * width, width]),
         }
     }
 
@@ -107,12 +131,16 @@ fn deconv(channels: [usize; 2], kernel: usize, stride: usize, device: &Device) -
 /// AdvGAN's generator, made by [`GeneratorConfig`].
 #[derive(Module, Debug)]
 pub struct Generator {
-    /// Convolutions, each with instance norm and ReLU.
+    /// Convolutions, each with a norm and ReLU.
     pub encoder: Vec<Conv2d>,
+    /// Their norms, none for instance norm.
+    pub encoder_norms: Vec<BatchNorm>,
     /// Residual blocks.
     pub bottle_neck: Vec<ResnetBlock>,
-    /// Transposed convolutions, with instance norm and ReLU between them.
+    /// Transposed convolutions, with a norm and ReLU between them.
     pub decoder: Vec<ConvTranspose2d>,
+    /// Their norms, none for instance norm.
+    pub decoder_norms: Vec<BatchNorm>,
 }
 
 impl Generator {
@@ -136,15 +164,15 @@ impl Generator {
         let fits = GeneratorConfig::fits([channels, height, width], Self::LEAST_SIDE).check();
         fits.unwrap_or_else(|error| panic!("{error}"));
         let mut x = images;
-        for conv in &self.encoder {
-            x = relu(instance_norm(conv.forward(x)));
+        for (layer, conv) in self.encoder.iter().enumerate() {
+            x = relu(normed(conv.forward(x), self.encoder_norms.get(layer)));
         }
         for block in &self.bottle_neck {
             x = block.forward(x);
         }
         let (last, before) = self.decoder.split_last().expect("three of them");
-        for deconv in before {
-            x = relu(instance_norm(deconv.forward(x)));
+        for (layer, deconv) in before.iter().enumerate() {
+            x = relu(normed(deconv.forward(x), self.decoder_norms.get(layer)));
         }
         tanh(last.forward(x))
     }
@@ -155,6 +183,10 @@ impl Generator {
         match parts[..] {
             [list @ ("encoder" | "decoder"), index, tensor] => {
                 format!("{list}.{}.{tensor}", 3 * index.parse::<usize>().expect("an index"))
+            }
+            [list @ ("encoder_norms" | "decoder_norms"), index, tensor] => {
+                let (list, index) = (&list[..7], 3 * index.parse::<usize>().expect("an index") + 1);
+                format!("{list}.{index}.{}", norm_name(tensor))
             }
             ["bottle_neck", block, layer, tensor] => {
                 format!("bottle_neck.{block}.{}", ResnetBlock::tensor_name(layer, tensor))
@@ -210,6 +242,14 @@ pub(super) fn norm_name(tensor: &str) -> &str {
         "gamma" => "weight",
         "beta" => "bias",
         other => other,
+    }
+}
+
+/// Batch norm, or without one instance norm.
+fn normed(x: Tensor<4>, norm: Option<&BatchNorm>) -> Tensor<4> {
+    match norm {
+        Some(norm) => batch_norm::forward(norm, x),
+        None => instance_norm(x),
     }
 }
 

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use super::feature_generator::{FeatureGenerator, FeatureGeneratorConfig};
 use super::fits::{mismatch, same_shape};
 use super::inputs::{noise, probe};
-use super::numbers::{filled, numbers, plausible};
+use super::numbers::{filled, numbers};
+use super::stored_checks::{check_settings, check_sum};
 use super::training::GanTraining;
 use crate::attack::Origin;
 use crate::attack::prelude::*;
@@ -166,9 +167,8 @@ impl GeneratedImage {
         let mut weights = stored.all("");
         weights.remove(PROBE);
         let FeatureGeneratorConfig { features: seen, shape, noise, width, blocks } = about.generator;
-        let parameters = [plausible(&weights, &[seen, shape[0], noise, width, blocks], shape)];
-        parameter::check(parameters.into_iter().chain(about.parameters()))
-            .map_err(|error| wrong("a generator with settings in their ranges", &error.to_string()))?;
+        let sizes = [seen, shape[0], noise, width, blocks];
+        check_settings(path, &weights, (&sizes, shape), about.parameters())?;
         let found = probe(features, about.generator.shape).map_err(|error| {
             wrong("a network that takes the images it was learned from", &error.to_string())
         })?;
@@ -180,13 +180,10 @@ impl GeneratedImage {
             let expected = format!("the network whose {} features it was learned from", learned.len());
             return Err(wrong(&expected, &found));
         }
-        let sum = about.sha256.clone();
         let read = Self::new(about, (weights, learned), features)
             .map_err(|(expected, found)| wrong(&expected, &found))?;
-        match sha256(&read.weights) {
-            found if found == sum => Ok(read),
-            found => Err(wrong(&format!("weights whose SHA-256 is {sum}"), &found)),
-        }
+        check_sum(path, "weights", &read.about.sha256, &sha256(&read.weights))?;
+        Ok(read)
     }
 }
 

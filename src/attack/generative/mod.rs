@@ -19,6 +19,7 @@ mod perturbation;
 mod plus_plus;
 mod schedule;
 mod step;
+mod stored_checks;
 mod target;
 mod training;
 
@@ -28,7 +29,7 @@ pub use discriminator::Discriminator;
 pub use distilled::{Distillation, DistilledCopy};
 pub use feature_generator::{FeatureGenerator, FeatureGeneratorConfig};
 pub(super) use fits::same_shape;
-pub use generator::{Generator, GeneratorConfig, ResnetBlock};
+pub use generator::{Generator, GeneratorConfig, GeneratorNorm, ResnetBlock};
 pub use image::GeneratedImage;
 pub use losses::{GanLoss, GanLosses, GeneratorLoss};
 pub use perturbation::GeneratedPerturbation;

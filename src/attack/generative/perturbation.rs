@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use super::bounding::Bounding;
 use super::fits::{mismatch, same_shape};
 use super::generator::{Generator, GeneratorConfig};
-use super::numbers::{filled, numbers, plausible};
+use super::numbers::{filled, numbers};
+use super::stored_checks::{check_settings, check_sum};
 use super::training::GanTraining;
 use crate::attack::Origin;
 use crate::attack::prelude::*;
@@ -153,19 +154,15 @@ impl GeneratedPerturbation {
     pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Self, StoredError> {
         let path = path.as_ref();
         let stored = Stored::read(path, Self::KIND)?;
-        let wrong = |expected: &str, found: &str| StoredError::format(path, expected, found);
         let about: About = stored.about(path)?;
         let weights = stored.all("");
-        let GeneratorConfig { channels, width, blocks } = about.generator;
-        let parameters = [plausible(&weights, &[channels, width, blocks], about.shape)];
-        parameter::check(parameters.into_iter().chain(about.parameters()))
-            .map_err(|error| wrong("a generator with settings in their ranges", &error.to_string()))?;
-        let sum = about.sha256.clone();
-        let read = Self::new(about, weights, device).map_err(|(expected, found)| wrong(&expected, &found))?;
-        match sha256(&read.weights) {
-            found if found == sum => Ok(read),
-            found => Err(wrong(&format!("weights whose SHA-256 is {sum}"), &found)),
-        }
+        let GeneratorConfig { channels, width, blocks, .. } = about.generator;
+        let sizes = [channels, width, blocks];
+        check_settings(path, &weights, (&sizes, about.shape), about.parameters())?;
+        let read = Self::new(about, weights, device)
+            .map_err(|(expected, found)| StoredError::format(path, &expected, found))?;
+        check_sum(path, "weights", &read.about.sha256, &sha256(&read.weights))?;
+        Ok(read)
     }
 }
 

@@ -6,8 +6,9 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::step::StepLosses;
+use super::stored_checks::check_sum;
 use crate::attack::Origin;
-use crate::attack::stored::{Numbers, Stored, StoredError, sha256};
+use crate::attack::stored::{Numbers, Stored, StoredError, sha256_of_parts};
 
 const KIND: &str = "training of a generative attack";
 const GENERATOR: &str = "generator.";
@@ -93,10 +94,7 @@ impl GanTraining {
 
     /// A digest of everything that the next epoch goes on from.
     fn digest(&self) -> String {
-        let named = |(prefix, numbers): (&str, &Numbers)| -> Numbers {
-            numbers.iter().map(|(name, value)| (format!("{prefix}{name}"), value.clone())).collect()
-        };
-        sha256(&self.parts().into_iter().flat_map(named).collect())
+        sha256_of_parts(&self.parts())
     }
 
     /// Writes it as safetensors; the file is complete or absent at any moment.
@@ -133,11 +131,7 @@ impl GanTraining {
             copy,
             copy_moments,
         };
-        let found = read.digest();
-        if found != read.about.sha256 {
-            let expected = format!("tensors whose SHA-256 is {}", read.about.sha256);
-            return Err(StoredError::format(path, &expected, found));
-        }
+        check_sum(path, "tensors", &read.about.sha256, &read.digest())?;
         Ok(read)
     }
 }

@@ -80,7 +80,7 @@ impl Paint for AccuracyCurves {
 }
 
 /// Round numbers, at most about eight, and the first epoch.
-fn epoch_ticks(first: usize, last: usize) -> Vec<(f64, String)> {
+pub(super) fn epoch_ticks(first: usize, last: usize) -> Vec<(f64, String)> {
     let span = (last - first).max(1);
     let step = (0..)
         .flat_map(|power| [1, 2, 5].map(|digit: usize| digit * 10usize.pow(power)))

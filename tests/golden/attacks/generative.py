@@ -31,17 +31,17 @@ class Residual(nn.Module):
 
 
 class Generator(nn.Module):
-    def __init__(self, w):
+    def __init__(self, w, norm=nn.InstanceNorm2d):
         super().__init__()
         self.encoder = nn.Sequential(
-            nn.Conv2d(3, w, 3), nn.InstanceNorm2d(w), nn.ReLU(),
-            nn.Conv2d(w, 2 * w, 3, 2), nn.InstanceNorm2d(2 * w), nn.ReLU(),
-            nn.Conv2d(2 * w, 4 * w, 3, 2), nn.InstanceNorm2d(4 * w), nn.ReLU())
+            nn.Conv2d(3, w, 3), norm(w), nn.ReLU(),
+            nn.Conv2d(w, 2 * w, 3, 2), norm(2 * w), nn.ReLU(),
+            nn.Conv2d(2 * w, 4 * w, 3, 2), norm(4 * w), nn.ReLU())
         self.bottle_neck = nn.Sequential(*[Residual(4 * w) for _ in range(BLOCKS)])
         up = lambda *a: nn.ConvTranspose2d(*a, bias=False)
         self.decoder = nn.Sequential(
-            up(4 * w, 2 * w, 3, 2), nn.InstanceNorm2d(2 * w), nn.ReLU(),
-            up(2 * w, w, 3, 2), nn.InstanceNorm2d(w), nn.ReLU(),
+            up(4 * w, 2 * w, 3, 2), norm(2 * w), nn.ReLU(),
+            up(2 * w, w, 3, 2), norm(w), nn.ReLU(),
             up(w, 3, 6), nn.Tanh())
 
     def forward(self, x):
@@ -147,6 +147,13 @@ for case, o in cases.items():
     adversarial = (x + change).clamp(0, 1)
     towards = (classes + 1) % CLASSES if o["targeted"] else classes
     step(case, generator, discriminator, x, adversarial, adversarial, change, victim, towards, o)
+# Batch norm in place of instance norm.
+generator = drawn(Generator(WIDTH, nn.BatchNorm2d), 4)
+out |= {f"batch_norm_generator.{k}": v.clone() for k, v in generator.state_dict().items() if "num_batches" not in k}
+change = generator(x) * cases["scale"]["budget"]
+step("batch_norm", generator, make()[1], x, (x + change).clamp(0, 1), (x + change).clamp(0, 1), change, victim, classes,
+     dict(kind="ls", targeted=False, c=None, kappa=10.0, alpha=10.0, beta=1.0, gan=1.0))
+
 generator, _ = make()
 out["evaluated"] = generator.eval()(x[:1]).detach()
 
