@@ -1,8 +1,8 @@
 //! The paper's figures as PNG files.
 //!
 //! Every figure is plain data that implements [`Figure`]: [`NoisePanel`] (the paper's Fig. 4),
-//! [`AccuracyCurves`] (Fig. 5), [`AdversarialPanel`] (Fig. 6), [`AccuracyOverEpsilon`], [`AttackCurves`] and
-//! [`CertifiedCurves`].
+//! [`AccuracyCurves`] (Fig. 5), [`AdversarialPanel`] (Fig. 6), [`AccuracyOverEpsilon`], [`AttackCurves`],
+//! [`CertifiedCurves`] and [`NaturalPanel`].
 //! The text is set in DejaVu Sans, which is built in with its licence beside it.
 
 mod accuracy_curves;
@@ -14,6 +14,7 @@ mod canvas;
 mod certified_curves;
 mod chart;
 mod figure;
+mod natural_panel;
 mod noise_panel;
 mod picture;
 
@@ -23,4 +24,5 @@ pub use adversarial_panel::{AdversarialExample, AdversarialPanel};
 pub use attack_curves::AttackCurves;
 pub use certified_curves::CertifiedCurves;
 pub use figure::Figure;
+pub use natural_panel::{NaturalPanel, NaturalRow};
 pub use noise_panel::NoisePanel;

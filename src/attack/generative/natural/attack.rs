@@ -153,7 +153,7 @@ impl Natural {
         victim: &Frozen,
         images: (usize, impl FnMut(&[usize]) -> Result<(Tensor<4>, Goal), E>),
     ) -> Result<Self, E> {
-        parameter::check(limits.parameters()).map_err(AttackError::from)?;
+        limits.check().map_err(AttackError::from)?;
         let misfit = |misfit| AttackError::from(mismatch("networks", misfit));
         let models = Models::new(networks, weights.each_ref(), victim.device()).map_err(misfit)?;
         let reconstruction = measure(&models, networks.shape, victim, images)?;

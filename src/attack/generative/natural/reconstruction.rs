@@ -3,7 +3,7 @@
 use burn::config::Config;
 use serde::{Deserialize, Serialize};
 
-use crate::parameter::Parameter;
+use crate::parameter::{self, Parameter, ParameterError};
 use crate::statistics::Proportion;
 
 /// How well images that nothing was learned from come back from their codes.
@@ -44,7 +44,16 @@ pub struct ReconstructionLimits {
 }
 
 impl ReconstructionLimits {
-    pub(super) fn parameters(&self) -> Vec<Parameter> {
+    /// Whether they are in their ranges, before anything is learned for them.
+    ///
+    /// # Errors
+    ///
+    /// [`ParameterError`] if a parameter is out of its documented range.
+    pub fn check(&self) -> Result<(), ParameterError> {
+        parameter::check(self.parameters())
+    }
+
+    fn parameters(&self) -> Vec<Parameter> {
         vec![
             Parameter::above_zero("largest error", self.largest_error),
             Parameter::within("least kept", self.least_kept, 0.0..=1.0),

@@ -3,7 +3,7 @@
 use burn::config::Config;
 use serde::{Deserialize, Serialize};
 
-use crate::parameter::Parameter;
+use crate::parameter::{self, Parameter, ParameterError};
 
 /// Below this radius a search has arrived, as in the code of Zhao et al.
 const ARRIVED: f64 = 1e-4;
@@ -60,6 +60,15 @@ pub struct ShellSearch {
 }
 
 impl ShellSearch {
+    /// Whether all of it is in its ranges, before anything is learned for it.
+    ///
+    /// # Errors
+    ///
+    /// [`ParameterError`] if a parameter is out of its documented range.
+    pub fn check(&self) -> Result<(), ParameterError> {
+        parameter::check(self.parameters())
+    }
+
     pub(super) fn parameters(&self) -> Vec<Parameter> {
         vec![
             Parameter::at_least("samples", self.samples, 1),
