@@ -88,7 +88,7 @@ struct Options {
     #[arg(long)]
     target: Option<String>,
     /// Largest mean error of reconstructions, as a share of the mean image's.
-    #[arg(long, default_value_t = 0.9)]
+    #[arg(long, default_value_t = 1.0)]
     largest_error: f64,
     /// Least share of each class whose reconstructions the checkpoint gives that class too.
     #[arg(long, default_value_t = 0.5)]

@@ -60,10 +60,11 @@ const AT_ONCE: usize = 32;
 /// let images = |positions: &[usize]| {
 ///     let image = |&p: &usize| Tensor::full([1, 1, 16, 16], 0.3 + 0.05 * p as f32, &device);
 ///     let classes: Vec<usize> = positions.iter().map(|&p| usize::from(p > 4)).collect();
-///     Ok::<_, AttackError>((Tensor::cat(positions.iter().map(image).collect(), 0), Goal::untargeted(classes)))
+///     let images = Tensor::cat(positions.iter().map(image).collect(), 0);
+///     Ok::<_, AttackError>((images, Goal::untargeted(classes)))
 /// };
-/// let mut wgan = Wgan::new().with_latent(2).with_width(2).with_settling(150);
-/// wgan.schedule = wgan.schedule.with_epochs(200).with_batch_size(9).with_learning_rate(0.01);
+/// let mut wgan = Wgan::new().with_latent(2).with_width(2).with_critic_steps(2).with_settling(100);
+/// wgan.schedule = wgan.schedule.with_epochs(400).with_batch_size(9).with_learning_rate(0.01);
 /// let training = wgan.learn(&victim, 9, images)?;
 /// // Held-out images of one's own belong here; these are those that it was learned from.
 /// let limits = ReconstructionLimits::new();

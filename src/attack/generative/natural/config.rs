@@ -20,6 +20,17 @@ use crate::parameter::Parameter;
 /// | image shape | required | channels at least 1, height and width divisible by 16 and at least 16 |
 /// | latent | 64 | at least 1 |
 /// | width | 64 | at least 1 |
+///
+/// ```
+/// use histoguard::attack::{Inverter, LatentConfig, LatentGenerator};
+/// use histoguard::prelude::*;
+///
+/// let (config, device) = (LatentConfig::new([3, 64, 64]).with_width(4), Device::default());
+/// let image = LatentGenerator::init(config, &device, 0)?.forward(Tensor::zeros([1, 64], &device));
+/// assert_eq!(image.dims(), [1, 3, 64, 64]);
+/// assert_eq!(Inverter::init(config, &device, 0)?.forward(image).dims(), [1, 64]);
+/// # Ok::<(), histoguard::parameter::ParameterError>(())
+/// ```
 #[derive(Config, Copy, Debug, PartialEq, Eq)]
 pub struct LatentConfig {
     /// Channels, height and width of the images.
@@ -76,8 +87,8 @@ impl LatentConfig {
     }
 }
 
-/// The deviation of initial weights by He et al. (ICCV 2015), as theirs: `sqrt(2 / n)` for the n inputs that meet in an
-/// output.
+/// The deviation of initial weights by He et al. (ICCV 2015), as theirs: `sqrt(2 / n)` for the n inputs that
+/// meet in an output.
 pub(super) fn he(path: &str, shape: &[usize]) -> f32 {
     let inputs = match shape {
         // A transposed convolution of stride 2 meets every fourth place of its kernel.

@@ -23,20 +23,22 @@ pub struct Reconstruction {
 
 /// What a generator and its inverter have to reach on held-out images before anything is searched with them.
 ///
-/// A poor inverter makes every search succeed: what it starts from is another image already. An inverter
-/// that gives one and the same image always, the mean of the data, has the mean image's error, so the error
-/// is measured by that, whatever the data's contrast. And what is to be an adversarial version of an image
-/// has to be of its class before the search: for each class by itself, as an inverter that always gives an
-/// image of one class keeps that one whole.
+/// A poor inverter makes every search succeed: what it starts from is another image already. Of all single
+/// images the mean of the data is nearest to them, so an inverter that is no nearer than that may know
+/// nothing of the image, and its error is measured by the mean image's, whatever the data's contrast; another
+/// image of the data has 1.4 of it. And what is to be an adversarial version of an image has to be of its
+/// class before the search: for each class by itself, as an inverter that always gives an image of one class
+/// keeps that one whole.
 ///
 /// | parameter | default | range |
 /// | --- | --- | --- |
-/// | largest error | 0.9 of the mean image's | a finite number above 0 |
-/// | least kept | 0.5 of each class | a number from 0 to 1 |
+/// | largest error | 1, of the mean image's | a finite number above 0 |
+/// | least kept | 0.5, of each class | a number from 0 to 1 |
 #[derive(Config, Copy, Debug, PartialEq)]
 pub struct ReconstructionLimits {
-    /// The largest [error](Reconstruction::error), as a share of the [mean image's](Reconstruction::mean_image_error).
-    #[config(default = 0.9)]
+    /// The largest [error](Reconstruction::error), as a share of the
+    /// [mean image's](Reconstruction::mean_image_error).
+    #[config(default = 1.0)]
     pub largest_error: f64,
     /// The least share of each class that is [kept](Reconstruction::kept).
     #[config(default = 0.5)]
@@ -64,7 +66,7 @@ impl ReconstructionLimits {
     pub(super) fn judge(&self, found: &Reconstruction) -> Vec<Parameter> {
         let Reconstruction { images, error, mean_image_error, .. } = found;
         let most = self.largest_error * mean_image_error;
-        let range = format!("at most {most:.4}, {} of what the mean of the images has", self.largest_error);
+        let range = format!("at most {most:.4}, {} times the mean image's", self.largest_error);
         let seen = format!("{error:.4} on {images} held-out images");
         let mut parameters = vec![Parameter::new("reconstruction error", range, *error <= most, seen)];
         parameters.extend(found.kept.iter().enumerate().map(|(class, kept)| {

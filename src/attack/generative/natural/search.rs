@@ -157,8 +157,8 @@ pub(super) fn rms(difference: Tensor<4>) -> Vec<f64> {
     values(Norm::L2.measure(difference)).into_iter().map(|norm| f64::from(norm) / size.sqrt()).collect()
 }
 
-/// The nearest of these candidates of the image in this row, nearest first, that reaches the goal. They are asked
-/// about from the nearest on, so many at a time, until one does: the answer is that of asking about all.
+/// The nearest of these candidates of the image in this row, nearest first, that reaches the goal. They are
+/// asked about from the nearest on, so many at a time, until one does: the answer is that of asking about all.
 fn nearest(
     task: &Task<'_>,
     models: &Models,

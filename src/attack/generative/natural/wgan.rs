@@ -27,8 +27,8 @@ const CODES: Purpose = Purpose::named("codes that a WGAN is learned with");
 /// Learns what [`Natural`](super::Natural) searches in: a generator of images from codes against a critic, as
 /// a WGAN-GP, and an inverter that gives the code of an image.
 ///
-/// Zhao, Dua & Singh, "Generating Natural Adversarial Examples", ICLR 2018, equations 1 and 2, in the order of
-/// their code (`mnist_wgan_inv.py`): a step of the critic and one of the inverter for each batch, and after
+/// Zhao, Dua & Singh, "Generating Natural Adversarial Examples", ICLR 2018, equations 1 and 2, in the order
+/// of their code (`mnist_wgan_inv.py`): a step of the critic and one of the inverter for each batch, and after
 /// every so many batches one of the generator. The [critic's penalty](Critic::gradient_penalty) is exact. The
 /// networks are [`LatentConfig`]'s. No classifier takes part.
 ///
@@ -40,7 +40,7 @@ const CODES: Purpose = Purpose::named("codes that a WGAN is learned with");
 /// | penalty | 10 | a finite number of at least 0 |
 /// | lambda | 0.1 | a finite number of at least 0 |
 /// | settling | 0 epochs, the last ones, in which the inverter alone learns | at most the epochs |
-/// | schedule | [`GanSchedule`]'s with 1,000 epochs of batches of 80, a learning rate of 0.0001 and no milestones | as there |
+/// | schedule | [`GanSchedule`]'s: 1,000 epochs of batches of 80 at a rate of 0.0001 | as there |
 /// | image shape | that of the first image | height and width divisible by 16 and at least 16 |
 #[derive(Config, Debug, PartialEq)]
 pub struct Wgan {
@@ -127,8 +127,9 @@ impl Wgan {
     /// can be [saved](WganTraining::save), loaded and passed here again: the result is the same.
     ///
     /// `images` gives those at these positions, of `count` in all, `[batch, channels, height, width]` in
-    /// \[0,1\], with a [`Goal`] as for [`AdvGan`](super::super::AdvGan); what it says is not looked at. The victim
-    /// is asked nothing: its [watch](Frozen::watch) sees the steps and stops them, and its device does the work.
+    /// \[0,1\], with a [`Goal`] as for [`AdvGan`](super::super::AdvGan); what it says is not looked at. The
+    /// victim is asked nothing: its [watch](Frozen::watch) sees the steps and stops them, and its device does
+    /// the work.
     ///
     /// # Errors
     ///
