@@ -125,15 +125,16 @@ out["step.losses"] = torch.stack([apart, penalty, loss, reconstruction, latent])
 print("losses", out["step.losses"].tolist())
 
 # Both searches, each image with directions of its own.
-COUNT, ROUNDS, SAMPLES, STEP, LARGEST, PATIENCE = 5, 32, 12, 0.1, 2.0, 3
+COUNT, ROUNDS, SAMPLES, STEP, LARGEST, PATIENCE = 4, 32, 40, 0.1, 2.0, 3
 victim, _, _ = load(4)
 net, back = drawn(Generator((1, 1)), 4, 1.2), drawn(Inverter((1, 1)), 5)
 weights("search.generator", net)
 weights("search.inverter", back)
 x = stripes(4, COUNT, 9)[0]
-directions = torch.randn(COUNT, ROUNDS, SAMPLES, LATENT, generator=g)
-lengths = torch.rand(COUNT, ROUNDS, SAMPLES, generator=g)
-out |= {"search.images": (x * 255).round().to(torch.uint8), "search.directions": directions, "search.lengths": lengths}
+# In steps that a byte holds: less 127.5, and of 256. Some radii are the same: the first candidate counts.
+directions = (40 * torch.randn(COUNT, ROUNDS, SAMPLES, LATENT, generator=g) + 127.5).round().clamp(0, 255).to(torch.uint8)
+shares = torch.randint(256, (COUNT, ROUNDS, SAMPLES), generator=g).to(torch.uint8)
+out |= {"search.images": (x * 255).round().to(torch.uint8), "search.directions": directions, "search.shares": shares}
 codes = back(x.double()).detach()
 again = net(codes).detach()
 labels = victim(again).argmax(1)
@@ -157,8 +158,8 @@ class Search:
 
     def shell(self, low, high):
         """The nearest hit of one shell, if there is one."""
-        delta = directions[self.image, self.round].double().numpy()
-        radii = lengths[self.image, self.round].double().numpy() * (high - low) + low
+        delta = directions[self.image, self.round].double().numpy() - 127.5
+        radii = shares[self.image, self.round].double().numpy() / 256 * (high - low) + low
         self.round += 1
         tried = codes[self.image].numpy() + delta * (radii / np.linalg.norm(delta, axis=1))[:, None]
         hits = np.flatnonzero(self.reached(answers(tried)))

@@ -104,7 +104,7 @@ fn directional_derivatives_are_those_of_differences() {
 }
 
 /// The script's numbers of its searches.
-const SAMPLES: usize = 12;
+const SAMPLES: usize = 40;
 const ROUNDS: usize = 32;
 
 fn searched(goal: &Goal, rows: &[usize], settings: ShellSearch) -> Vec<NaturalExample> {
@@ -115,16 +115,17 @@ fn searched(goal: &Goal, rows: &[usize], settings: ShellSearch) -> Vec<NaturalEx
     let inverter = stored(FILE, &blank.1, "search.inverter", path_name);
     let models = Models::new(config, [&generator, &inverter], &Device::default()).unwrap();
     let victim = Frozen::new(Victim::trained(4, &Device::default()));
-    let (directions, lengths) = (numbers_of("search.directions"), numbers_of("search.lengths"));
-    let wide = |values: &[f32]| values.iter().map(|&value| f64::from(value)).collect::<Vec<f64>>();
+    let (directions, shares) = (numbers_of("search.directions"), numbers_of("search.shares"));
+    let wide =
+        |values: &[f32], of: fn(f64) -> f64| values.iter().map(|&value| of(f64::from(value))).collect();
     let images = take(&images("search.images"), rows);
     let profile = Profile::semantic("search", Access::Label, None, None);
     let task = Task::new(&victim, images, &goal.keep(rows), profile).unwrap();
     let examples = search_in(&task, &models, settings, |row, round, latent| {
         let from = (rows[row] * ROUNDS + round) * SAMPLES;
         Sphere {
-            directions: wide(&directions[from * latent..][..SAMPLES * latent]),
-            shares: wide(&lengths[from..][..SAMPLES]),
+            directions: wide(&directions[from * latent..][..SAMPLES * latent], |level| level - 127.5),
+            shares: wide(&shares[from..][..SAMPLES], |level| level / 256.0),
         }
     })
     .unwrap();
@@ -182,7 +183,7 @@ fn a_search_ends_at_its_radius_and_its_queries_and_does_not_begin_at_an_error_of
     let labels = labels();
     let goal = Goal::untargeted(&labels);
     let rows: Vec<usize> = (0..labels.len()).collect();
-    let near = ShellSearch { largest: 0.12, ..settings(ShellOrder::Iterative) };
+    let near = ShellSearch { step: 0.05, largest: 0.06, ..settings(ShellOrder::Iterative) };
     for example in searched(&goal, &rows, near) {
         assert!(matches!(example.outcome, NaturalOutcome::NotFound));
         // Two shells, the second one thinner.

@@ -9,8 +9,8 @@ use crate::attack::prelude::*;
 use crate::random::Generator;
 
 const DIRECTIONS: Purpose = Purpose::named("directions of a search around a code");
-/// Candidates that the generator makes at once, all of one image: what they are must not depend on others.
-const AT_ONCE: usize = 100;
+/// Candidates that are asked about at once, all of one image: what they are must not depend on others.
+const AT_ONCE: usize = 32;
 
 /// What the search around the code of an image came to.
 #[derive(Clone, Debug)]
