@@ -55,22 +55,22 @@ struct Options {
     #[serde(flatten)]
     images: ImageOptions,
     /// Passes over the training images; the paper's are 100,000 steps of the generator.
-    #[arg(long, default_value_t = 60)]
+    #[arg(long, default_value_t = 150)]
     epochs: usize,
     /// Passes at the end in which the inverter alone learns.
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 15)]
     settling: usize,
     /// Adam's, of all networks; the paper's is 0.0001.
-    #[arg(long, default_value_t = 0.001)]
+    #[arg(long, default_value_t = 0.0007)]
     learning_rate: f64,
     /// Channels of all networks at half the images' sides; the paper's are 64.
-    #[arg(long, default_value_t = 12)]
+    #[arg(long, default_value_t = 8)]
     width: usize,
     /// Numbers of a code.
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, default_value_t = 32)]
     latent: usize,
     /// Images of a training step.
-    #[arg(long, default_value_t = 32)]
+    #[arg(long, default_value_t = 8)]
     batch_size: usize,
     /// In which order shells are searched: the paper's algorithm 1 or 2.
     #[arg(long, value_enum, default_value = "hybrid")]
