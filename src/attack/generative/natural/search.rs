@@ -29,6 +29,7 @@ pub struct NaturalExample {
 
 /// What a search around a code found.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "one an image, whose tensors are larger")]
 pub enum NaturalOutcome {
     /// A code whose image reaches the goal.
     Found(NaturalAdversary),
