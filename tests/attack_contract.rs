@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use histoguard::attack::{
     Aim, Bounding, CarliniWagner, CarliniWagnerLinf, DeepFool, Ead, FeatureGeneratorConfig, GeneratedImage,
-    GeneratedPerturbation, GeneratorConfig, Goals, Jsma, Lbfgs, Mask, Masked, MinimalFgsm, Origin, Patch,
-    PatchShape, Places, Task, UniversalPerturbation,
+    GeneratedPerturbation, GeneratorConfig, Goals, Inverter, Jsma, LatentConfig, LatentGenerator, Lbfgs,
+    Mask, Masked, MinimalFgsm, Natural, Origin, Patch, PatchShape, Places, ReconstructionLimits, ShellOrder,
+    ShellSearch, Task, UniversalPerturbation,
 };
 use histoguard::classifier::FrozenFeatures;
 use histoguard::defense::SmoothAdv;
@@ -97,6 +98,23 @@ fn generated_image(budget: Budget) -> GeneratedImage {
     GeneratedImage::from_generator(&generator, config, &features, budget, 0, origin).unwrap()
 }
 
+/// The same of images from codes.
+fn natural(search: ShellSearch) -> Natural {
+    let (networks, device) = (LatentConfig::new([3, 16, 16]).with_latent(4).with_width(2), Device::default());
+    let generator = LatentGenerator::init(networks, &device, 1).unwrap();
+    let inverter = Inverter::init(networks, &device, 1).unwrap();
+    let form = (networks, Origin::new("WGAN-GP with an inverter", Value::Null));
+    let limits = ReconstructionLimits { largest_error: 1e9, least_kept: 0.0 };
+    let images = |positions: &[usize]| {
+        let goal = Goal::untargeted(vec![0; positions.len()]);
+        Ok::<_, AttackError>((histoguard::rows::take(&images(), positions), goal))
+    };
+    let networks = (&generator, &inverter);
+    Natural::from_networks(networks, form, limits, &victim::victim(4), IMAGES, images)
+        .unwrap()
+        .with_search(search.with_samples(20).with_step(0.5).with_patience(2))
+}
+
 fn of_attacks() -> Vec<Case> {
     let budget = Budget::pixels(6.0);
     let hop = HopSkipJump::new().with_steps(3).with_initial_evaluations(10).with_max_evaluations(15);
@@ -136,6 +154,8 @@ fn of_attacks() -> Vec<Case> {
         combined(Ensemble::new(vec![Box::new(mi), Box::new(apgd.with_loss(ApgdLoss::Dlr))]).unwrap()),
         combined(generated(budget)),
         combined(generated_image(budget)),
+        combined(natural(ShellSearch::new().with_queries(Some(150)))),
+        combined(natural(ShellSearch::new().with_order(ShellOrder::Iterative))),
         case(AutoAttack::standard(Budget::pixels(24.0)), ""),
         case(Fab::new(Norm::Linf).with_steps(3), source!("minimal/fab/attack")),
         case(

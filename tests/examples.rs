@@ -608,3 +608,62 @@ fn a_generator_whose_learning_was_killed_is_learned_to_its_end() {
     fail(advgan("advgan", "advgan").args(["--seed", "1"]), "learned_from.json: expected this checkpoint");
     fail(advgan("advgan", "small").args(["--width", "0"]), "width: expected at least 1, found 0");
 }
+
+#[test]
+fn natural_adversaries_whose_learning_was_killed_are_the_same_and_poor_inverters_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoint = folder.path().join("net.safetensors");
+    let net = DenseNetConfig::densenet121(2).init_seeded(&Device::default(), 0);
+    weights::save_safetensors(&net, &checkpoint).unwrap();
+    let natural = |out: &str| {
+        let mut command = example("natural");
+        command.arg(&checkpoint).args(["--images", "60", "--image-size", "32", "--batch-size", "16"]);
+        command.args(["--epochs", "4", "--settling", "1", "--width", "2", "--latent", "4"]);
+        command.args(["--samples", "8", "--step", "2", "--out"]).arg(folder.path().join(out));
+        command
+    };
+    let lenient = |out: &str| {
+        let mut command = natural(out);
+        command.args(["--largest-error", "1000", "--least-kept", "0"]);
+        command
+    };
+    let read = |out: &str, file: &str| std::fs::read(folder.path().join(out).join(file)).unwrap();
+    let said = succeed(&mut lenient("whole"));
+    assert!(said.contains("6 held-out images: RMS error of reconstructions"), "{said}");
+    assert!(said.contains("natural adversaries of ") && said.contains("misread by the inverter"), "{said}");
+    kill_at(&mut lenient("killed"), &folder.path().join("killed").join("training.safetensors"));
+    succeed(&mut lenient("killed"));
+    for file in ["training.safetensors", "natural.safetensors"] {
+        assert!(read("whole", file) == read("killed", file), "{file}");
+    }
+    let figures: Value = serde_json::from_slice(&read("whole", "natural.json")).unwrap();
+    assert_eq!(figures["losses"].as_array().unwrap().len(), 4);
+    assert_eq!(figures["searches"].as_array().unwrap().len(), 3);
+
+    // Three epochs are no learning.
+    fail(&mut natural("poor"), "reconstruction error: expected at most");
+    assert!(!folder.path().join("poor").join("natural.safetensors").exists());
+
+    let mut battery = example("battery");
+    battery.arg(&checkpoint).args(["--images", "60", "--image-size", "32", "--attacks", "fgsm"]);
+    battery.args(["--epsilons", "8", "--check-images", "0"]);
+    battery.arg("--learned").arg(folder.path().join("whole").join("natural.safetensors"));
+    succeed(battery.arg("--out").arg(folder.path().join("battery")));
+    let report = Report::read(&folder.path().join("battery/report.json")).unwrap();
+    let result = &report.models[0].result;
+    assert_eq!((result.attacks.len(), result.semantic.len()), (1, 1));
+    assert_eq!(result.semantic[0].profile.name, "Natural adversary");
+    fail(natural("whole").args(["--seed", "1"]), "learned_from.json: expected this checkpoint");
+    for (wrong, said) in [
+        (["--width", "0"], "width: expected at least 1, found 0"),
+        (["--image-size", "40"], "image shape: expected height and width divisible by 16"),
+        (["--samples", "0"], "samples: expected at least 1, found 0"),
+        (["--settling", "100"], "settling: expected at most the epochs"),
+        (["--least-kept", "2"], "least kept: expected a number from 0 to 1"),
+        (["--limit", "0"], "--limit: expected at least 1, found 0"),
+    ] {
+        let mut command = example("natural");
+        fail(command.arg(&checkpoint).args(wrong).arg("--out").arg(folder.path().join("small")), said);
+    }
+    assert!(!folder.path().join("small").exists(), "nothing is left behind");
+}

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use burn::tensor::Device;
 
-use super::generative::{GeneratedImage, GeneratedPerturbation, same_shape};
+use super::generative::{GeneratedImage, GeneratedPerturbation, Natural, same_shape};
 use super::stored::{StoredError, kind_of};
 use super::universal::{Patch, UniversalPerturbation};
 use super::{Attack, AttackError};
@@ -21,12 +21,14 @@ pub enum Learned {
     Generated(GeneratedPerturbation),
     /// An image out of a network's features.
     Image(GeneratedImage),
+    /// An image out of a code near that of an image.
+    Natural(Box<Natural>),
 }
 
 impl Learned {
-    /// Reads what [`UniversalPerturbation::save`], [`Patch::save`], [`GeneratedPerturbation::save`] or
-    /// [`GeneratedImage::save`] wrote; the last with the features that it was learned from, which have to be
-    /// among these.
+    /// Reads what [`UniversalPerturbation::save`], [`Patch::save`], [`GeneratedPerturbation::save`],
+    /// [`GeneratedImage::save`] or [`Natural::save`] wrote; an image out of features with those that it was
+    /// learned from, which have to be among these.
     ///
     /// # Errors
     ///
@@ -52,6 +54,7 @@ impl Learned {
                 }
                 found.map(Self::Image)
             }
+            Natural::KIND => Natural::load(path, device).map(|attack| Self::Natural(Box::new(attack))),
             UniversalPerturbation::KIND => UniversalPerturbation::load(path, device).map(Self::Universal),
             kind => Err(StoredError::format(path, "an attack that was learned", format!("a {kind}"))),
         }
@@ -77,6 +80,7 @@ impl Learned {
             Self::Universal(attack) => same_shape(attack.shape(), image).check()?,
             Self::Generated(attack) => same_shape(attack.shape(), image).check()?,
             Self::Image(attack) => same_shape(attack.shape(), image).check()?,
+            Self::Natural(attack) => same_shape(attack.shape(), image).check()?,
             Self::Patch(_) => {}
         }
         Ok(match self {
@@ -84,6 +88,7 @@ impl Learned {
             Self::Patch(attack) => Box::new(attack.for_images(image)?),
             Self::Generated(attack) => Box::new(attack),
             Self::Image(attack) => Box::new(attack),
+            Self::Natural(attack) => attack,
         })
     }
 }

@@ -36,9 +36,11 @@ pub use combined::{AutoAttack, Ensemble, Eot, Masked, Restarts};
 pub use draws::Draws;
 pub use error::AttackError;
 pub use generative::{
-    AdvGan, AdvGanPlusPlus, Bounding, Discriminator, Distillation, DistilledCopy, FeatureGenerator,
+    AdvGan, AdvGanPlusPlus, Bounding, Critic, Discriminator, Distillation, DistilledCopy, FeatureGenerator,
     FeatureGeneratorConfig, GanLoss, GanLosses, GanSchedule, GanTraining, GeneratedImage,
-    GeneratedPerturbation, Generator, GeneratorConfig, GeneratorLoss, GeneratorNorm, ResnetBlock, StepLosses,
+    GeneratedPerturbation, Generator, GeneratorConfig, GeneratorLoss, GeneratorNorm, Inverter, LatentConfig,
+    LatentGenerator, Natural, NaturalAdversary, NaturalExample, NaturalOutcome, Reconstruction,
+    ReconstructionLimits, ResnetBlock, ShellOrder, ShellSearch, StepLosses, Wgan, WganLosses, WganTraining,
 };
 pub use goal::{Goal, IntoLabels};
 pub use learned::Learned;

@@ -38,8 +38,8 @@ pub struct Options {
     /// [default: noise,fgsm,pgd,apgd-ce,apgd-margin,fab].
     #[arg(long, value_delimiter = ',')]
     pub attacks: Vec<String>,
-    /// Files of learned attacks to run after those: as the examples `universal`, `patch` and `advgan` write
-    /// them.
+    /// Files of learned attacks to run after those: as the examples `universal`, `patch`, `advgan`
+    /// and `natural` write them.
     #[arg(long, value_delimiter = ',')]
     pub learned: Vec<PathBuf>,
     /// A picture, white where attacks may change the images: as large as the first test image, with which it

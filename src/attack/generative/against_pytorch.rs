@@ -1,8 +1,7 @@
 //! A training step of both generators and of a copy against PyTorch in float64:
 //! tests/golden/attacks/generative.py.
 
-use burn::module::{Module, ModuleVisitor, Param};
-use burn::optim::GradientsParams;
+use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
 use super::advgan;
@@ -11,6 +10,8 @@ use super::discriminator::Discriminator;
 use super::distilled::{Distillation, DistilledCopy};
 use super::feature_generator::{FeatureGenerator, FeatureGeneratorConfig};
 use super::generator::{Generator, GeneratorConfig, GeneratorNorm};
+use super::golden::victim::{self, Victim, golden};
+use super::golden::{compare, network, stored};
 use super::losses::{GanLoss, GanLosses};
 use super::named_adam::NamedAdam;
 use super::numbers::{Name, filled, numbers, path_name};
@@ -18,38 +19,18 @@ use super::perturbation::GeneratedPerturbation;
 use super::plus_plus;
 use super::step::{Fake, of_discriminator, of_generator};
 use super::target::WhiteBox;
-use crate::attack::stored::Numbers;
 use crate::attack::{Goal, Origin};
 use crate::classifier::{Embed as _, Frozen};
 use crate::pixels::{Budget, Epsilon};
 use crate::rows::values;
 
-#[path = "../../../tests/victim/mod.rs"]
-#[allow(unreachable_pub)]
-mod victim;
-
-use victim::{Victim, golden};
+/// The file of all tensors here.
+const FILE: &str = "generative";
 
 const SHAPE: [usize; 3] = [3, 24, 24];
-const TOLERANCE: f32 = 3e-4;
 
 fn device() -> Device {
     Device::default().autodiff()
-}
-
-/// All golden tensors of a network.
-fn stored<M: Module>(blank: &M, prefix: &str, name: Name) -> Numbers {
-    let named = |name: String| {
-        let data = golden("generative", &format!("{prefix}.{name}"));
-        let shape = data.shape().to_vec();
-        (name, (shape, data.try_into_vec().unwrap()))
-    };
-    numbers(blank, name).into_keys().map(named).collect()
-}
-
-fn network<M: Module>(blank: M, prefix: &str, name: Name) -> M {
-    let weights = stored(&blank, prefix, name);
-    filled(blank, &weights, name).unwrap()
 }
 
 fn config() -> GeneratorConfig {
@@ -57,78 +38,20 @@ fn config() -> GeneratorConfig {
 }
 
 fn generator(device: &Device) -> Generator {
-    network(config().blank(device), "generator", Generator::tensor_name)
+    network(FILE, config().blank(device), "generator", Generator::tensor_name)
 }
 
 fn discriminator() -> Discriminator {
-    network(Discriminator::blank(3, 2, &device()), "discriminator", Discriminator::tensor_name)
+    network(FILE, Discriminator::blank(3, 2, &device()), "discriminator", Discriminator::tensor_name)
 }
 
 fn images(device: &Device) -> Tensor<4> {
-    Tensor::from_data(golden("generative", "images"), device) / 255.0
+    Tensor::from_data(golden(FILE, "images"), device) / 255.0
 }
 
 fn classes() -> Vec<usize> {
-    let classes: Vec<f32> = golden("generative", "classes").try_into_vec().unwrap();
+    let classes: Vec<f32> = golden(FILE, "classes").try_into_vec().unwrap();
     classes.into_iter().map(|class| class as usize).collect()
-}
-
-/// Gradients by the names of their weights.
-struct Collect {
-    gradients: GradientsParams,
-    name: Name,
-    path: Vec<String>,
-    found: Vec<(String, Vec<f32>)>,
-}
-
-impl ModuleVisitor for Collect {
-    fn enter_module(&mut self, name: &str, _container: &str) {
-        self.path.push(name.into());
-    }
-
-    fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.path.pop();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if let Some(gradient) = self.gradients.remove::<D>(param.id) {
-            // PyTorch has the weight of a linear layer the other way round.
-            let gradient = if D == 2 { values(gradient.transpose()) } else { values(gradient) };
-            self.found.push(((self.name)(&self.path.join(".")), gradient));
-        }
-    }
-}
-
-/// Every gradient of the module, held against the script's. Those of biases before a norm are rounding
-/// errors: a value is off by a share of the largest one of its tensor, or of a hundredth of the largest of
-/// all.
-fn compare<M: Module>(case: &str, module: &M, gradients: GradientsParams, name: Name) {
-    let mut collect = Collect { gradients, name, path: Vec::new(), found: Vec::new() };
-    module.visit(&mut collect);
-    let expected: Vec<Vec<f32>> = collect
-        .found
-        .iter()
-        .map(|(name, _)| golden("generative", &format!("{case}.{name}")).try_into_vec().unwrap())
-        .collect();
-    let most = |values: &[f32]| values.iter().fold(0f32, |most, value| most.max(value.abs()));
-    let largest = expected.iter().map(|values| most(values)).fold(0.0, f32::max);
-    assert!(largest > 1e-3, "{case}: {largest}");
-    for ((name, found), expected) in collect.found.iter().zip(&expected) {
-        let (off, size) = (victim::largest_difference(found, expected), most(expected).max(0.01 * largest));
-        assert!(off <= TOLERANCE * size, "{case}.{name}: {off} of {size}");
-    }
-    let mut weights = 0;
-    module.visit(&mut Weights(&mut weights));
-    assert_eq!(collect.found.len(), weights, "{case}");
-}
-
-/// Counts the tensors that are learned.
-struct Weights<'a>(&'a mut usize);
-
-impl ModuleVisitor for Weights<'_> {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        *self.0 += usize::from(param.val().is_require_grad());
-    }
 }
 
 /// The script's `step`.
@@ -137,12 +60,12 @@ fn step<G: Module>(case: &str, losses: &GanLosses, generator: &G, name: Name, fa
     let discriminator = discriminator();
     let of = || of_discriminator(losses, &discriminator, images(&device()), &fake);
     let (first, gradients) = of();
-    compare(&format!("{case}.discriminator"), &discriminator, gradients, Discriminator::tensor_name);
+    compare(FILE, &format!("{case}.discriminator"), &discriminator, gradients, Discriminator::tensor_name);
     let gradients = of().1;
     let moved = NamedAdam::new().step(1e-3, discriminator, gradients);
     let (found, gradients) = of_generator(losses, (generator, &moved), fake, goal, &WhiteBox(&victim));
-    compare(&format!("{case}.generator"), generator, gradients, name);
-    let expected: Vec<f32> = golden("generative", &format!("{case}.losses")).try_into_vec().unwrap();
+    compare(FILE, &format!("{case}.generator"), generator, gradients, name);
+    let expected: Vec<f32> = golden(FILE, &format!("{case}.losses")).try_into_vec().unwrap();
     let found = [first, found.gan, found.adversarial, found.hinge];
     for (found, expected) in found.into_iter().zip(&expected) {
         assert!(
@@ -152,8 +75,7 @@ fn step<G: Module>(case: &str, losses: &GanLosses, generator: &G, name: Name, fa
     }
     let buffers = numbers(generator, name).into_iter().filter(|(name, _)| name.contains("running"));
     for (name, (_, found)) in buffers {
-        let expected: Vec<f32> =
-            golden("generative", &format!("{case}.buffer.{name}")).try_into_vec().unwrap();
+        let expected: Vec<f32> = golden(FILE, &format!("{case}.buffer.{name}")).try_into_vec().unwrap();
         assert!(victim::largest_difference(&found, &expected) < 1e-4, "{case}: {name}");
     }
 }
@@ -195,13 +117,13 @@ fn a_step_of_advgan_with_batch_norm_equals_pytorch() {
 fn a_step_of_advgan_plus_plus_equals_pytorch() {
     let config = FeatureGeneratorConfig::new(16, SHAPE).with_noise(5).with_width(2).with_blocks(2);
     let blank = config.blank(&device());
-    let mut weights = stored(&blank, "feature_generator", FeatureGenerator::tensor_name);
+    let mut weights = stored(FILE, &blank, "feature_generator", FeatureGenerator::tensor_name);
     let (shape, values) = weights.remove("linear.weight").unwrap();
     weights.insert("linear.weight".into(), transposed(shape, &values));
     let generator = filled(blank, &weights, FeatureGenerator::tensor_name).unwrap();
     let network = Victim::trained(4, &Device::default());
     let seen = network.embed(images(&Device::default())).autodiff();
-    let noise = Tensor::<2>::from_data(golden("generative", "noise"), &device());
+    let noise = Tensor::<2>::from_data(golden(FILE, "noise"), &device());
     let budget = Budget::linf(Epsilon::unit(0.05));
     let fake = plus_plus::fake(&generator, images(&device()), [seen, noise], budget);
     let losses = losses().with_c(Some(0.0)).with_kappa(1.0).with_alpha(2.0).with_beta(0.5);
@@ -225,10 +147,10 @@ fn a_step_of_a_copy_equals_pytorch() {
     let learning = copy.learning(&victim).unwrap();
     let x = images(&Device::default());
     let (loss, gradients) = learning.loss(&[x.clone(), x * 0.9]);
-    let expected: Vec<f32> = golden("generative", "copy_loss").try_into_vec().unwrap();
+    let expected: Vec<f32> = golden(FILE, "copy_loss").try_into_vec().unwrap();
     assert!((loss as f32 / expected[0] - 1.0).abs() < 1e-5, "{loss}, {expected:?}");
     assert_eq!(victim.watch().queries().forwards, 8);
-    compare("copy", learning.network(), gradients, path_name);
+    compare(FILE, "copy", learning.network(), gradients, path_name);
 }
 
 #[test]
@@ -242,6 +164,6 @@ fn the_attack_adds_what_pytorchs_generator_gives_in_evaluation_mode() {
         Origin::new("PyTorch", serde_json::Value::Null),
     );
     let found = values(attack.unwrap().change(images(&Device::default()).narrow(0, 0, 1)) / 0.03);
-    let expected: Vec<f32> = golden("generative", "evaluated").try_into_vec().unwrap();
+    let expected: Vec<f32> = golden(FILE, "evaluated").try_into_vec().unwrap();
     assert!(victim::largest_difference(&found, &expected) < 1e-4);
 }

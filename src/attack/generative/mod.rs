@@ -10,11 +10,15 @@ mod epoch;
 mod feature_generator;
 mod fits;
 mod generator;
+#[cfg(test)]
+mod golden;
 mod image;
 mod inputs;
 mod losses;
 mod named_adam;
+mod natural;
 mod numbers;
+mod parts;
 mod perturbation;
 mod plus_plus;
 mod schedule;
@@ -32,6 +36,11 @@ pub(super) use fits::same_shape;
 pub use generator::{Generator, GeneratorConfig, GeneratorNorm, ResnetBlock};
 pub use image::GeneratedImage;
 pub use losses::{GanLoss, GanLosses, GeneratorLoss};
+pub use natural::{
+    Critic, Inverter, LatentConfig, LatentGenerator, Natural, NaturalAdversary, NaturalExample,
+    NaturalOutcome, Reconstruction, ReconstructionLimits, ShellOrder, ShellSearch, Wgan, WganLosses,
+    WganTraining,
+};
 pub use perturbation::GeneratedPerturbation;
 pub use plus_plus::AdvGanPlusPlus;
 pub use schedule::GanSchedule;

@@ -19,6 +19,9 @@ const LARGEST_AREA: usize = 1 << 26;
 /// How a tensor at a path of the module is called.
 pub(super) type Name = fn(&str) -> String;
 
+/// The deviation that initial weights are drawn with, from the path of their tensor and its shape.
+pub(super) type Sigma = fn(&str, &[usize]) -> f32;
+
 /// The path itself.
 pub(super) fn path_name(path: &str) -> String {
     path.to_string()
@@ -49,7 +52,12 @@ pub(super) fn filled<M: Module>(module: M, numbers: &Numbers, name: Name) -> Res
 /// The module with the initial weights of DCGAN (Radford, Metz & Chintala, ICLR 2016): those of convolutions
 /// and linear layers from N(0, 0.02), factors of batch norm from N(1, 0.02), biases of 0.
 pub(super) fn drawn<M: Module>(module: M, purpose: Purpose, seed: u64) -> M {
-    module.map(&mut Draw { path: Vec::new(), purpose, seed, tensors: 0 })
+    drawn_as(module, purpose, seed, |_, _| 0.02)
+}
+
+/// The same with weights from N(0, sigma) for the sigma of a tensor's path and shape.
+pub(super) fn drawn_as<M: Module>(module: M, purpose: Purpose, seed: u64, sigma: Sigma) -> M {
+    module.map(&mut Draw { path: Vec::new(), purpose, seed, sigma, tensors: 0 })
 }
 
 /// Whether a network of these sizes can lie in a file with these tensors: sizes out of a damaged file are not
@@ -123,6 +131,7 @@ struct Draw {
     path: Vec<String>,
     purpose: Purpose,
     seed: u64,
+    sigma: Sigma,
     tensors: u64,
 }
 
@@ -138,7 +147,8 @@ impl ModuleMapper for Draw {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let (device, id, shape) = (param.lazy_device(), param.id, param.lazy_shape());
         let count = shape.num_elements();
-        let normal = |mean| Normal::new(mean, 0.02f32).expect("a finite deviation");
+        let sigma = (self.sigma)(&self.path.join("."), &shape.to_vec());
+        let normal = |mean| Normal::new(mean, sigma).expect("a finite deviation");
         let rng = generator(self.purpose, self.seed, &[self.tensors]);
         self.tensors += 1;
         let values: Vec<f32> = match self.path.last().map(String::as_str) {

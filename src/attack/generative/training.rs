@@ -5,10 +5,10 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::parts;
 use super::step::StepLosses;
-use super::stored_checks::check_sum;
 use crate::attack::Origin;
-use crate::attack::stored::{Numbers, Stored, StoredError, sha256_of_parts};
+use crate::attack::stored::{Numbers, StoredError, sha256_of_parts};
 
 const KIND: &str = "training of a generative attack";
 const GENERATOR: &str = "generator.";
@@ -92,22 +92,15 @@ impl GanTraining {
         std::array::from_fn(|part| (PARTS[part], numbers[part]))
     }
 
-    /// A digest of everything that the next epoch goes on from.
-    fn digest(&self) -> String {
-        sha256_of_parts(&self.parts())
-    }
-
     /// Writes it as safetensors; the file is complete or absent at any moment.
     ///
     /// # Errors
     ///
     /// [`StoredError`] if the file cannot be written.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), StoredError> {
-        let mut stored = Stored::new(KIND, &About { sha256: self.digest(), ..self.about.clone() });
-        for (prefix, numbers) in self.parts() {
-            stored.add_all(prefix, numbers);
-        }
-        stored.write(path.as_ref())
+        let parts = self.parts();
+        let about = About { sha256: sha256_of_parts(&parts), ..self.about.clone() };
+        parts::write(path.as_ref(), KIND, &about, &parts)
     }
 
     /// Reads what [`save`](Self::save) wrote. Whether its networks are those of the method is seen when it
@@ -117,12 +110,9 @@ impl GanTraining {
     ///
     /// [`StoredError`] on a file that cannot be read, is of another kind, or is damaged.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, StoredError> {
-        let path = path.as_ref();
-        let stored = Stored::read(path, KIND)?;
-        let about: About = stored.about(path)?;
-        let [generator, discriminator, generator_moments, discriminator_moments, copy, copy_moments] =
-            PARTS.map(|prefix| stored.all(prefix));
-        let read = Self {
+        let (about, parts) = parts::read(path.as_ref(), KIND, PARTS, |about: &About| about.sha256.as_str())?;
+        let [generator, discriminator, generator_moments, discriminator_moments, copy, copy_moments] = parts;
+        Ok(Self {
             about,
             generator,
             discriminator,
@@ -130,9 +120,7 @@ impl GanTraining {
             discriminator_moments,
             copy,
             copy_moments,
-        };
-        check_sum(path, "tensors", &read.about.sha256, &read.digest())?;
-        Ok(read)
+        })
     }
 }
 

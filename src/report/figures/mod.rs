@@ -2,7 +2,7 @@
 //!
 //! Every figure is plain data that implements [`Figure`]: [`NoisePanel`] (the paper's Fig. 4),
 //! [`AccuracyCurves`] (Fig. 5), [`AdversarialPanel`] (Fig. 6), [`AccuracyOverEpsilon`], [`AttackCurves`],
-//! [`BrokenOverEpochs`] and [`CertifiedCurves`].
+//! [`BrokenOverEpochs`], [`CertifiedCurves`] and [`NaturalPanel`].
 //! The text is set in DejaVu Sans, which is built in with its licence beside it.
 
 mod accuracy_curves;
@@ -15,6 +15,7 @@ mod canvas;
 mod certified_curves;
 mod chart;
 mod figure;
+mod natural_panel;
 mod noise_panel;
 mod picture;
 
@@ -25,4 +26,5 @@ pub use attack_curves::AttackCurves;
 pub use broken_over_epochs::BrokenOverEpochs;
 pub use certified_curves::CertifiedCurves;
 pub use figure::Figure;
+pub use natural_panel::{NaturalPanel, NaturalRow};
 pub use noise_panel::NoisePanel;
