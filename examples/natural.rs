@@ -370,9 +370,7 @@ fn panel(victim: &Frozen, test: &Prepared, found: &[Searched]) -> Result<Option<
     let with: Vec<&Searched> = found.iter().filter(|searched| searched.example.found().is_some()).collect();
     let of_class = |class: usize| with.iter().filter(move |searched| test.label(searched.position) == class);
     let mut chosen: Vec<(usize, &Searched)> = (0..classes.len())
-        .flat_map(|class| {
-            of_class(class).take(PICTURES.div_ceil(classes.len())).copied().enumerate()
-        })
+        .flat_map(|class| of_class(class).take(PICTURES.div_ceil(classes.len())).copied().enumerate())
         .collect();
     chosen.sort_by_key(|(turn, _)| *turn);
     let mut rows = Vec::new();
