@@ -106,7 +106,7 @@ fn a_step_of_advgan_towards_a_target_with_cross_entropy_and_scaling_equals_pytor
 #[test]
 fn a_step_of_advgan_with_batch_norm_equals_pytorch() {
     let blank = config().with_norm(GeneratorNorm::Batch).blank(&device());
-    let generator = network(blank, "batch_norm_generator", Generator::tensor_name);
+    let generator = network(FILE, blank, "batch_norm_generator", Generator::tensor_name);
     let budget = Budget::linf(Epsilon::unit(0.03));
     let fake = advgan::fake(&generator, images(&device()), Bounding::Scale, budget);
     let (losses, goal) = (losses().with_kappa(10.0), Goal::untargeted(classes()));

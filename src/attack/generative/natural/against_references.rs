@@ -147,7 +147,7 @@ fn settings(order: ShellOrder) -> ShellSearch {
 #[test]
 fn both_searches_find_what_numpy_finds_with_the_same_directions() {
     let labels = labels();
-    let (all, count): (Vec<usize>, _) = ((0..labels.len()).collect(), labels.len());
+    let all: Vec<usize> = (0..labels.len()).collect();
     let targets: Vec<usize> = labels.iter().enumerate().map(|(i, label)| (label + 1 + i % 3) % 4).collect();
     for (name, goal) in [("away", Goal::untargeted(&labels)), ("towards", Goal::targeted(targets))] {
         for (kind, order) in [("iterative", ShellOrder::Iterative), ("hybrid", ShellOrder::Hybrid)] {
@@ -166,13 +166,13 @@ fn both_searches_find_what_numpy_finds_with_the_same_directions() {
                 assert!((example.reconstruction_error as f32 / error - 1.0).abs() < 1e-4);
             }
             // An image alone, whatever its neighbours: the same bits.
-            for row in 0..count {
+            for (row, example) in examples.iter().enumerate() {
                 let alone = &searched(&goal, &[row], settings(order))[0];
                 let found = |example: &NaturalExample| {
                     let found = example.found().unwrap();
                     (found.code.clone(), found.distance, values(found.image.clone()), example.queries)
                 };
-                assert_eq!(found(alone), found(&examples[row]), "{case} {row}");
+                assert_eq!(found(alone), found(example), "{case} {row}");
             }
         }
     }
