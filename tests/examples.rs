@@ -586,12 +586,14 @@ fn a_generator_whose_learning_was_killed_is_learned_to_its_end() {
         let killed = format!("{method} killed");
         kill_at(&mut advgan(method, &killed), &folder.path().join(&killed).join("training.safetensors"));
         succeed(&mut advgan(method, &killed));
-        for file in ["training.safetensors", "advgan.safetensors", "advgan.png"] {
+        for file in ["training.safetensors", "advgan.safetensors", "advgan.png", "curves.json", "curves.png"]
+        {
             assert!(read(method, file) == read(&killed, file), "{method}: {file}");
         }
         let figures: Value = serde_json::from_slice(&read(method, "advgan.json")).unwrap();
         assert_eq!(figures["attacks"].as_array().unwrap().len(), 4);
-        assert_eq!(figures["losses"].as_array().unwrap().len(), 3);
+        let epochs: Value = serde_json::from_slice(&read(method, "curves.json")).unwrap();
+        assert_eq!(epochs.as_array().unwrap().len(), 3);
     }
     // The battery runs both kinds beside others.
     let mut battery = example("battery");
@@ -658,7 +660,7 @@ fn natural_adversaries_whose_learning_was_killed_are_the_same_and_poor_inverters
         (["--width", "0"], "width: expected at least 1, found 0"),
         (["--image-size", "40"], "image shape: expected height and width divisible by 16"),
         (["--samples", "0"], "samples: expected at least 1, found 0"),
-        (["--settling", "100"], "settling: expected at most the epochs"),
+        (["--settling", "1000"], "settling: expected at most the epochs"),
         (["--least-kept", "2"], "least kept: expected a number from 0 to 1"),
         (["--limit", "0"], "--limit: expected at least 1, found 0"),
     ] {
