@@ -19,6 +19,7 @@ mod common {
     pub mod program;
     pub mod recorded;
     pub mod verify;
+    pub mod victim;
 }
 
 use std::process::ExitCode;
@@ -28,12 +29,11 @@ use common::advgan::curve::Curve;
 use common::advgan::learner::Learner;
 use common::advgan::options::Options;
 use common::advgan::report::report;
-use common::checkpoint::noted;
 use common::failure::Failure;
 use common::learning::{class, same_work, stop_with};
 use common::output::note;
 use common::recorded::Recorded;
-use common::{images, interrupt, program};
+use common::{images, interrupt, program, victim};
 use histoguard::classifier::FrozenFeatures;
 use histoguard::data::{LabeledImages, Prepared};
 use histoguard::file::FolderLock;
@@ -54,8 +54,7 @@ fn advgan(options: &Options) -> Result<(), Failure> {
     let validation = Prepared::new(split.validation.clone(), size)?;
     let test = Prepared::new(split.test.clone(), size)?;
     let target = options.target.as_ref().map(|name| class(&train, name)).transpose()?;
-    let net = DenseNetConfig::densenet121(train.classes().len()).init(&Device::default());
-    let net = Normalized::new(weights::load(net, noted(&options.checkpoint))?, Normalization::IMAGENET);
+    let net = victim::load(&options.checkpoint, train.classes().len())?;
     // The second one is asked for what is reported alone, so that the first one's watch counts the learning.
     let [victim, judge] = [Frozen::new(net.clone()), Frozen::new(net.clone())];
     let features = FrozenFeatures::new(net);

@@ -11,6 +11,7 @@ mod common {
     pub mod mask;
     pub mod output;
     pub mod program;
+    pub mod victim;
 }
 
 use std::path::{Path, PathBuf};
@@ -18,17 +19,15 @@ use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
 use common::battery::attacks::{NAMES, attack_by_name};
-use common::checkpoint::noted;
 use common::failure::Failure;
 use common::output::{note, say};
-use common::{mask, program};
+use common::{mask, program, victim};
 use histoguard::attack::{Goals, Learned, Masked};
 use histoguard::classifier::FrozenFeatures;
 use histoguard::data::{FileImage, ImageSet, LabeledImages, Prepared, Sample, exif_orientation, png};
 use histoguard::evaluate::Distances;
 use histoguard::file::FolderLock;
 use histoguard::prelude::*;
-use histoguard::weights;
 
 /// Attacks that want a target, beside those of a battery, which has none.
 const TARGETED: &[&str] = &["lbfgs", "jsma"];
@@ -135,9 +134,7 @@ fn attack(options: &Options) -> Result<(), Failure> {
     }
 
     let device = Device::default();
-    let net = DenseNetConfig::densenet121(options.classes.len()).init(&device);
-    let net = weights::load(net, noted(&options.checkpoint))?;
-    let model = Normalized::new(net, Normalization::IMAGENET);
+    let model = victim::load(&options.checkpoint, options.classes.len())?;
     let victim = Frozen::new(model.clone());
     let image = read(options, &options.image, &device)?;
     if let Some(orientation) = exif_orientation(&options.image)? {

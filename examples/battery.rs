@@ -19,20 +19,20 @@ mod common {
     pub mod progress;
     pub mod recorded;
     pub mod verify;
+    pub mod victim;
 }
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
 
 use clap::CommandFactory;
 use common::battery::options::Options;
-use common::checkpoint::noted;
 use common::failure::Failure;
 use common::output::{note, say};
 use common::progress::Told;
 use common::recorded::Recorded;
-use common::{images, interrupt, mask, program};
+use common::{images, interrupt, mask, program, victim};
 use histoguard::attack::{Mask, Masked};
 use histoguard::classifier::FrozenFeatures;
 use histoguard::data::{LabeledImages, Prepared, Split};
@@ -41,7 +41,6 @@ use histoguard::file::{FolderLock, write_whole};
 use histoguard::prelude::*;
 use histoguard::report::figures::{AttackCurves, Figure};
 use histoguard::report::{Gate, Judgment, ModelReport, Report};
-use histoguard::weights;
 
 /// Exit code where a requirement is not met.
 const NOT_MET: u8 = 3;
@@ -65,7 +64,7 @@ fn battery(options: &Options) -> Result<(), Failure> {
         .checkpoints
         .iter()
         .zip(names(&options.checkpoints))
-        .map(|(path, name)| Ok((name, load(path, test.classes().len())?)))
+        .map(|(path, name)| Ok((name, victim::load(path, test.classes().len())?)))
         .collect::<Result<Vec<(String, Model)>, Failure>>()?;
     let features = victims.iter().map(|(_, model)| FrozenFeatures::new(model.clone())).collect();
     let options = &Options { features, ..options.clone() };
@@ -166,12 +165,6 @@ fn names(checkpoints: &[PathBuf]) -> Vec<String> {
 }
 
 type Model = Normalized<DenseNet>;
-
-fn load(checkpoint: &Path, classes: usize) -> Result<Model, Failure> {
-    let net = DenseNetConfig::densenet121(classes).init(&Device::default());
-    let net = weights::load(net, noted(checkpoint))?;
-    Ok(Normalized::new(net, Normalization::IMAGENET))
-}
 
 /// What every model goes through.
 fn evaluation<'a>(

@@ -13,6 +13,7 @@ mod common {
     pub mod program;
     pub mod recorded;
     pub mod verify;
+    pub mod victim;
 }
 
 use std::path::PathBuf;
@@ -20,13 +21,12 @@ use std::process::ExitCode;
 
 use burn::tensor::activation::softmax;
 use clap::{CommandFactory, Parser, ValueEnum};
-use common::checkpoint::noted;
 use common::failure::Failure;
 use common::images::ImageOptions;
 use common::learning::{class, same_work, stop_with};
 use common::output::{note, say};
 use common::recorded::Recorded;
-use common::{images, interrupt, program};
+use common::{images, interrupt, program, victim};
 use histoguard::attack::{
     GanSchedule, Natural, NaturalExample, NaturalOutcome, Reconstruction, ReconstructionLimits, ShellOrder,
     ShellSearch, Wgan, WganLosses, WganTraining,
@@ -160,9 +160,7 @@ fn natural(options: &Options) -> Result<(), Failure> {
     let held_out = Prepared::new(split.validation.clone(), size)?;
     let test = Prepared::new(split.test.clone(), size)?;
     let target = options.target.as_ref().map(|name| class(&train, name)).transpose()?;
-    let net = DenseNetConfig::densenet121(train.classes().len()).init(&Device::default());
-    let net = weights::load(net, noted(&options.checkpoint))?;
-    let victim = Frozen::new(Normalized::new(net, Normalization::IMAGENET));
+    let victim = Frozen::new(victim::load(&options.checkpoint, train.classes().len())?);
     victim.check([3, size, size])?;
 
     let _lock = FolderLock::take(&options.out)?;

@@ -12,26 +12,25 @@ mod common {
     pub mod program;
     pub mod recorded;
     pub mod verify;
+    pub mod victim;
 }
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
-use common::checkpoint::noted;
 use common::failure::Failure;
 use common::images::ImageOptions;
 use common::learning::{class, same_work, stop_with};
 use common::output::{note, say};
 use common::recorded::Recorded;
-use common::{images, interrupt, program};
+use common::{images, interrupt, program, victim};
 use histoguard::attack::{AdversarialPatch, Patch, PatchOptimizer, PatchShape};
 use histoguard::data::{LabeledImages, Prepared, png};
 use histoguard::evaluate::{AtScale, PatchSuccess, PatchTrial};
 use histoguard::file::{FolderLock, IoError, write_whole};
 use histoguard::prelude::*;
 use histoguard::report::DataSummary;
-use histoguard::weights;
 use serde::Serialize;
 
 /// Learns an adversarial patch against a DenseNet-121 checkpoint from training images, in the expectation
@@ -145,9 +144,7 @@ fn patch(options: &Options) -> Result<(), Failure> {
         return Err(Failure::wrong("--target: expected training images of another class, found none"));
     }
     let train = train.subset(&others);
-    let net = DenseNetConfig::densenet121(train.classes().len()).init(&device);
-    let net = weights::load(net, noted(&options.checkpoint))?;
-    let victim = Frozen::new(Normalized::new(net, Normalization::IMAGENET));
+    let victim = Frozen::new(victim::load(&options.checkpoint, train.classes().len())?);
     victim.check([3, size, size])?;
 
     let _lock = FolderLock::take(&options.out)?;

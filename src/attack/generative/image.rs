@@ -28,7 +28,8 @@ const TOLERANCE: f32 = 1e-2;
 /// the budget: an attack that needs no gradient, and nothing of the victim but the network that it was
 /// learned on, whose features it looks at and which it brings along.
 ///
-/// It comes from [`AdvGanPlusPlus`](super::AdvGanPlusPlus), which learns it from training images, or from a [file](Self::load).
+/// It comes from [`AdvGanPlusPlus`](super::AdvGanPlusPlus), which learns it from training images, or from a
+/// [file](Self::load).
 ///
 /// | parameter | default | range |
 /// | --- | --- | --- |

@@ -21,7 +21,8 @@ use crate::parameter;
 /// A perturbation of each image's own in one pass of a generator: an attack that needs no gradient and no
 /// query once it is there.
 ///
-/// It comes from [`AdvGan`](super::AdvGan), which learns it from training images, or from a [file](Self::load). Learn it on
+/// It comes from [`AdvGan`](super::AdvGan), which learns it from training images, or from a
+/// [file](Self::load). Learn it on
 /// training images and report it on those of other slides, beside
 /// [one that is random](crate::attack::UniversalPerturbation::random).
 ///
@@ -65,7 +66,8 @@ impl GeneratedPerturbation {
         Ok(Self { about, budget, weights: Arc::new(weights), generator })
     }
 
-    /// A generator made by this configuration, for images of this shape; see [`AdvGan`](super::AdvGan) for the rest.
+    /// A generator made by this configuration, for images of this shape; see [`AdvGan`](super::AdvGan) for the
+    /// rest.
     ///
     /// # Errors
     ///

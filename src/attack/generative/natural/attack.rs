@@ -8,8 +8,9 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::super::fits::{mismatch, same_shape};
-use super::super::numbers::{numbers, path_name, plausible};
+use super::super::numbers::{numbers, path_name};
 use super::super::parts;
+use super::super::stored_checks::check_settings;
 use super::config::LatentConfig;
 use super::generator::LatentGenerator;
 use super::inverter::Inverter;
@@ -238,10 +239,7 @@ impl Natural {
         let (about, weights): (About, _) =
             parts::read(path, Self::KIND, PARTS, |about: &About| about.sha256.as_str())?;
         let LatentConfig { shape, latent, width } = about.networks;
-        let parameters = [plausible(&weights[0], &[shape[0], latent, width], shape)];
-        parameter::check(parameters.into_iter().chain(about.parameters())).map_err(|error| {
-            StoredError::format(path, "networks with settings in their ranges", error.to_string())
-        })?;
+        check_settings(path, &weights[0], (&[shape[0], latent, width], shape), about.parameters())?;
         Self::new(about, weights, device)
             .map_err(|(expected, found)| StoredError::format(path, &expected, found))
     }

@@ -2,8 +2,7 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 
-use super::super::fits::mismatch;
-use super::super::fits::same_shape;
+use super::super::fits::{mismatch, same_shape};
 use super::super::named_adam::NamedAdam;
 use super::super::numbers::{filled, numbers, path_name};
 use super::super::schedule::GanSchedule;
