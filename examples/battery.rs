@@ -36,7 +36,7 @@ use common::{images, interrupt, mask, program, victim};
 use histoguard::attack::{Mask, Masked};
 use histoguard::classifier::FrozenFeatures;
 use histoguard::data::{LabeledImages, Prepared, Split};
-use histoguard::evaluate::EvaluationError;
+use histoguard::evaluate::{EvaluationError, Shard};
 use histoguard::file::{FolderLock, write_whole};
 use histoguard::prelude::*;
 use histoguard::report::figures::{AttackCurves, Figure};
@@ -68,15 +68,25 @@ fn battery(options: &Options) -> Result<(), Failure> {
         .collect::<Result<Vec<(String, Model)>, Failure>>()?;
     let features = victims.iter().map(|(_, model)| FrozenFeatures::new(model.clone())).collect();
     let options = &Options { features, ..options.clone() };
-    let victims: Vec<_> = victims.into_iter().map(|(name, model)| (name, Frozen::new(model))).collect();
+    let attacked = |(name, model): (String, Model)| {
+        Ok(Victim { fingerprint: weights::fingerprint(&model)?, name, frozen: Frozen::new(model) })
+    };
+    let victims = victims.into_iter().map(attacked).collect::<Result<Vec<Victim>, Failure>>()?;
     let gate = Gate::new(options.require.clone());
-    if let Some((_, victim)) = victims.first() {
+    if let Some(victim) = victims.first() {
         gate.check(&evaluation(options, mask.as_ref(), &split, victim)?, test.classes())?;
+    }
+    if let Some(shard) = options.shard {
+        let _lock = FolderLock::share(&options.out)?;
+        for victim in &victims {
+            attack_shard(options, mask.as_ref(), &split, &test, victim, (shard, stop))?;
+        }
+        return Ok(());
     }
     let _lock = FolderLock::take(&options.out)?;
     let mut models = Vec::new();
-    for (name, victim) in &victims {
-        models.push(attack(options, mask.as_ref(), &split, &test, name, victim, stop)?);
+    for victim in &victims {
+        models.push(attack(options, mask.as_ref(), &split, &test, victim, stop)?);
     }
     let transfer = transfer(options, mask.as_ref(), &test, &victims, &models, stop)?;
     let tested = format!("{}, {} test images", options.images.describe(), test.len());
@@ -166,14 +176,29 @@ fn names(checkpoints: &[PathBuf]) -> Vec<String> {
 
 type Model = Normalized<DenseNet>;
 
+/// A checkpoint's network.
+struct Victim {
+    name: String,
+    fingerprint: String,
+    frozen: Frozen,
+}
+
+impl Victim {
+    /// Where its unfinished evaluation is.
+    fn unfinished(&self, options: &Options) -> PathBuf {
+        options.out.join("unfinished").join(&self.name)
+    }
+}
+
 /// What every model goes through.
 fn evaluation<'a>(
     options: &Options,
     mask: Option<&Mask>,
     split: &Split,
-    victim: &'a Frozen,
+    victim: &'a Victim,
 ) -> Result<Evaluation<'a>, Failure> {
-    Ok(Evaluation::new(victim)
+    Ok(Evaluation::new(&victim.frozen)
+        .fingerprint(victim.fingerprint.clone())
         .attacks(attacks(options, mask)?)
         .budgets(options.budgets().into_iter().flat_map(|(_, budgets)| budgets))
         .only_survivors(options.only_survivors)
@@ -189,18 +214,39 @@ fn attack(
     mask: Option<&Mask>,
     split: &Split,
     test: &Prepared,
-    name: &str,
-    victim: &Frozen,
+    victim: &Victim,
     stop: &'static AtomicBool,
 ) -> Result<ModelReport, Failure> {
-    let told = Told::new(format!("{name}: attacking"));
+    let told = Told::new(format!("{}: attacking", victim.name));
     let evaluation = evaluation(options, mask, split, victim)?
-        .resume_from(options.out.join("unfinished").join(name))
+        .resume_from(victim.unfinished(options))
         .on_progress(|progress| told.tell(progress))
         .cancel_with(stop);
     let result = evaluation.run(test).map_err(failure)?;
     let exhibits = evaluation.exhibits(test, &result, options.exhibits).map_err(failure)?;
-    Ok(ModelReport { exhibits, ..ModelReport::new(name, result) })
+    Ok(ModelReport { exhibits, ..ModelReport::new(&victim.name, result) })
+}
+
+/// One model under all attacks on a part of the images.
+fn attack_shard(
+    options: &Options,
+    mask: Option<&Mask>,
+    split: &Split,
+    test: &Prepared,
+    victim: &Victim,
+    (shard, stop): (Shard, &'static AtomicBool),
+) -> Result<(), Failure> {
+    let name = &victim.name;
+    let told = Told::new(format!("{name}: attacking shard {shard}"));
+    let evaluation = evaluation(options, mask, split, victim)?
+        .resume_from(victim.unfinished(options))
+        .on_progress(|progress| told.tell(progress))
+        .cancel_with(stop);
+    let images = evaluation.run_shard(test, shard).map_err(failure)?;
+    let all = test.len();
+    say(format_args!(
+        "{name}: shard {shard} done, {images} of {all} images; without --shard all are put together"
+    ))
 }
 
 /// The strongest attack with a budget in each norm, from every model to every other.
@@ -208,7 +254,7 @@ fn transfer(
     options: &Options,
     mask: Option<&Mask>,
     test: &Prepared,
-    victims: &[(String, Frozen)],
+    victims: &[Victim],
     models: &[ModelReport],
     stop: &'static AtomicBool,
 ) -> Result<Vec<TransferMatrix>, Failure> {
@@ -233,8 +279,8 @@ fn transfer(
         let attack = attacks[strongest].at(budget);
         let told = Told::new(format!("transfer of {} {norm}", attack.profile().name));
         let mut run = Transferability::new(attack.as_ref());
-        for (name, victim) in victims {
-            run = run.model(name.clone(), victim);
+        for Victim { name, frozen, .. } in victims {
+            run = run.model(name.clone(), frozen);
         }
         let run = run
             .batch_size(options.batch_size)

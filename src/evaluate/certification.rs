@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::error::EvaluationError;
 use super::result::{CertificationResult, readable};
-use super::run::{Chunk, Conduct, Journal, Passes, Run, check_data, images_identity};
+use super::run::{Chunk, Conduct, Journal, Passes, Run, Shard, check_data, images_identity};
 use crate::attack::{AttackError, Settings};
 use crate::classifier::Frozen;
 use crate::data::LabeledImages;
@@ -71,17 +71,8 @@ impl<'a> Certification<'a> {
     /// does not fit, or the cancel flag.
     pub fn run(&self, data: &dyn LabeledImages) -> Result<CertificationResult, EvaluationError> {
         let started = Instant::now();
-        parameter::check(self.smoothing.parameters().into_iter().chain([self.conduct.parameter()]))?;
-        check_data(data, [self.base])?;
-        let mut journal = self.journal(data)?;
-        let each = self.smoothing.selection_draws + self.smoothing.draws;
-        let passes = Passes::new(&self.conduct, data.len() * each);
-        passes.expect(DRAWS, data.len() * each, 1.0);
-        let everyone: Vec<usize> = (0..data.len()).collect();
-        self.conduct.watched([self.base], || {
-            passes.batches(&everyone).try_for_each(|batch| self.draw(data, batch, &mut journal, &passes))
-        })?;
-        let images = everyone.into_iter().map(|p| {
+        let journal = self.draw_all(data, None)?;
+        let images = (0..data.len()).map(|p| {
             let tally = drawn(&journal, p).expect("drawn above");
             (data.name(p), data.group(p), data.label(p), tally)
         });
@@ -90,8 +81,36 @@ impl<'a> Certification<'a> {
         Ok(CertificationResult { seconds: started.elapsed().as_secs_f64(), ..result })
     }
 
-    fn journal(&self, data: &dyn LabeledImages) -> Result<Journal, EvaluationError> {
-        self.conduct.journal(|| {
+    /// Certifies this shard of the images, and gives their number: as
+    /// [`Evaluation::run_shard`](super::Evaluation::run_shard) does, for [`run`](Self::run) to put together.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run); and [`EvaluationError::Parameter`] without a folder to
+    /// [resume from](Run::resume_from).
+    pub fn run_shard(&self, data: &dyn LabeledImages, shard: Shard) -> Result<usize, EvaluationError> {
+        self.conduct.state_parameter().check()?;
+        self.draw_all(data, Some(shard))?;
+        Ok(self.conduct.images(Some(shard), data.len()))
+    }
+
+    fn draw_all(&self, data: &dyn LabeledImages, shard: Option<Shard>) -> Result<Journal, EvaluationError> {
+        parameter::check(self.smoothing.parameters().into_iter().chain([self.conduct.parameter()]))?;
+        check_data(data, [self.base])?;
+        let mut journal = self.journal(data, shard)?;
+        let each = self.smoothing.selection_draws + self.smoothing.draws;
+        let total = self.conduct.images(shard, data.len()) * each;
+        let passes = Passes::new(&self.conduct, shard, total);
+        passes.expect(DRAWS, total, 1.0);
+        let everyone: Vec<usize> = (0..data.len()).collect();
+        self.conduct.watched([self.base], || {
+            passes.batches(&everyone).try_for_each(|batch| self.draw(data, batch, &mut journal, &passes))
+        })?;
+        Ok(journal)
+    }
+
+    fn journal(&self, data: &dyn LabeledImages, shard: Option<Shard>) -> Result<Journal, EvaluationError> {
+        self.conduct.journal(shard, || {
             // However many copies go through the classifier at once, the certificates are the same.
             let smoothing = Smoothing { draws_a_batch: 1, ..self.smoothing };
             Ok(vec![

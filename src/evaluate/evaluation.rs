@@ -9,9 +9,7 @@ use super::checks;
 use super::error::EvaluationError;
 use super::exhibits::{Exhibit, exhibits};
 use super::result::{EvaluationResult, Ran, Setting, readable};
-use super::run::{
-    Conduct, Engine, Journal, Passes, Plan, Run, check_data, features_identity, images_identity,
-};
+use super::run::{Conduct, Engine, Journal, Passes, Plan, Run, Shard, check_data, images_identity};
 use crate::attack::Attack;
 use crate::classifier::{Frozen, FrozenFeatures};
 use crate::data::LabeledImages;
@@ -178,22 +176,9 @@ impl<'a> Evaluation<'a> {
     /// folder that does not fit, or the cancel flag.
     pub fn run(&self, data: &dyn LabeledImages) -> Result<EvaluationResult, EvaluationError> {
         let started = Instant::now();
-        parameter::check([self.conduct.parameter(), Parameter::at_least("resamples", self.resamples, 1)])?;
-        check_data(data, [self.victim])?;
-        if let Some(features) = self.features {
-            let (found, expected) = (features.num_classes(), self.victim.num_classes());
-            let same = found == expected;
-            Parameter::new("features", "as many classes as the classifier", same, found).check()?;
-        }
+        self.check(data)?;
         let plan = Plan::new(&self.attacks, &self.budgets)?;
-        let mut engine = Engine {
-            victim: self.victim,
-            plan: &plan,
-            data,
-            passes: Passes::new(&self.conduct, data.len() * plan.passes()),
-            journal: self.journal(&plan, data)?,
-            only_survivors: self.only_survivors,
-        };
+        let mut engine = self.engine(&plan, data, None)?;
         let mut result = self.conduct.watched([self.victim], || {
             engine.run()?;
             let mut result = self.assembled(&engine);
@@ -204,6 +189,84 @@ impl<'a> Evaluation<'a> {
         })?;
         result.timing.seconds = started.elapsed().as_secs_f64();
         Ok(result)
+    }
+
+    /// Evaluates this shard of the images, every so manieth batch, and keeps what came out in the folder of
+    /// [`resume_from`](Run::resume_from), where several shards may be at work at once, each once. Then
+    /// [`run`](Self::run) with the same settings, batch size and folder puts all shards together, does what
+    /// they have left, the checks included, and gives the result that it would have given by itself. A run
+    /// or shard with other settings is refused, and so are shards of another count and those that come after
+    /// that run has begun.
+    ///
+    /// Gives the number of images in the shard: 0 where there are more shards than batches.
+    ///
+    /// On machines that do not share a folder, the folders `shard-...` of all of them are to be copied into
+    /// one before. Where processors differ in their instructions or devices in their arithmetic, logits
+    /// differ in their last digits: give the classifier a [`fingerprint`](Run::fingerprint), as
+    /// [`weights::fingerprint`](crate::weights::fingerprint) of the network.
+    ///
+    /// ```
+    /// use histoguard::data::TensorSet;
+    /// use histoguard::evaluate::Shard;
+    /// use histoguard::prelude::*;
+    ///
+    /// # let device = Device::default();
+    /// # let victim = Frozen::from_fn(2, &device, |x| {
+    /// #     let bright = x.mean_dims(&[1, 2, 3]).reshape([-1, 1]) - 0.5;
+    /// #     Tensor::cat(vec![bright.clone().neg(), bright], 1)
+    /// # });
+    /// # let images = Tensor::<1>::from_floats([0.2, 0.45, 0.6, 0.9], &device).reshape([4, 1, 1, 1]);
+    /// # let data = TensorSet::new(images, vec![0, 0, 1, 1], vec!["dark".into(), "bright".into()])?;
+    /// let folder = tempfile::tempdir()?;
+    /// let attack = Fgsm::new(Budget::linf(Epsilon::unit(0.07)));
+    /// let evaluation = Evaluation::new(&victim).attack(attack).batch_size(1).resume_from(folder.path());
+    /// // Each in a process of its own.
+    /// for index in 0..2 {
+    ///     assert_eq!(evaluation.run_shard(&data, Shard::new(index, 2)?)?, 2);
+    /// }
+    /// let result = evaluation.run(&data)?;
+    /// assert_eq!(result.clean.metrics.accuracy.total, 4);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run); and [`EvaluationError::Parameter`] without a folder.
+    pub fn run_shard(&self, data: &dyn LabeledImages, shard: Shard) -> Result<usize, EvaluationError> {
+        self.conduct.state_parameter().check()?;
+        self.check(data)?;
+        let plan = Plan::new(&self.attacks, &self.budgets)?;
+        let mut engine = self.engine(&plan, data, Some(shard))?;
+        self.conduct.watched([self.victim], || engine.run())?;
+        Ok(self.conduct.images(Some(shard), data.len()))
+    }
+
+    fn check(&self, data: &dyn LabeledImages) -> Result<(), EvaluationError> {
+        parameter::check([self.conduct.parameter(), Parameter::at_least("resamples", self.resamples, 1)])?;
+        check_data(data, [self.victim])?;
+        if let Some(features) = self.features {
+            let (found, expected) = (features.num_classes(), self.victim.num_classes());
+            let same = found == expected;
+            Parameter::new("features", "as many classes as the classifier", same, found).check()?;
+        }
+        Ok(())
+    }
+
+    fn engine<'e>(
+        &'e self,
+        plan: &'e Plan<'e>,
+        data: &'e dyn LabeledImages,
+        shard: Option<Shard>,
+    ) -> Result<Engine<'e, 'a>, EvaluationError> {
+        let total = self.conduct.images(shard, data.len()) * plan.passes();
+        Ok(Engine {
+            victim: self.victim,
+            plan,
+            data,
+            passes: Passes::new(&self.conduct, shard, total),
+            journal: self.journal(plan, data, shard)?,
+            only_survivors: self.only_survivors,
+        })
     }
 
     /// Test images with what the strongest attack of each norm, the one that broke the most, makes of them:
@@ -224,7 +287,7 @@ impl<'a> Evaluation<'a> {
         images: usize,
     ) -> Result<Vec<Exhibit>, EvaluationError> {
         let plan = Plan::new(&self.attacks, &self.budgets)?;
-        let passes = Passes::new(&self.conduct, 0);
+        let passes = Passes::new(&self.conduct, None, 0);
         let shown = || exhibits(self.victim, &plan, (data, result), images, &passes);
         self.conduct.watched([self.victim], shown)
     }
@@ -251,8 +314,13 @@ impl<'a> Evaluation<'a> {
     }
 
     /// What is finished of an evaluation that is the same in everything that decides on its result.
-    fn journal(&self, plan: &Plan<'_>, data: &dyn LabeledImages) -> Result<Journal, EvaluationError> {
-        self.conduct.journal(|| {
+    fn journal(
+        &self,
+        plan: &Plan<'_>,
+        data: &dyn LabeledImages,
+        shard: Option<Shard>,
+    ) -> Result<Journal, EvaluationError> {
+        self.conduct.journal(shard, || {
             // Other images have other logits: they are told first.
             Ok(vec![
                 ("attacks", plan.settings()),
@@ -262,7 +330,7 @@ impl<'a> Evaluation<'a> {
                 ("classifier", self.conduct.identity(self.victim, data)?.into()),
                 (
                     "features",
-                    json!(self.features.map(|features| features_identity(features, data)).transpose()?),
+                    json!(self.features.map(|of| self.conduct.features_identity(of, data)).transpose()?),
                 ),
             ])
         })

@@ -5,7 +5,7 @@
 //! intervals, costs, and the [`Check`]s that say whether to believe it. [`pooled`] joins several runs;
 //! [`Transferability`] says which model's adversarial images break which other model; [`Certification`] says
 //! how far randomized smoothing is proven to hold. All three are a [`Run`]: in batches, resumable, with
-//! progress.
+//! progress, and in [shards](Shard) over many processes or machines.
 
 mod certification;
 mod checks;
@@ -30,7 +30,7 @@ pub use result::{
     GradientState, ImageRecord, Judged, Metrics, MinimalPerturbation, Outcome, Perturbation, SemanticResult,
     Slide, Summary, Timing, UnderAttack, Verdict, Violations, WorstCase, pooled,
 };
-pub use run::{Conduct, Progress, Run};
+pub use run::{Conduct, Progress, Run, Shard};
 pub use transfer::{TransferMatrix, Transferability, Transferred};
 
 pub use crate::pixels::{Distances, psnr, ssim};

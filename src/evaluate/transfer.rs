@@ -5,7 +5,9 @@ use serde_json::{Value, json};
 
 use super::error::EvaluationError;
 use super::result::{AttackRecord, Judged, Metrics, readable, share};
-use super::run::{Chunk, Conduct, Journal, Loaded, Passes, Run, check_data, classify, images_identity};
+use super::run::{
+    Chunk, Conduct, Journal, Loaded, Passes, Run, Shard, check_data, classify, images_identity,
+};
 use crate::attack::{Attack, Profile};
 use crate::classifier::Frozen;
 use crate::data::LabeledImages;
@@ -102,12 +104,31 @@ impl<'a> Transferability<'a> {
     /// image that cannot be read, an attack that refuses, a state folder that does not fit, or the cancel
     /// flag.
     pub fn run(&self, data: &dyn LabeledImages) -> Result<TransferMatrix, EvaluationError> {
+        let journal = self.cross_all(data, None)?;
+        Ok(self.assembled(data, &journal))
+    }
+
+    /// Attacks this shard of the images, and gives their number: as
+    /// [`Evaluation::run_shard`](super::Evaluation::run_shard) does, for [`run`](Self::run) to put together.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run); and [`EvaluationError::Parameter`] without a folder to
+    /// [resume from](Run::resume_from).
+    pub fn run_shard(&self, data: &dyn LabeledImages, shard: Shard) -> Result<usize, EvaluationError> {
+        self.conduct.state_parameter().check()?;
+        self.cross_all(data, Some(shard))?;
+        Ok(self.conduct.images(Some(shard), data.len()))
+    }
+
+    fn cross_all(&self, data: &dyn LabeledImages, shard: Option<Shard>) -> Result<Journal, EvaluationError> {
         parameter::check([self.conduct.parameter(), Parameter::at_least("models", self.models.len(), 1)])?;
         let models = || self.models.iter().map(|(_, model)| *model);
         check_data(data, models())?;
-        let mut journal = self.journal(data)?;
-        let passes = Passes::new(&self.conduct, self.models.len() * data.len());
-        (0..self.models.len()).for_each(|source| passes.expect(&from(source), data.len(), 1.0));
+        let mut journal = self.journal(data, shard)?;
+        let images = self.conduct.images(shard, data.len());
+        let passes = Passes::new(&self.conduct, shard, self.models.len() * images);
+        (0..self.models.len()).for_each(|source| passes.expect(&from(source), images, 1.0));
         let everyone: Vec<usize> = (0..data.len()).collect();
         self.conduct.watched(models(), || {
             for positions in passes.batches(&everyone) {
@@ -119,11 +140,11 @@ impl<'a> Transferability<'a> {
             }
             Ok(())
         })?;
-        Ok(self.assembled(data, &journal))
+        Ok(journal)
     }
 
-    fn journal(&self, data: &dyn LabeledImages) -> Result<Journal, EvaluationError> {
-        self.conduct.journal(|| {
+    fn journal(&self, data: &dyn LabeledImages, shard: Option<Shard>) -> Result<Journal, EvaluationError> {
+        self.conduct.journal(shard, || {
             let identity =
                 |(name, model): &(String, &Frozen)| Ok(json!([name, self.conduct.identity(model, data)?]));
             Ok(vec![

@@ -1,4 +1,4 @@
-//! One run at a time in a folder.
+//! One run at a time in a folder, or several that are to share it.
 
 use std::fs::{File, TryLockError};
 use std::io::{Error, ErrorKind};
@@ -43,11 +43,24 @@ impl FolderLock {
     /// [`IoError`] of kind [`ResourceBusy`](ErrorKind::ResourceBusy) if a run has it, of another kind if the
     /// folder cannot be made or written to.
     pub fn take(folder: &Path) -> Result<Self, IoError> {
+        Self::locked(folder, File::try_lock)
+    }
+
+    /// Takes the folder beside others that share it, and refuses at once if a run has it for itself.
+    ///
+    /// # Errors
+    ///
+    /// As [`take`](Self::take).
+    pub fn share(folder: &Path) -> Result<Self, IoError> {
+        Self::locked(folder, File::try_lock_shared)
+    }
+
+    fn locked(folder: &Path, lock: fn(&File) -> Result<(), TryLockError>) -> Result<Self, IoError> {
         let failed = IoError::at(folder, "a folder that can be written");
         std::fs::create_dir_all(folder).map_err(failed)?;
         let path = folder.join(NAME);
         let file = File::options().create(true).append(true).open(path).map_err(failed)?;
-        match file.try_lock() {
+        match lock(&file) {
             Ok(()) => Ok(Self { _file: file }),
             Err(TryLockError::WouldBlock) => {
                 let busy = Error::new(ErrorKind::ResourceBusy, "one is");
@@ -75,6 +88,18 @@ mod tests {
         drop(first);
         FolderLock::take(&one).unwrap();
         assert_eq!(std::fs::read(one.join(NAME)).unwrap(), b"");
+    }
+
+    #[test]
+    fn a_folder_is_shared_or_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let [first, second] = [(), ()].map(|()| FolderLock::share(folder.path()).unwrap());
+        assert!(FolderLock::take(folder.path()).is_err());
+        drop(first);
+        assert!(FolderLock::take(folder.path()).is_err());
+        drop(second);
+        let _taken = FolderLock::take(folder.path()).unwrap();
+        assert_eq!(FolderLock::share(folder.path()).unwrap_err().source.kind(), ErrorKind::ResourceBusy);
     }
 
     #[test]

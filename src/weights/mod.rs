@@ -60,4 +60,4 @@ pub use load::{Head, Load, load, load_features};
 pub use note::Note;
 #[cfg(feature = "onnx")]
 pub use onnx::{OnnxImages, save_onnx};
-pub use save::save_safetensors;
+pub use save::{fingerprint, save_safetensors};

@@ -7,6 +7,7 @@ use burn::store::{BurnToPyTorchAdapter, ModuleSnapshot};
 use burn::tensor::DType;
 use safetensors::Dtype;
 use safetensors::tensor::{TensorView, serialize};
+use sha2::{Digest, Sha256};
 
 use super::checkpointed::Checkpointed;
 use super::error::WeightsError;
@@ -30,6 +31,38 @@ pub fn save_safetensors<M: Checkpointed>(model: &M, path: impl AsRef<Path>) -> R
         found,
     })?;
     Ok(write_whole(path, &bytes).map_err(IoError::at(path, "a folder to write to"))?)
+}
+
+/// The SHA-256 of what [`save_safetensors`] would write: the same for the same weights, whichever file they
+/// came from and whichever device they are on. It tells a classifier from others in
+/// [unfinished runs](crate::evaluate::Run::fingerprint).
+///
+/// ```
+/// use histoguard::prelude::*;
+///
+/// let config = DenseNetConfig::densenet121(2).with_block_config(vec![1]).with_growth_rate(4);
+/// let net = config.init(&Device::default());
+/// let fingerprint = weights::fingerprint(&net)?;
+/// assert_eq!(fingerprint.len(), 64);
+/// # let folder = tempfile::tempdir()?;
+/// # let file = folder.path().join("net.safetensors");
+/// # weights::save_safetensors(&net, &file)?;
+/// let other = config.init(&Device::default());
+/// assert_ne!(weights::fingerprint(&other)?, fingerprint);
+/// assert_eq!(weights::fingerprint(&weights::load(other, &file)?)?, fingerprint);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+///
+/// [`WeightsError::Format`] if a tensor has a type that safetensors does not know.
+pub fn fingerprint<M: Checkpointed>(model: &M) -> Result<String, WeightsError> {
+    let bytes = to_safetensors(model).map_err(|found| WeightsError::Format {
+        path: "the network".into(),
+        expected: "tensors that safetensors can hold",
+        found,
+    })?;
+    Ok(Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 fn to_safetensors<M: Checkpointed>(model: &M) -> Result<Vec<u8>, String> {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, ValueEnum};
 use histoguard::attack::Learned;
 use histoguard::classifier::FrozenFeatures;
+use histoguard::evaluate::Shard;
 use histoguard::prelude::*;
 use histoguard::report::Requirement;
 use serde::Serialize;
@@ -93,6 +94,12 @@ pub struct Options {
     #[arg(long, default_value_t = 16)]
     #[serde(skip)]
     pub batch_size: usize,
+    /// Attack only this part of the images, of several that processes or machines do at once: INDEX/COUNT from
+    /// 0/COUNT, or auto/COUNT for the index of a HyperQueue, Slurm or Kubernetes task. Parts are whole batches.
+    /// The same command without it then puts all parts in --out together and writes the report.
+    #[arg(long)]
+    #[serde(skip)]
+    pub shard: Option<Shard>,
     /// Where the report, the figures and what is finished go.
     #[arg(long, default_value = "battery_out")]
     #[serde(skip)]

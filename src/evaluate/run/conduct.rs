@@ -2,7 +2,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::path::PathBuf;
-use std::slice::Chunks;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
@@ -10,10 +9,11 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::journal::Journal;
-use super::loaded::classifier_identity;
+use super::loaded::{classifier_identity, features_identity};
 use super::pace::Paces;
+use super::shard::Shard;
 use crate::attack::AttackError;
-use crate::classifier::{Frozen, Watch};
+use crate::classifier::{Frozen, FrozenFeatures, Watch};
 use crate::data::LabeledImages;
 use crate::evaluate::EvaluationError;
 use crate::parameter::Parameter;
@@ -69,7 +69,8 @@ pub trait Run<'a>: Sized {
     /// with one budget on one batch. A folder of other attacks, budgets, images, another classifier or an
     /// earlier version is refused, and so are one in which another run is at work
     /// ([`FolderLock`](crate::file::FolderLock)) and one with a file that was changed since it was written.
-    /// The folder can be deleted once the result is there.
+    /// The folder can be deleted once the result is there. A run over everything takes in what
+    /// [shards](Shard) have finished there.
     fn resume_from(mut self, folder: impl Into<PathBuf>) -> Self {
         self.conduct().state = Some(folder.into());
         self
@@ -77,7 +78,7 @@ pub trait Run<'a>: Sized {
 
     /// What tells the classifier from others in [`resume_from`](Self::resume_from), such as a checkpoint's
     /// hash; without it, its logits for the first four images do, which a classifier with random answers
-    /// never repeats.
+    /// never repeats, nor does a processor with other instructions.
     fn fingerprint(mut self, fingerprint: impl Into<String>) -> Self {
         self.conduct().fingerprint = Some(fingerprint.into());
         self
@@ -101,13 +102,24 @@ impl Conduct<'_> {
         Parameter::at_least("batch size", self.batch_size, 1)
     }
 
+    /// A shard's work is worth nothing unless it is kept.
+    pub(crate) fn state_parameter(&self) -> Parameter {
+        Parameter::new("resume_from", "a folder for the work of shards", self.state.is_some(), "none")
+    }
+
+    /// How many of so many images are of this shard, if it is one.
+    pub(crate) fn images(&self, shard: Option<Shard>, all: usize) -> usize {
+        shard.map_or(all, |shard| shard.images(all, self.batch_size))
+    }
+
     /// What is finished of a run with the same settings, in the order in which a difference is told.
     pub(crate) fn journal(
         &self,
+        shard: Option<Shard>,
         settings: impl FnOnce() -> Result<Vec<(&'static str, Value)>, EvaluationError>,
     ) -> Result<Journal, EvaluationError> {
         match &self.state {
-            Some(folder) => Journal::open(folder, settings()?),
+            Some(folder) => Journal::open(folder, shard, settings()?),
             None => Ok(Journal::default()),
         }
     }
@@ -119,6 +131,15 @@ impl Conduct<'_> {
         data: &dyn LabeledImages,
     ) -> Result<String, EvaluationError> {
         self.fingerprint.clone().map_or_else(|| classifier_identity(victim, data), Ok)
+    }
+
+    /// What tells the features from others: whoever vouches for the classifier does for its features.
+    pub(crate) fn features_identity(
+        &self,
+        features: &FrozenFeatures,
+        data: &dyn LabeledImages,
+    ) -> Result<String, EvaluationError> {
+        self.fingerprint.clone().map_or_else(|| features_identity(features, data), Ok)
     }
 
     /// Does the work; meanwhile the cancel flag stops the attacks on these classifiers, too.
@@ -158,6 +179,7 @@ impl std::fmt::Debug for Conduct<'_> {
 /// The passes of one run.
 pub(crate) struct Passes<'e, 'a> {
     conduct: &'e Conduct<'a>,
+    shard: Option<Shard>,
     done: Cell<usize>,
     total: Cell<usize>,
     paces: RefCell<Paces>,
@@ -166,9 +188,10 @@ pub(crate) struct Passes<'e, 'a> {
 }
 
 impl<'e, 'a> Passes<'e, 'a> {
-    pub(crate) fn new(conduct: &'e Conduct<'a>, total: usize) -> Self {
+    pub(crate) fn new(conduct: &'e Conduct<'a>, shard: Option<Shard>, total: usize) -> Self {
         Self {
             conduct,
+            shard,
             done: Cell::new(0),
             total: Cell::new(total),
             paces: RefCell::default(),
@@ -181,9 +204,11 @@ impl<'e, 'a> Passes<'e, 'a> {
         self.paces.borrow_mut().expect(kind, passes, cost);
     }
 
-    /// These positions, batch by batch.
-    pub(crate) fn batches<'p>(&self, positions: &'p [usize]) -> Chunks<'p, usize> {
-        positions.chunks(self.conduct.batch_size)
+    /// These positions, batch by batch; of a shard its own batches.
+    pub(crate) fn batches<'p>(&self, positions: &'p [usize]) -> impl Iterator<Item = &'p [usize]> + use<'p> {
+        let shard = self.shard;
+        let batches = positions.chunks(self.conduct.batch_size).enumerate();
+        batches.filter(move |(batch, _)| shard.is_none_or(|shard| shard.has(*batch))).map(|(_, chunk)| chunk)
     }
 
     /// The same of passes that come on top.

@@ -51,12 +51,13 @@ pub(crate) struct Engine<'e, 'a> {
 }
 
 impl Engine<'_, '_> {
-    /// Every image, without attack and under every one.
+    /// Every image, or every one of a shard, without attack and under every one.
     pub(crate) fn run(&mut self) -> Result<(), EvaluationError> {
         let (plan, everyone) = (self.plan, (0..self.data.len()).collect::<Vec<_>>());
-        self.passes.expect(CLEAN, everyone.len(), LOOK);
+        let images = self.passes.batches(&everyone).map(<[usize]>::len).sum::<usize>();
+        self.passes.expect(CLEAN, images, LOOK);
         for planned in plan.all() {
-            self.passes.expect(&planned.run, everyone.len() * planned.jobs().len(), planned.cost());
+            self.passes.expect(&planned.run, images * planned.jobs().len(), planned.cost());
         }
         for positions in self.passes.batches(&everyone) {
             let mut loaded = Loaded::new(self.data, self.victim, positions);

@@ -9,7 +9,8 @@ use serde_json::Value;
 
 use crate::evaluate::EvaluationError;
 use crate::evaluate::result::{AttackRecord, Cost, GradientState, Outcome};
-use crate::file::{FolderLock, write_whole};
+use crate::evaluate::run::Shard;
+use crate::file::{FolderLock, IoError, write_whole};
 
 const SETTINGS: &str = "settings.json";
 /// Of what the files hold; another one is refused.
@@ -59,8 +60,78 @@ struct Folder {
     path: PathBuf,
     /// The checksum of the settings: a file from another evaluation's folder is not taken for this one's.
     settings: u32,
-    /// Ends with the journal.
-    _lock: FolderLock,
+    /// They end with the journal.
+    _locks: Vec<FolderLock>,
+}
+
+/// What decides on the results of a run, as it is written beside them.
+struct Settings {
+    names: Vec<&'static str>,
+    text: Vec<u8>,
+    sum: u32,
+}
+
+impl Settings {
+    fn new(settings: Vec<(&'static str, Value)>) -> Self {
+        let always = [("format", FORMAT.into()), ("version", env!("CARGO_PKG_VERSION").into())];
+        let settings: Vec<(&'static str, Value)> = always.into_iter().chain(settings).collect();
+        let names = settings.iter().map(|(what, _)| *what).collect();
+        let all: Value = settings.into_iter().map(|(what, value)| (what.to_string(), value)).collect();
+        let text = serde_json::to_vec_pretty(&all).expect("JSON serialises");
+        let sum = checksum(0, &text);
+        Self { names, text, sum }
+    }
+
+    /// Refuses a file with other settings.
+    fn expect(&self, path: &Path) -> Result<(), EvaluationError> {
+        // Read back as the file is, so that numbers compare as written.
+        let wanted: Value = serde_json::from_slice(&self.text).expect("written above");
+        let found: Value = read(path)?;
+        for what in &self.names {
+            if let Some((place, found, wanted)) = difference("", &found[what], &wanted[what]) {
+                let at = if place.is_empty() { place } else { format!("at {place} ") };
+                let expected = format!("the same {what} as in the unfinished evaluation, {at}{found}");
+                return Err(state(path, expected, wanted));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where a shard keeps its work.
+struct ShardFolder {
+    path: PathBuf,
+    shard: Shard,
+}
+
+impl ShardFolder {
+    fn name(shard: Shard) -> String {
+        format!("shard-{}-of-{}", shard.index(), shard.count())
+    }
+
+    /// Those in this folder, by name; a folder that is missing has none.
+    fn below(folder: &Path) -> Result<Vec<Self>, EvaluationError> {
+        let shard = |path: PathBuf| {
+            let numbers = path.file_name()?.to_str()?.strip_prefix("shard-")?.split_once("-of-")?;
+            let shard = Shard::new(numbers.0.parse().ok()?, numbers.1.parse().ok()?).ok()?;
+            path.is_dir().then_some(Self { path, shard })
+        };
+        let mut found: Vec<Self> = entries(folder)?.into_iter().filter_map(shard).collect();
+        found.sort_by_key(|found| (found.shard.count(), found.shard.index()));
+        Ok(found)
+    }
+
+    /// An image is to be in one shard alone.
+    fn expect_count(&self, count: usize) -> Result<(), EvaluationError> {
+        let found = self.shard.count();
+        match found == count {
+            true => Ok(()),
+            false => {
+                let expected = format!("one of {count} shards, as others in the folder");
+                Err(state(&self.path, expected, format!("one of {found}")))
+            }
+        }
+    }
 }
 
 #[derive(Default)]
@@ -85,42 +156,72 @@ impl Chunk {
 impl Journal {
     /// Goes on with what the folder holds. It is created if it is missing, and refused if it holds the work
     /// of other `settings`, which are told apart in this order, or of another format, or if another run is at
-    /// work in it.
-    pub(crate) fn open(folder: &Path, settings: Vec<(&'static str, Value)>) -> Result<Self, EvaluationError> {
-        let lock = FolderLock::take(folder).map_err(|error| state(folder, error.expected, error.source))?;
-        let path = folder.join(SETTINGS);
-        let files = files_beside(&path, folder)?;
-        let always = [("format", FORMAT.into()), ("version", env!("CARGO_PKG_VERSION").into())];
-        let settings: Vec<(&str, Value)> = always.into_iter().chain(settings).collect();
-        let wanted: Value = settings.iter().map(|(what, value)| (what.to_string(), value.clone())).collect();
-        let text = serde_json::to_vec_pretty(&wanted).expect("JSON serialises");
-        let sum = checksum(0, &text);
-        let folder = Folder { path: folder.into(), settings: sum, _lock: lock };
-        let mut journal = Self { folder: Some(folder), ..Self::default() };
-        if !path.exists() {
+    /// work in it. A shard works in a folder of its own below, which a run over everything takes in.
+    pub(crate) fn open(
+        folder: &Path,
+        shard: Option<Shard>,
+        settings: Vec<(&'static str, Value)>,
+    ) -> Result<Self, EvaluationError> {
+        let locked = |path: &Path, lock: fn(&Path) -> Result<FolderLock, IoError>| {
+            lock(path).map_err(|error| state(path, error.expected, error.source))
+        };
+        let settings = Settings::new(settings);
+        let shards = ShardFolder::below(folder)?;
+        let Some(shard) = shard else {
+            let locks = vec![locked(folder, FolderLock::take)?];
+            let mut journal = Self::default();
+            if let Some(first) = shards.first() {
+                shards.iter().try_for_each(|found| found.expect_count(first.shard.count()))?;
+            }
+            for found in shards.iter().filter(|found| found.path.join(SETTINGS).exists()) {
+                journal.take_in_folder(&found.path, &settings)?;
+            }
+            journal.next = 0;
+            return journal.at(folder.into(), &settings, locks);
+        };
+        shards.iter().try_for_each(|found| found.expect_count(shard.count()))?;
+        let mut locks = vec![locked(folder, FolderLock::share)?];
+        let whole = folder.join(SETTINGS);
+        if whole.exists() {
+            let expected = "a folder in which no run over everything has begun";
+            return Err(state(&whole, expected, "the settings of one"));
+        }
+        let path = folder.join(ShardFolder::name(shard));
+        locks.push(locked(&path, FolderLock::take)?);
+        Self::default().at(path, &settings, locks)
+    }
+
+    /// Goes on in this folder.
+    fn at(
+        mut self,
+        path: PathBuf,
+        settings: &Settings,
+        locks: Vec<FolderLock>,
+    ) -> Result<Self, EvaluationError> {
+        let file = path.join(SETTINGS);
+        if file.exists() {
+            self.take_in_folder(&path, settings)?;
+        } else {
             // Work of unknown settings would be taken for this one's at the next start.
-            if !files.is_empty() {
-                return Err(state(&path, "the settings of the other files in the folder", "none"));
+            if !files_beside(&file, &path)?.is_empty() {
+                return Err(state(&file, "the settings of the other files in the folder", "none"));
             }
-            write_whole(&path, &text).map_err(|error| state(&path, "a writable file", error))?;
-            return Ok(journal);
+            write_whole(&file, &settings.text).map_err(|error| state(&file, "a writable file", error))?;
         }
-        // Read back as the file is, so that numbers compare as written.
-        let wanted: Value = serde_json::from_slice(&text).expect("written above");
-        let found: Value = read(&path)?;
-        for (what, _) in &settings {
-            if let Some((place, found, wanted)) = difference("", &found[what], &wanted[what]) {
-                let at = if place.is_empty() { place } else { format!("at {place} ") };
-                let expected = format!("the same {what} as in the unfinished evaluation, {at}{found}");
-                return Err(state(&path, expected, wanted));
-            }
-        }
-        for file in &files {
+        self.folder = Some(Folder { path, settings: settings.sum, _locks: locks });
+        Ok(self)
+    }
+
+    /// All that is finished in a folder with these settings.
+    fn take_in_folder(&mut self, folder: &Path, settings: &Settings) -> Result<(), EvaluationError> {
+        let path = folder.join(SETTINGS);
+        settings.expect(&path)?;
+        for file in files_beside(&path, folder)? {
             let number = file.file_stem().and_then(|stem| stem.to_str()?.parse::<usize>().ok());
-            journal.next = journal.next.max(number.map_or(0, |number| number + 1));
-            journal.take_in(read_chunk(file, sum)?);
+            self.next = self.next.max(number.map_or(0, |number| number + 1));
+            self.take_in(read_chunk(&file, settings.sum)?);
         }
-        Ok(journal)
+        Ok(())
     }
 
     /// Adds a finished step, on disk first.
@@ -164,15 +265,19 @@ impl Journal {
 
 /// The other JSON files in the folder, by name; a folder that is missing has none.
 fn files_beside(path: &Path, folder: &Path) -> Result<Vec<PathBuf>, EvaluationError> {
-    let entries = match std::fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(state(folder, "a readable folder", error)),
-    };
-    let mut files: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    let mut files = entries(folder)?;
     files.retain(|file| file.extension().is_some_and(|e| e == "json") && *file != path);
     files.sort();
     Ok(files)
+}
+
+/// What is in a folder; nothing if it is missing.
+fn entries(folder: &Path) -> Result<Vec<PathBuf>, EvaluationError> {
+    match std::fs::read_dir(folder) {
+        Ok(entries) => Ok(entries.filter_map(|entry| Some(entry.ok()?.path())).collect()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(state(folder, "a readable folder", error)),
+    }
 }
 
 /// Where two values differ first, and what they are there; what is not there at all is `none`.

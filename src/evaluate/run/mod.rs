@@ -8,11 +8,13 @@ mod journal;
 mod loaded;
 mod pace;
 mod plan;
+mod shard;
 
 pub(super) use conduct::Passes;
 pub use conduct::{Conduct, Progress, Run};
 pub(super) use crafting::{Targets, classify};
 pub(super) use engine::{Asked, Engine};
 pub(super) use journal::{Chunk, Journal};
-pub(super) use loaded::{Loaded, features_identity, images_identity};
+pub(super) use loaded::{Loaded, images_identity};
 pub(super) use plan::{Plan, Planned, check_data};
+pub use shard::Shard;
