@@ -202,13 +202,16 @@ fn a_battery_keeps_to_the_images_that_its_checkpoint_has_not_seen() {
     training.args(["--image-size", "32", "--epochs", "1", "--batch-size", "16", "--epsilons", "1", "--data"]);
     succeed(training.arg(&data).arg("--out").arg(&out));
 
-    let battery = |checkpoint: &Path, more: &[&str]| {
-        let report = folder.path().join("battery");
+    let reported = folder.path().join("battery");
+    let command = |checkpoint: &Path, more: &[&str]| {
         let mut command = example("battery");
         command.arg(checkpoint).arg("--data").arg(&data).args(["--attacks", "fgsm", "--epsilons", "1"]);
-        command.args(["--check-images", "0", "--seed", "1"]).args(more).arg("--out").arg(&report);
-        succeed(&mut command);
-        Report::read(&report.join("report.json")).unwrap()
+        command.args(["--check-images", "0", "--seed", "1"]).args(more).arg("--out").arg(&reported);
+        command
+    };
+    let battery = |checkpoint: &Path, more: &[&str]| {
+        succeed(&mut command(checkpoint, more));
+        Report::read(&reported.join("report.json")).unwrap()
     };
     let trained = Report::read(&out.join("report.json")).unwrap();
     let original = out.join("original.safetensors");
@@ -217,6 +220,21 @@ fn a_battery_keeps_to_the_images_that_its_checkpoint_has_not_seen() {
     assert_eq!(report.data.split.as_ref().unwrap().method, "by the record of training images");
     assert_eq!(report.models[0].result.clean.metrics, trained.models[0].result.clean.metrics);
     assert!(report.data.notes.iter().all(|note| !note.contains("trained on")), "{:?}", report.data.notes);
+    // In parts and put together it is the same; a scheduler may say which part is whose.
+    let part = |shard: &str| command(&original, &["--batch-size", "1", "--shard", shard]);
+    succeed(&mut part("0/2"));
+    succeed(part("auto/2").env("HQ_TASK_ID", "1"));
+    for index in 0..2 {
+        let folder = reported.join(format!("unfinished/original/shard-{index}-of-2"));
+        assert!(folder.join("000002.json").exists(), "two of four images, each classified and attacked");
+    }
+    let together = battery(&original, &["--batch-size", "1"]);
+    let without_timing = |report: Report| report.models[0].result.clone().without_timing();
+    assert!(without_timing(together) == without_timing(report));
+    assert!(!reported.join("unfinished").exists());
+    let nobody = part("auto/2").env_remove("HQ_TASK_ID").output().unwrap();
+    let said = String::from_utf8_lossy(&nobody.stderr).into_owned();
+    assert!(!nobody.status.success() && said.contains("in one of them, found none set"), "{said}");
     // Another split has to be asked for, and is told.
     let report = battery(&original, &["--split", "image"]);
     let told = |report: &Report, what: &str| report.data.notes.iter().any(|note| note.contains(what));

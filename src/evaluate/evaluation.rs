@@ -272,9 +272,10 @@ impl<'a> Evaluation<'a> {
     /// Test images with what the strongest attack of each norm, the one that broke the most, makes of them:
     /// so many a norm, those first that fall at the smallest budget, a class in turn. An attack that took
     /// over 2,000 passes an image shows only where no other broke any. Semantic attacks share as many among
-    /// them, one each at least: images that fall to each with the least change of structure (SSIM) first. The attack runs on them once more, one
-    /// image at a time, so that an evaluation that was resumed shows the same images; only a classifier with
-    /// random answers may answer otherwise than it did before.
+    /// them, one each at least: images that fall to each with the least change of structure (SSIM) first.
+    /// The attack runs on them once more, one image at a time, so that an evaluation that was resumed
+    /// shows the same images; only a classifier with random answers may answer otherwise than it did
+    /// before.
     ///
     /// # Errors
     ///

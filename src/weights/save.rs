@@ -17,8 +17,8 @@ use crate::file::{IoError, write_whole};
 /// torchvision's.
 ///
 /// PyTorch loads the file with `strict=True`: linear weights are `[out, in]` there, batch norms have
-/// `num_batches_tracked` (0, which PyTorch does not use with a fixed momentum). The file is complete or absent at any moment: it is
-/// written under another name in the same folder and renamed.
+/// `num_batches_tracked` (0, which PyTorch does not use with a fixed momentum). The file is complete or
+/// absent at any moment: it is written under another name in the same folder and renamed.
 ///
 /// # Errors
 ///

@@ -16,6 +16,10 @@ type Found = (f64, (usize, usize));
 /// in the number of points.
 pub(crate) fn best_pair(mut points: Vec<(usize, f32, f32)>) -> Option<(usize, usize)> {
     points.retain(|(_, a, b)| a.is_finite() && b.is_finite());
+    // The order below has zeros of either sign apart, and would not see their tie.
+    for (_, a, b) in &mut points {
+        (*a, *b) = (*a + 0.0, *b + 0.0);
+    }
     points.sort_unstable_by(|x, y| y.1.total_cmp(&x.1).then(y.2.total_cmp(&x.2)).then(x.0.cmp(&y.0)));
     // The two largest b among the points with a larger a.
     let (mut first, mut second) = (f32::NEG_INFINITY, f32::NEG_INFINITY);
@@ -95,6 +99,7 @@ mod tests {
     fn needs_two_features_that_agree() {
         assert_eq!(best_pair(vec![(3, 1.0, 1.0)]), None);
         assert_eq!(best_pair(vec![(0, 1.0, -2.0), (1, -2.0, 1.0)]), None);
+        assert_eq!(best_pair(vec![(0, 2.0, 2.0), (1, -0.0, 2.0), (2, 0.0, 2.0)]), Some((0, 1)));
         assert_eq!(best_pair(vec![(0, f32::NAN, 1.0), (1, 1.0, 1.0), (2, 0.5, 0.5)]), Some((1, 2)));
     }
 }
