@@ -47,7 +47,7 @@ pub fn save_safetensors<M: Checkpointed>(model: &M, path: impl AsRef<Path>) -> R
 /// # let folder = tempfile::tempdir()?;
 /// # let file = folder.path().join("net.safetensors");
 /// # weights::save_safetensors(&net, &file)?;
-/// let other = config.init(&Device::default());
+/// let other = config.init_seeded(&Device::default(), 1);
 /// assert_ne!(weights::fingerprint(&other)?, fingerprint);
 /// assert_eq!(weights::fingerprint(&weights::load(other, &file)?)?, fingerprint);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
