@@ -7,9 +7,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::shard::Shard;
 use crate::evaluate::EvaluationError;
 use crate::evaluate::result::{AttackRecord, Cost, GradientState, Outcome};
-use crate::evaluate::run::Shard;
 use crate::file::{FolderLock, IoError, write_whole};
 
 const SETTINGS: &str = "settings.json";
