@@ -107,6 +107,8 @@ fn shards_of_other_settings_or_another_count_are_refused() {
     refused(other().run(&Plain::eight()).map(drop), "shard-0-of-2/settings.json", treatment);
     let again = other().run_shard(&Plain::eight(), shard(0, 2));
     refused(again.map(drop), "shard-0-of-2/settings.json", treatment);
+    let size = "the same batch size as in the unfinished evaluation, 3";
+    refused(parts().batch_size(2).run(&Plain::eight()).map(drop), "shard-0-of-2/settings.json", size);
     let third = parts().run_shard(&Plain::eight(), shard(0, 3));
     refused(third.map(drop), "shard-0-of-2", "one of 3 shards, as others in the folder");
     // Copied together by hand.

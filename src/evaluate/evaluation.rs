@@ -195,7 +195,7 @@ impl<'a> Evaluation<'a> {
     /// [`resume_from`](Run::resume_from), where several shards may be at work at once, each once. Then
     /// [`run`](Self::run) with the same settings, batch size and folder puts all shards together, does what
     /// they have left, the checks included, and gives the result that it would have given by itself. A run
-    /// or shard with other settings is refused, and so are shards of another count and those that come after
+    /// or shard with other settings or batches of another size is refused, and so are shards of another count and those that come after
     /// that run has begun.
     ///
     /// Gives the number of images in the shard: 0 where there are more shards than batches.

@@ -119,7 +119,7 @@ impl Conduct<'_> {
         settings: impl FnOnce() -> Result<Vec<(&'static str, Value)>, EvaluationError>,
     ) -> Result<Journal, EvaluationError> {
         match &self.state {
-            Some(folder) => Journal::open(folder, shard, settings()?),
+            Some(folder) => Journal::open(folder, shard, self.batch_size, settings()?),
             None => Ok(Journal::default()),
         }
     }

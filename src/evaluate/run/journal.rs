@@ -160,12 +160,15 @@ impl Journal {
     pub(crate) fn open(
         folder: &Path,
         shard: Option<Shard>,
+        batch_size: usize,
         settings: Vec<(&'static str, Value)>,
     ) -> Result<Self, EvaluationError> {
         let locked = |path: &Path, lock: fn(&Path) -> Result<FolderLock, IoError>| {
             lock(path).map_err(|error| state(path, error.expected, error.source))
         };
-        let settings = Settings::new(settings);
+        // Batches of another size would be in two shards, and count twice.
+        let of_batches = [settings.clone(), vec![("batch size", batch_size.into())]].concat();
+        let (settings, of_shard) = (Settings::new(settings), Settings::new(of_batches));
         let shards = ShardFolder::below(folder)?;
         let Some(shard) = shard else {
             let locks = vec![locked(folder, FolderLock::take)?];
@@ -174,7 +177,7 @@ impl Journal {
                 shards.iter().try_for_each(|found| found.expect_count(first.shard.count()))?;
             }
             for found in shards.iter().filter(|found| found.path.join(SETTINGS).exists()) {
-                journal.take_in_folder(&found.path, &settings)?;
+                journal.take_in_folder(&found.path, &of_shard)?;
             }
             journal.next = 0;
             return journal.at(folder.into(), &settings, locks);
@@ -188,7 +191,7 @@ impl Journal {
         }
         let path = folder.join(ShardFolder::name(shard));
         locks.push(locked(&path, FolderLock::take)?);
-        Self::default().at(path, &settings, locks)
+        Self::default().at(path, &of_shard, locks)
     }
 
     /// Goes on in this folder.
