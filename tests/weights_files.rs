@@ -13,7 +13,7 @@ use burn::tensor::{Device, Tensor};
 use histoguard::classifier::Classifier;
 use histoguard::model::{DenseNet, DenseNetConfig, Normalized};
 use histoguard::pixels::Normalization;
-use histoguard::weights::{self, Head, Load, WeightsError};
+use histoguard::weights::{self, Checkpoint, Head, Load, WeightsError};
 use peak_alloc::PeakAlloc;
 use serde::Deserialize;
 
@@ -98,6 +98,32 @@ fn every_form_gives_the_logits_of_pytorch() {
 }
 
 #[test]
+fn every_form_tells_its_architecture() {
+    for (file, Expected { config, .. }) in expected() {
+        let found = weights::densenet_config(path(&file)).unwrap();
+        assert_eq!(format!("{found:?}"), format!("{:?}", config.of_net()), "{file}");
+    }
+}
+
+#[test]
+fn a_file_in_memory_is_the_file() {
+    for (file, Expected { config, .. }) in expected() {
+        // The files' parts are beside an index.
+        if path(&file).is_dir() || file.ends_with(".json") {
+            continue;
+        }
+        let bytes = fs::read(path(&file)).unwrap();
+        let there = weights::load(fresh(&config), path(&file)).unwrap();
+        let here = weights::load(fresh(&config), Checkpoint::in_memory(&file, bytes)).unwrap();
+        assert_eq!(weights::fingerprint(&here).unwrap(), weights::fingerprint(&there).unwrap(), "{file}");
+    }
+    let index = br#"{"weight_map":{"a":"model-1.safetensors"}}"#;
+    let index = Checkpoint::in_memory("model.safetensors.index.json", *index);
+    let error = weights::load(fresh(&expected()["torchvision.pth"].config), index).unwrap_err().to_string();
+    assert!(error.contains("an index of other files"), "{error}");
+}
+
+#[test]
 fn a_grey_network_becomes_an_rgb_network_that_sees_the_mean_of_the_channels() {
     let table = expected();
     for file in ["xrv.pt", "xrv_legacy.pt"] {
@@ -167,6 +193,13 @@ fn burns_own_format_is_read_with_and_without_a_wrapper() {
     for file in [bare, wrapped] {
         let net = weights::load(fresh(config), &file).unwrap();
         golden::assert_close("burnpack", net.logits(images()), &logits.concat(), 1e-4);
+        assert_eq!(
+            format!("{:?}", weights::densenet_config(&file).unwrap()),
+            format!("{:?}", config.of_net())
+        );
+        let bytes = Checkpoint::in_memory("dropped.bpk", fs::read(&file).unwrap());
+        let dropped = weights::load(fresh(config), bytes).unwrap();
+        assert_eq!(weights::fingerprint(&dropped).unwrap(), weights::fingerprint(&net).unwrap());
         let other = DenseNetConfig { num_classes: 4, ..config.of_net() }.init(&Device::default());
         let error = weights::load(other, &file).unwrap_err().to_string();
         assert!(error.contains("classifier.weight"), "{error}");

@@ -6,7 +6,9 @@ use std::io::Read;
 use std::path::Path;
 
 use burn::store::burn_pack::Reader;
+use burn::tensor::Bytes;
 
+use super::checkpoint::Source;
 use super::stored::Stored;
 
 /// How a file of burn's begins.
@@ -17,9 +19,15 @@ pub(super) fn is_burnpack(start: &[u8]) -> bool {
 }
 
 /// Every tensor under the name that `name` makes of its path, its shape as burn has it.
-pub(super) fn read(path: &Path, name: fn(&str) -> String) -> Result<BTreeMap<String, Stored>, String> {
-    expect_description(path)?;
-    let reader = Reader::from_file_exact(path).map_err(|error| error.to_string())?;
+pub(super) fn read(source: &Source, name: fn(&str) -> String) -> Result<BTreeMap<String, Stored>, String> {
+    let reader = match source {
+        Source::Path(path) => {
+            expect_description(path)?;
+            Reader::from_file_exact(path)
+        }
+        Source::Memory { bytes, .. } => Reader::from_bytes(Bytes::from_bytes_vec(bytes.to_vec())),
+    };
+    let reader = reader.map_err(|error| error.to_string())?;
     let tensors = reader.into_tensors().map_err(|error| error.to_string())?;
     let mut stored = BTreeMap::new();
     for tensor in tensors {

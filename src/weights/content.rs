@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{Read, Seek};
-use std::path::Path;
+use std::io::{Cursor, Read, Seek};
 
-use super::bytes::FileBytes;
+use super::bytes::{FileBytes, Opened};
+use super::checkpoint::Source;
 use super::stored::Stored;
 use super::{WeightsError, burnpack, kind, pytorch, safetensors, sharded};
 use crate::file::IoError;
@@ -27,11 +27,11 @@ pub(super) struct Content {
 
 /// Looks inside the file and reads its description of the tensors, not yet their data. `name` makes names
 /// of burn's paths.
-pub(super) fn read(path: &Path, name: fn(&str) -> String) -> Result<Content, WeightsError> {
-    let damaged = |found| WeightsError::Format { path: path.into(), expected: EXPECTED, found };
-    let content = match path.is_dir() {
-        true => sharded::read_folder(path).map(of_tensors),
-        false => read_file(path, name)?,
+pub(super) fn read(source: &Source, name: fn(&str) -> String) -> Result<Content, WeightsError> {
+    let damaged = |found| WeightsError::Format { path: source.path().into(), expected: EXPECTED, found };
+    let content = match source {
+        Source::Path(path) if path.is_dir() => sharded::read_folder(path).map(of_tensors),
+        source => read_file(source, name)?,
     };
     match content.map_err(damaged)? {
         none if none.tensors.is_empty() && none.opaque.is_empty() => {
@@ -44,17 +44,23 @@ pub(super) fn read(path: &Path, name: fn(&str) -> String) -> Result<Content, Wei
     }
 }
 
-fn read_file(path: &Path, name: fn(&str) -> String) -> Result<Result<Content, String>, WeightsError> {
-    let io = IoError::at(path, EXPECTED);
-    let mut file = File::open(path).map_err(io)?;
+fn read_file(source: &Source, name: fn(&str) -> String) -> Result<Result<Content, String>, WeightsError> {
+    let io = IoError::at(source.path(), EXPECTED);
+    let mut file = match source {
+        Source::Path(path) => Opened::File(File::open(path).map_err(io)?),
+        Source::Memory { bytes, .. } => Opened::Memory(Cursor::new(bytes.clone())),
+    };
     let mut start = Vec::new();
     file.by_ref().take(kind::HEAD).read_to_end(&mut start).and_then(|_| file.rewind()).map_err(io)?;
     Ok(if burnpack::is_burnpack(&start) {
-        burnpack::read(path, name).map(|tensors| Content { linear_transposed: true, ..of_tensors(tensors) })
+        burnpack::read(source, name).map(|tensors| Content { linear_transposed: true, ..of_tensors(tensors) })
     } else if safetensors::is_safetensors(&start) {
         safetensors::read(FileBytes::new(file).map_err(io)?).map(of_tensors)
-    } else if sharded::is_index(path, &start) {
-        sharded::read(path).map(of_tensors)
+    } else if sharded::is_index(source.path(), &start) {
+        match source {
+            Source::Path(path) => sharded::read(path).map(of_tensors),
+            Source::Memory { .. } => Err("an index of other files; give one file with all tensors".into()),
+        }
     } else if let Some(kind) = kind::foreign(&start) {
         Err(kind.into())
     } else {

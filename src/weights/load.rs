@@ -144,8 +144,8 @@ struct Fit {
 }
 
 fn load_where<M: Checkpointed>(model: M, mut from: Checkpoint<'_>, fit: Fit) -> Result<M, WeightsError> {
-    let path = from.path.clone();
-    let content = content::read(&path, M::tensor_name)?;
+    let path = from.source.path().to_path_buf();
+    let content = content::read(&from.source, M::tensor_name)?;
     let slots = target::slots(&model);
     let transposed_there = content.linear_transposed;
     let expected = |slot: &Slot| if transposed_there { slot.shape.clone() } else { slot.torch_shape() };

@@ -21,12 +21,14 @@
 //!
 //! The tensors under one prefix have to be the network's, all of them and no others. What is elsewhere in
 //! the file is left out and named in a [`Note`]. A file with two such networks is refused, and
-//! [`Checkpoint::prefix`] chooses.
+//! [`Checkpoint::prefix`] chooses. [`densenet_config`] says which DenseNet a file is of, and
+//! [`Checkpoint::in_memory`] takes bytes where there are no files.
 //!
 //! Nothing in a pickle is executed. What a file makes by calls other than those of tensors stays unmade,
 //! and a note names what would have been called; damaged and hostile files end in an error, soon and in
 //! little memory. Data is read only when every name and shape fits.
 
+mod architecture;
 mod burnpack;
 mod bytes;
 mod checkpoint;
@@ -51,6 +53,7 @@ mod sharded;
 mod stored;
 mod target;
 
+pub use architecture::densenet_config;
 pub use checkpoint::Checkpoint;
 pub use checkpointed::Checkpointed;
 pub use error::{Prefixes, Tensors, WeightsError};

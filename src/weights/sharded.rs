@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 
-use super::bytes::FileBytes;
+use super::bytes::{FileBytes, Opened};
 use super::safetensors;
 use super::stored::Stored;
 
@@ -121,7 +121,7 @@ fn shard_at(path: &Path) -> Result<BTreeMap<String, Stored>, String> {
     if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
         return Err("not a file".into());
     }
-    let file = FileBytes::new(file).map_err(|error| error.to_string())?;
+    let file = FileBytes::new(Opened::File(file)).map_err(|error| error.to_string())?;
     let start = file.read(0, file.length().min(9))?;
     match safetensors::is_safetensors(&start) {
         true => safetensors::read(file),

@@ -1,9 +1,9 @@
 //! The two containers of `torch.save`, told apart by their first bytes.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::sync::Arc;
 
+use super::super::bytes::Opened;
 use super::super::stored::Stored;
 use super::heap::{Heap, Id};
 use super::state::{self, Found};
@@ -20,7 +20,7 @@ pub(in crate::weights) struct Saved {
 }
 
 /// Every tensor that a file of PyTorch's holds, whichever container it is.
-pub(in crate::weights) fn read(file: File, start: &[u8]) -> Result<Saved, String> {
+pub(in crate::weights) fn read(file: Opened, start: &[u8]) -> Result<Saved, String> {
     let (heap, root, storages): (Heap, Id, Arc<dyn Storages>) = match start {
         [b'P', b'K', 3, 4, ..] => zip::read(file)?,
         [machine::PROTO, ..] => legacy::read(file)?,

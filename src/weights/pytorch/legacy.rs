@@ -1,11 +1,10 @@
 //! The container of `torch.save` before PyTorch 1.6: pickles one after the other, then the storages.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io::{BufReader, Seek};
 use std::sync::Arc;
 
-use super::super::bytes::FileBytes;
+use super::super::bytes::{FileBytes, Opened};
 use super::heap::{Heap, Id, Value};
 use super::input::Input;
 use super::machine::unpickle;
@@ -24,7 +23,7 @@ struct Legacy {
 }
 
 /// Magic number, version, the writer's machine, the saved value, the storages' keys, and the storages.
-pub(super) fn read(mut file: File) -> Result<(Heap, Id, Arc<dyn Storages>), String> {
+pub(super) fn read(mut file: Opened) -> Result<(Heap, Id, Arc<dyn Storages>), String> {
     let mut heap = Heap::default();
     let mut input = Input::new(BufReader::new(&mut file));
     let mut next = |heap: &mut Heap| unpickle(&mut input, heap);

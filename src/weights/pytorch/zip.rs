@@ -1,7 +1,6 @@
 //! The container of `torch.save` since PyTorch 1.6: a zip archive of `data.pkl` and a file a storage.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io::{BufReader, Error, Read, Seek, SeekFrom};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ::zip::read::{ArchiveOffset, Config};
 use ::zip::{CompressionMethod, ZipArchive};
 
+use super::super::bytes::Opened;
 use super::heap::{Heap, Id};
 use super::input::{Input, MAX_BYTES};
 use super::machine::unpickle;
@@ -38,8 +38,8 @@ struct Entry {
     checked: bool,
 }
 
-pub(super) fn read(file: File) -> Result<(Heap, Id, Arc<dyn Storages>), String> {
-    let length = file.metadata().map_err(|error| error.to_string())?.len();
+pub(super) fn read(file: Opened) -> Result<(Heap, Id, Arc<dyn Storages>), String> {
+    let length = file.length().map_err(|error| error.to_string())?;
     let allowance = Arc::new(AtomicU64::new(MAX_DIRECTORY));
     let limited = Limited { file: BufReader::new(file), allowance: allowance.clone() };
     let config = Config { archive_offset: ArchiveOffset::Known(0) };
@@ -186,7 +186,7 @@ impl Storages for Archive {
 
 /// A file of which no more is read than allowed.
 struct Limited {
-    file: BufReader<File>,
+    file: BufReader<Opened>,
     allowance: Arc<AtomicU64>,
 }
 
