@@ -1,8 +1,7 @@
 //! Certifying a data set by randomized smoothing.
 
-use std::time::Instant;
-
 use serde_json::json;
+use web_time::Instant;
 
 use super::error::EvaluationError;
 use super::result::{CertificationResult, readable};

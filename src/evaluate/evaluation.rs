@@ -1,9 +1,8 @@
 //! Evaluating a classifier without and under attack.
 
-use std::collections::BTreeSet;
-use std::time::Instant;
-
 use serde_json::json;
+use std::collections::BTreeSet;
+use web_time::Instant;
 
 use super::checks;
 use super::error::EvaluationError;

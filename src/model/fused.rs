@@ -72,6 +72,10 @@ pub fn release_memory() {
 
 /// `HISTOGUARD_KERNELS=off` composes every network, for comparison.
 fn enabled() -> bool {
+    // WebAssembly without vectors: burn's operations take half of the time.
+    if cfg!(all(target_arch = "wasm32", not(target_feature = "simd128"))) {
+        return false;
+    }
     static ENABLED: OnceLock<bool> = OnceLock::new();
     *ENABLED.get_or_init(|| std::env::var_os("HISTOGUARD_KERNELS").is_none_or(|value| value != "off"))
 }

@@ -1,8 +1,7 @@
 //! Loss and accuracy over the epochs.
 
-use std::time::Instant;
-
 use serde::{Deserialize, Serialize};
+use web_time::Instant;
 
 use super::overfitting::Overfitting;
 use super::record::EpochRecord;

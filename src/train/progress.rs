@@ -1,13 +1,14 @@
 //! Progress as plain lines, for logs and pipes, where burn-train's dashboard cannot be drawn.
 
 use std::io::Write;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use burn::train::logger::{EvaluationProgressLogger, TrainingProgressLogger};
 use burn::train::metric::MetricDefinition;
 use burn::train::renderer::{
     EvaluationName, MetricState, MetricsRenderer, MetricsRendererEvaluation, MetricsRendererTraining,
 };
+use web_time::Instant;
 
 use super::{EpochRecord, History};
 

@@ -4,9 +4,10 @@ use std::cell::{Cell, RefCell};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
+use web_time::Instant;
 
 use super::journal::Journal;
 use super::loaded::{classifier_identity, features_identity};
@@ -149,6 +150,10 @@ impl Conduct<'_> {
         work: impl FnOnce() -> Result<T, EvaluationError>,
     ) -> Result<T, EvaluationError> {
         let Some(flag) = self.cancel else { return work() };
+        // No threads: the flag is looked at between batches alone.
+        if cfg!(target_family = "wasm") {
+            return work();
+        }
         let watches: Vec<Watch> = victims.into_iter().map(|victim| victim.watch().clone()).collect();
         std::thread::scope(|scope| {
             // Dropped when the work ends, also by a panic: then the poller ends, and the scope with it.

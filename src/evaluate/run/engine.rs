@@ -1,12 +1,11 @@
 //! Running attacks over a data set, batch by batch and resumable.
 
-use std::collections::BTreeMap;
-use std::time::Instant;
-
 use burn::tensor::Tensor;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
+use std::collections::BTreeMap;
+use web_time::Instant;
 
 use super::conduct::Passes;
 use super::crafting::{Targets, expect_shape};

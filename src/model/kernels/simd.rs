@@ -12,6 +12,8 @@ pub(crate) enum Level {
     Avx512,
     /// 8-lane vectors with fused multiply-add (x86-64 with AVX2 and FMA).
     Avx2,
+    /// 4-lane vectors (WebAssembly with simd128), which a browser has for the whole module or not at all.
+    Simd128,
     /// Plain Rust that every target compiles.
     Portable,
 }
@@ -19,7 +21,7 @@ pub(crate) enum Level {
 impl Level {
     /// The levels that this machine can run, the fastest first.
     pub(crate) fn available() -> Vec<Level> {
-        [Level::Avx512, Level::Avx2, Level::Portable]
+        [Level::Avx512, Level::Avx2, Level::Simd128, Level::Portable]
             .into_iter()
             .filter(|level| level.is_available())
             .collect()
@@ -32,14 +34,15 @@ impl Level {
             Level::Avx512 => is_x86_feature_detected!("avx512f") && Level::Avx2.is_available(),
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
+            Level::Simd128 => cfg!(all(target_arch = "wasm32", target_feature = "simd128")),
             Level::Portable => true,
             #[cfg(not(target_arch = "x86_64"))]
-            _ => false,
+            Level::Avx512 | Level::Avx2 => false,
         }
     }
 
     /// The fastest level, or the one that `HISTOGUARD_SIMD` (`avx512`, `avx2`, `portable`) names if this machine can
-    /// run it. Read once a process.
+    /// run it. Read once a process; WebAssembly has no environment to read.
     pub(crate) fn current() -> Level {
         static CURRENT: OnceLock<Level> = OnceLock::new();
         *CURRENT.get_or_init(|| {
@@ -116,6 +119,9 @@ pub(super) unsafe fn dispatch<K: Kernel>(level: Level, kernel: K) {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: this level too is made only where the machine has its instructions.
         Level::Avx2 => unsafe { x86::run_avx2(kernel) },
+        #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+        // SAFETY: the module is compiled with these instructions, so that it is not loaded where they are missing.
+        Level::Simd128 => unsafe { kernel.run::<wasm::Simd128>() },
         // SAFETY: needs no particular instructions.
         _ => unsafe { kernel.run::<Portable>() },
     }
@@ -322,6 +328,66 @@ mod x86 {
                 let set = _mm256_and_si256(_mm256_set1_epi32(bits as i32), lane);
                 _mm256_and_ps(_mm256_castsi256_ps(_mm256_cmpeq_epi32(set, lane)), v)
             }
+        }
+    }
+}
+
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+mod wasm {
+    use super::Simd;
+    use std::arch::wasm32::*;
+
+    #[derive(Clone, Copy)]
+    pub(super) struct Simd128;
+
+    // SAFETY, for every block: `Simd`'s contract gives the pointers, and all else is safe.
+    impl Simd for Simd128 {
+        type V = v128;
+        const WIDTH: usize = 4;
+        const PIXELS: usize = 6;
+        const ROWS: usize = 4;
+
+        #[inline(always)]
+        unsafe fn load(from: *const f32) -> v128 {
+            unsafe { v128_load(from.cast()) }
+        }
+        #[inline(always)]
+        unsafe fn store(to: *mut f32, v: v128) {
+            unsafe { v128_store(to.cast(), v) }
+        }
+        #[inline(always)]
+        unsafe fn splat(x: f32) -> v128 {
+            f32x4_splat(x)
+        }
+        #[inline(always)]
+        unsafe fn add(a: v128, b: v128) -> v128 {
+            f32x4_add(a, b)
+        }
+        #[inline(always)]
+        unsafe fn sub(a: v128, b: v128) -> v128 {
+            f32x4_sub(a, b)
+        }
+        #[inline(always)]
+        unsafe fn mul(a: v128, b: v128) -> v128 {
+            f32x4_mul(a, b)
+        }
+        #[inline(always)]
+        unsafe fn mul_add(a: v128, b: v128, c: v128) -> v128 {
+            f32x4_add(f32x4_mul(a, b), c)
+        }
+        #[inline(always)]
+        unsafe fn relu(v: v128) -> v128 {
+            // Its first operand where one is NaN; a single instruction in browsers, as `f32x4_max` is not.
+            f32x4_pmax(v, f32x4_splat(0.0))
+        }
+        #[inline(always)]
+        unsafe fn active(v: v128) -> u32 {
+            u32::from(i32x4_bitmask(v128_not(f32x4_le(v, f32x4_splat(0.0)))))
+        }
+        #[inline(always)]
+        unsafe fn keep(bits: u32, v: v128) -> v128 {
+            let lane = i32x4(1, 2, 4, 8);
+            v128_and(i32x4_eq(v128_and(i32x4_splat(bits as i32), lane), lane), v)
         }
     }
 }
