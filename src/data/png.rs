@@ -25,6 +25,13 @@ pub fn to_rgb(image: Tensor<3>) -> RgbImage {
     })
 }
 
+/// The bytes of a PNG file.
+pub fn encode(image: &RgbImage) -> Vec<u8> {
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    image.write_to(&mut bytes, ImageFormat::Png).expect("RGB with 8 bits in memory");
+    bytes.into_inner()
+}
+
 /// Writes a PNG file beside its place and renames it; missing folders are made.
 ///
 /// # Errors
@@ -32,9 +39,7 @@ pub fn to_rgb(image: Tensor<3>) -> RgbImage {
 /// [`DataError::Io`] if the file cannot be written.
 pub fn write(image: &RgbImage, path: &Path) -> Result<(), DataError> {
     let failed = IoError::at(path, "a PNG file that can be written");
-    let mut bytes = std::io::Cursor::new(Vec::new());
-    image.write_to(&mut bytes, ImageFormat::Png).map_err(|error| failed(std::io::Error::other(error)))?;
-    Ok(write_whole(path, bytes.get_ref()).map_err(failed)?)
+    Ok(write_whole(path, &encode(image)).map_err(failed)?)
 }
 
 #[cfg(test)]

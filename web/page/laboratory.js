@@ -1,0 +1,89 @@
+// The worker as functions that give promises. After a stop or a crash a new worker takes over, with the same
+// network and image.
+
+export class Stopped extends Error {}
+
+export class Laboratory {
+  #worker = null;
+  #waiting = new Map();
+  #next = 0;
+  #network = null;
+  #image = null;
+  #started = null;
+
+  // `kind` is "plain" for the module without vectors, for comparison; otherwise the browser decides.
+  constructor(onStep, kind) {
+    this.onStep = onStep;
+    this.kind = kind;
+    this.#begin();
+  }
+
+  // What the page offers.
+  get started() { return this.#started; }
+
+  async load(name, bytes, normalization) {
+    const summary = await this.#call("load", name, bytes, normalization);
+    this.#network = [name, bytes, normalization];
+    return summary;
+  }
+
+  async open(name, bytes) {
+    const summary = await this.#call("open", name, bytes);
+    this.#image = ["open", name, bytes];
+    return summary;
+  }
+
+  async draw(malignant, number) {
+    const summary = await this.#call("draw", malignant, number);
+    this.#image = ["draw", malignant, number];
+    return summary;
+  }
+
+  predict(side) { return this.#call("predict", side); }
+  attack(request, side, times) { return this.#call("attack", request, side, times); }
+  difference(times) { return this.#call("difference", times); }
+  evaluate(request, side, perClass) { return this.#call("evaluate", request, side, perClass); }
+
+  // Ends what runs, at once.
+  stop() { this.#restart(new Stopped("stopped")); }
+
+  #begin() {
+    this.#worker = new Worker(this.kind === "plain" ? "worker.js?kind=plain" : "worker.js", { type: "module" });
+    this.#worker.onmessage = ({ data }) => this.#hear(data);
+    this.#worker.onerror = (event) => {
+      const why = new Error(event.message || "the page's worker did not start");
+      for (const { reject } of this.#waiting.values()) reject(why);
+      this.#waiting.clear();
+    };
+    this.#started = this.#call("start");
+  }
+
+  #restart(why) {
+    this.#worker.terminate();
+    for (const { reject } of this.#waiting.values()) reject(why);
+    this.#waiting.clear();
+    this.#begin();
+    // In the order of calls, so that what is asked for next finds both. What now fails is not tried again.
+    if (this.#network) this.#call("load", ...this.#network).catch(() => { this.#network = null; });
+    if (this.#image) this.#call(...this.#image).catch(() => { this.#image = null; });
+  }
+
+  #call(call, ...values) {
+    const id = this.#next++;
+    return new Promise((resolve, reject) => {
+      this.#waiting.set(id, { call, resolve, reject });
+      this.#worker.postMessage({ id, call, values });
+    });
+  }
+
+  #hear({ id, value, error, fatal, step }) {
+    if (step) return this.onStep(...step);
+    const waiting = this.#waiting.get(id);
+    if (!waiting) return;
+    this.#waiting.delete(id);
+    if (error === undefined) return waiting.resolve(value);
+    waiting.reject(new Error(error));
+    // A module that does not start would not start again; what must not be tried again is forgotten first.
+    if (fatal && waiting.call !== "start") Promise.resolve().then(() => this.#restart(new Error(error)));
+  }
+}
