@@ -101,9 +101,10 @@ class Page:
 
     def laboratory(self, script, *values, kind=None):
         """What a laboratory of the page's own says: the page shows rounded figures only."""
+        # The page's policy forbids code from texts, so the script is a part of what is sent.
         answer = self.driver.execute_async_script(
             """
-            const [script, kind, values, done] = arguments;
+            const [kind, values, done] = arguments;
             const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer;
             const base64 = async (part) => {
               const all = new Uint8Array(part);
@@ -114,10 +115,9 @@ class Page:
             import("./laboratory.js").then(async ({ Laboratory }) => {
               const steps = [];
               const bench = new Laboratory((...step) => steps.push(step), kind);
-              const run = new Function("bench", "steps", "bytes", "base64", "values", `return (async () => { ${script} })()`);
-              done({ value: await run(bench, steps, bytes, base64, values) });
+              done({ value: await (async () => { SCRIPT })() });
             }).catch((error) => done({ error: String(error.message ?? error) }));
-            """, script, kind, list(values))
+            """.replace("SCRIPT", script), kind, list(values))
         if "error" in answer:
             raise RuntimeError(answer["error"])
         return answer["value"]
@@ -166,9 +166,10 @@ def numbers(page, folder, binary):
                   f"native kernels; {pixels} PNG; {here['seconds']:.2f} s, native {fast['seconds']:.2f} s")
             for key in ["success", "survives", "forwards", "gradients", "label", "attack", "budget"]:
                 assert here[key] == same[key], (asked, key, here[key], same[key])
-            if kind is None:
+            # Sums over an image are burn's own, with vectors of other widths; the rest is the very same arithmetic.
+            if kind is None and asked["norm"] == "Linf" and asked["attack"] in ("fgsm", "pgd"):
                 assert far(same) == 0 and pixels == "the same", asked
-            assert far(same) <= 1e-5 or asked["attack"] not in ("fgsm", "pgd"), asked
+            assert far(same) <= 1e-5, asked
     accuracy = page.laboratory(
         "await bench.load('net', bytes(values[0]), 'imagenet');"
         "const { clean, attacked, html } = await bench.evaluate(values[1], 112, 4); return { clean, attacked, html, steps };",
@@ -253,7 +254,7 @@ def stop(page):
     Select(page.at("attack")).select_by_value("square")
     page.driver.execute_script("document.getElementById('effort').value = 20000; document.getElementById('epsilon').value = 0.01")
     page.at("start").click()
-    page.until(lambda _: " of 20000" in page.text("progress"))
+    page.until(lambda _: " of 20001" in page.text("progress"))
     page.at("slider").send_keys(Keys.ARROW_RIGHT)
     assert page.at("slider").get_attribute("value") == "51", "the page is alive while the worker computes"
     page.at("stop").click()
@@ -272,7 +273,7 @@ def keyboard(page):
     page.driver.execute_script("document.activeElement.blur()")
     reached = []
     for _ in controls:
-        page.driver.switch_to.active_element.send_keys(Keys.TAB)
+        webdriver.ActionChains(page.driver).send_keys(Keys.TAB).perform()
         reached.append(page.driver.switch_to.active_element.get_attribute("id"))
     assert reached == controls, (reached, controls)
     unnamed = page.driver.execute_script(
