@@ -4,6 +4,7 @@
 
 mod common {
     pub mod checkpoint;
+    pub mod devices;
     pub mod failure;
     pub mod interrupt;
     pub mod output;
@@ -16,13 +17,14 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use common::checkpoint::noted;
+use common::devices::device_by_name;
 use common::failure::Failure;
 use common::output::{note, say};
 use common::{interrupt, program, verify};
 use histoguard::data::{Augmentation, FolderSet, FolderSplit, ImageSet, OnError, Split, TrainingRecord};
 use histoguard::defense::GaussianNoise;
 use histoguard::prelude::*;
-use histoguard::train::{Schedule, TrainError, Trainer, TrainingConfig};
+use histoguard::train::{DataParallel, Schedule, SharedOptimizer, TrainError, Trainer, TrainingConfig};
 use histoguard::weights;
 
 /// Trains a DenseNet-121 on a folder of images, one folder a class.
@@ -65,6 +67,13 @@ struct Options {
     /// Leave out images that cannot be read, and count them, instead of stopping.
     #[arg(long)]
     skip_damaged: bool,
+    /// Devices that share every step: cpu, cuda:0, wgpu or ws://HOST:PORT, as far as they were compiled in; the
+    /// same one may be named twice.
+    #[arg(long = "device", value_name = "DEVICE")]
+    devices: Vec<String>,
+    /// Give each device a part of the weights to move, with the optimizer's state, and not all to the first.
+    #[arg(long, requires = "devices")]
+    sharded_optimizer: bool,
     /// Seed of everything random.
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -112,6 +121,14 @@ fn train(options: &Options) -> Result<(), Failure> {
         .resume(options.resume)
         .interrupter(interrupter)
         .label("train");
+    if !options.devices.is_empty() {
+        let devices = options.devices.iter().map(|name| device_by_name(name));
+        let devices = DataParallel::new(devices.collect::<Result<Vec<_>, _>>()?);
+        trainer = trainer.data_parallel(match options.sharded_optimizer {
+            true => devices.optimizer(SharedOptimizer::Sharded),
+            false => devices,
+        });
+    }
     if let Some(sigma) = options.sigma {
         trainer = trainer.objective(GaussianNoise::new(sigma).with_seed(options.seed));
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use histoguard::data::{ImageSet, MemoryImage, Sample};
 use histoguard::prelude::*;
-use histoguard::train::{EpochRecord, Optimizer, Trainer, TrainingConfig};
+use histoguard::train::{DataParallel, EpochRecord, Optimizer, SharedOptimizer, Trainer, TrainingConfig};
 use image::RgbImage;
 use safetensors::SafeTensors;
 use serde::Deserialize;
@@ -73,6 +73,7 @@ fn load(folder: &Path, config: DenseNetConfig) -> (Golden, [ImageSet; 2], DenseN
 fn train(
     trainable: Trainable,
     settings: impl FnOnce(&Golden, TrainingConfig) -> TrainingConfig,
+    devices: DataParallel,
 ) -> (Golden, Vec<EpochRecord>) {
     let config = DenseNetConfig::densenet121(2)
         .with_growth_rate(4)
@@ -92,8 +93,13 @@ fn train(
     };
     let settings = settings(&golden, paper);
     let model = Normalized::new(net, Normalization::IMAGENET).with_trainable(trainable);
-    let trained = Trainer::new(settings).fit(model, &train, &validation).unwrap();
+    let trained = Trainer::new(settings).data_parallel(devices).fit(model, &train, &validation).unwrap();
     (golden, trained.history.epochs)
+}
+
+/// The CPU, so many times.
+fn devices(count: usize) -> DataParallel {
+    DataParallel::new(vec![Device::flex(); count])
 }
 
 fn assert_same(what: &str, history: &[EpochRecord], expected: &[Step]) {
@@ -115,7 +121,7 @@ fn assert_same(what: &str, history: &[EpochRecord], expected: &[Step]) {
 #[test]
 fn losses_follow_pytorch_step_by_step() {
     for trainable in [Trainable::All, Trainable::LastBlocks(1), Trainable::HeadOnly] {
-        let (golden, history) = train(trainable, |_, paper| paper);
+        let (golden, history) = train(trainable, |_, paper| paper, devices(1));
         let expected = match trainable {
             Trainable::All => golden.history,
             Trainable::LastBlocks(_) => golden.last_block,
@@ -128,11 +134,40 @@ fn losses_follow_pytorch_step_by_step() {
 #[test]
 fn other_optimizers_follow_pytorch_step_by_step() {
     for number in 0..4 {
-        let (golden, history) = train(Trainable::All, |golden, paper| {
-            let Other { optimizer, learning_rate, .. } = golden.optimizers[number];
-            TrainingConfig { optimizer, learning_rate, ..paper }
-        });
+        let (golden, history) = train(
+            Trainable::All,
+            |golden, paper| {
+                let Other { optimizer, learning_rate, .. } = golden.optimizers[number];
+                TrainingConfig { optimizer, learning_rate, ..paper }
+            },
+            devices(1),
+        );
         let Other { optimizer, history: expected, .. } = &golden.optimizers[number];
         assert_same(&format!("{optimizer:?}"), &history, expected);
+    }
+}
+
+#[test]
+fn devices_follow_pytorch_where_no_batch_norm_tells_the_parts_apart() {
+    for (count, optimizer) in [
+        (2, SharedOptimizer::Main),
+        (2, SharedOptimizer::Sharded),
+        (3, SharedOptimizer::Main),
+        (12, SharedOptimizer::Main),
+    ] {
+        let devices = devices(count).optimizer(optimizer);
+        let (golden, history) = train(Trainable::HeadOnly, |_, paper| paper, devices);
+        assert_same(&format!("{count} devices, {optimizer:?}"), &history, &golden.head);
+    }
+}
+
+/// `golden/two_devices.py` wrote the losses.
+#[test]
+fn two_devices_follow_pytorch_with_each_half_normalized_by_itself() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/two_devices.json");
+    let expected: Vec<Step> = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    for optimizer in [SharedOptimizer::Main, SharedOptimizer::Sharded] {
+        let (_, history) = train(Trainable::All, |_, paper| paper, devices(2).optimizer(optimizer));
+        assert_same(&format!("{optimizer:?}"), &history, &expected);
     }
 }

@@ -113,6 +113,8 @@ pub struct ImageLoader {
     device: Device,
     next_epoch: AtomicUsize,
     skipped: Arc<Mutex<BTreeMap<PathBuf, String>>>,
+    /// Which part of every batch, of how many.
+    part: (usize, usize),
 }
 
 impl ImageLoader {
@@ -129,6 +131,7 @@ impl ImageLoader {
             device: device.clone(),
             next_epoch: AtomicUsize::new(config.starting_epoch),
             skipped: Arc::default(),
+            part: (0, 1),
         })
     }
 
@@ -157,7 +160,13 @@ impl ImageLoader {
             device: device.clone(),
             next_epoch: AtomicUsize::new(self.next_epoch.load(Ordering::Relaxed)),
             skipped: self.skipped.clone(),
+            part: self.part,
         }
+    }
+
+    /// The same batches, of each of which only one of so many parts comes: for devices that share them.
+    pub(crate) fn part(&self, part: usize, parts: usize) -> Self {
+        Self { part: (part, parts), ..self.derive(self.images.clone(), &self.device) }
     }
 }
 
@@ -170,6 +179,7 @@ impl DataLoader<Batch> for ImageLoader {
             config: self.config,
             epoch,
             skipped: self.skipped.clone(),
+            part: self.part,
         };
         let total = worker.items();
         let (sender, receiver) = sync_channel(self.config.prefetch);
@@ -196,7 +206,7 @@ impl DataLoader<Batch> for ImageLoader {
     }
 
     fn num_items(&self) -> usize {
-        items(self.images.len(), &self.config)
+        ranges(self.images.len(), &self.config, self.part).map(|range| range.len()).sum()
     }
 
     fn to_device(&self, device: &Device) -> Arc<dyn DataLoader<Batch>> {
@@ -213,6 +223,19 @@ impl DataLoader<Batch> for ImageLoader {
 /// Number of images that an epoch goes through.
 fn items(len: usize, config: &LoaderConfig) -> usize {
     if config.drop_last && len >= config.batch_size { len - len % config.batch_size } else { len }
+}
+
+/// The images of each batch, or of a part of it, by their places in an epoch's order.
+fn ranges(
+    len: usize,
+    config: &LoaderConfig,
+    (part, parts): (usize, usize),
+) -> impl Iterator<Item = Range<usize>> {
+    let (items, size) = (items(len, config), config.batch_size);
+    (0..items.div_ceil(size)).map(move |batch| {
+        let (start, count) = (batch * size, size.min(items - batch * size));
+        start + count * part / parts..start + count * (part + 1) / parts
+    })
 }
 
 /// Positions of the images in the order of this epoch.
@@ -240,16 +263,16 @@ struct Worker {
     config: LoaderConfig,
     epoch: usize,
     skipped: Arc<Mutex<BTreeMap<PathBuf, String>>>,
+    part: (usize, usize),
 }
 
 impl Worker {
     fn items(&self) -> usize {
-        items(self.order.len(), &self.config)
+        self.ranges().map(|range| range.len()).sum()
     }
 
     fn ranges(&self) -> impl Iterator<Item = Range<usize>> {
-        let (items, size) = (self.items(), self.config.batch_size);
-        (0..items.div_ceil(size)).map(move |batch| batch * size..((batch + 1) * size).min(items))
+        ranges(self.order.len(), &self.config, self.part)
     }
 
     fn load(&self, range: Range<usize>) -> Result<RawBatch, DataError> {

@@ -31,6 +31,8 @@ pub(super) struct Shared {
     pub(super) adversary: Option<Adversary>,
     pub(super) recorder: Mutex<Recorder>,
     pub(super) interrupter: Interrupter,
+    /// Devices that share a step, whose gradients burn-train adds.
+    pub(super) devices: usize,
     /// The first error of a step, which burn-train's step cannot return.
     pub(super) error: Mutex<Option<TrainError>>,
 }
@@ -89,7 +91,8 @@ impl<C: Module + ModuleDisplay + Classifier + 'static> TrainStep for Learnable<C
         let place = objective.place(&self.model, &batch, &crafted);
         let network = place.as_deref().unwrap_or(&self.model);
         let loss = objective.loss(network, &batch, crafted);
-        let grads = network.gradients(loss.value.clone());
+        // The sum over devices of equal parts is the mean over the batch.
+        let grads = network.gradients(loss.value.clone() / self.context.0.devices as f64);
         TrainOutput { grads, item: self.record(loss, batch.labels, true) }
     }
 }

@@ -2,6 +2,7 @@
 
 mod checkpoint;
 mod config;
+mod data_parallel;
 mod error;
 mod history;
 mod learnable;
@@ -11,11 +12,13 @@ mod overfitting;
 mod progress;
 mod record;
 mod schedule;
+mod spread;
 mod trainer;
 mod validation;
 mod watched;
 
 pub use config::TrainingConfig;
+pub use data_parallel::{DataParallel, SharedOptimizer};
 pub use error::TrainError;
 pub use history::History;
 pub use optimizer::Optimizer;

@@ -8,7 +8,7 @@ use burn::module::{Module, ModuleDisplay, ModuleVisitor, Param};
 use burn::tensor::Tensor;
 use burn::train::metric::{AccuracyMetric, LossMetric};
 use burn::train::renderer::MetricsRenderer;
-use burn::train::{ExecutionStrategy, Interrupter, Learner, SupervisedTraining, TrainingStrategy};
+use burn::train::{Interrupter, Learner, SupervisedTraining, TrainingStrategy};
 use serde_json::{Value, json};
 
 use super::checkpoint::{Folder, LastAndBest, State};
@@ -16,9 +16,10 @@ use super::history::Recorder;
 use super::learnable::{Learnable, Shared};
 use super::no_log::NoLog;
 use super::progress::{PlainProgress, epoch_line, say};
+use super::spread::Spread;
 use super::validation::Adversary;
 use super::watched::Watched;
-use super::{History, Overfitting, Schedule, TrainError, TrainingConfig};
+use super::{DataParallel, History, Overfitting, Schedule, TrainError, TrainingConfig};
 use crate::attack::{Attack, Pgd};
 use crate::classifier::Classifier;
 use crate::data::{Batch, ImageCache, ImageLoader, ImageSet, LoaderConfig, Prepared, Split};
@@ -62,6 +63,7 @@ pub struct Trainer {
     label: String,
     settings: Value,
     dashboard: bool,
+    data_parallel: Option<DataParallel>,
 }
 
 impl Trainer {
@@ -77,6 +79,7 @@ impl Trainer {
             label: "training".to_string(),
             settings: Value::Null,
             dashboard: true,
+            data_parallel: None,
         }
     }
 
@@ -130,6 +133,12 @@ impl Trainer {
         self
     }
 
+    /// The devices that share every step; without them the training is on the model's own.
+    pub fn data_parallel(mut self, devices: DataParallel) -> Self {
+        self.data_parallel = Some(devices);
+        self
+    }
+
     /// Trains on the images of `train` and chooses the epoch on those of `validation`.
     ///
     /// Parts that [`FineTune::with_trainable`](crate::model::FineTune::with_trainable) or burn's `freeze`
@@ -162,11 +171,14 @@ impl Trainer {
             }
         }
         check_classes(&model, train, validation)?;
-        check_batch(&model, config.batch_size.min(train.len()), config)?;
+        let parallel = self.data_parallel_on(&model);
+        parameter::check(parallel.parameters(config.batch_size, train.len()))?;
+        let devices = parallel.devices.len();
+        check_batch(&model, config.batch_size.min(train.len()) / devices, devices, config)?;
         let (size, cache) = (config.image_size, ImageCache::new(self.config.cache_bytes));
         let train = Prepared::new(train.clone(), size)?.with_cache(cache.clone());
         let validation = Prepared::new(validation.clone(), size)?.with_cache(cache);
-        let device = model.devices().first().expect("a module with at least one parameter").clone();
+        let device = &parallel.devices[0];
         let loaders = |starting_epoch| -> Result<[Arc<dyn DataLoader<Batch>>; 2], TrainError> {
             let training = LoaderConfig {
                 starting_epoch,
@@ -174,12 +186,19 @@ impl Trainer {
                 drop_last: true,
                 ..LoaderConfig::training(config.batch_size, config.seed)
             };
+            let loader = Arc::new(ImageLoader::new(train, training, device)?);
             Ok([
-                Arc::new(ImageLoader::new(train, training, &device)?),
-                Arc::new(ImageLoader::new(validation, LoaderConfig::validation(config.batch_size), &device)?),
+                Arc::new(Spread { loader, devices }),
+                Arc::new(ImageLoader::new(validation, LoaderConfig::validation(config.batch_size), device)?),
             ])
         };
-        run(&self, model, adversary, loaders)
+        run(&self, model, &parallel, adversary, loaders)
+    }
+
+    /// The devices that are given, or the model's own.
+    fn data_parallel_on(&self, model: &impl Module) -> DataParallel {
+        let own = || model.devices().first().expect("a module with at least one parameter").clone();
+        self.data_parallel.clone().unwrap_or_else(|| DataParallel::new([own()]))
     }
 
     /// The attack that is given, or the one for the objective's budget.
@@ -202,10 +221,15 @@ impl Trainer {
             }
         }
         let validation = adversary.map(|adversary| json!(&*adversary.attack));
-        json!({
+        let mut settings = json!({
             "config": config, "objective": &*self.objective, "validation": validation, "weights": weights,
             "weights_trainable": trainable, "run": self.settings,
-        })
+        });
+        // Which devices they are changes no result but by rounding; how many there are does.
+        if let Some(parallel) = self.data_parallel.as_ref().filter(|parallel| parallel.devices.len() > 1) {
+            settings["devices"] = json!({ "count": parallel.devices.len(), "optimizer": parallel.optimizer });
+        }
+        settings
     }
 
     /// The history to go on from, with the epochs that are done.
@@ -236,6 +260,7 @@ impl Trainer {
 fn run<C>(
     trainer: &Trainer,
     model: C,
+    parallel: &DataParallel,
     adversary: Option<Adversary>,
     loaders: impl FnOnce(usize) -> Result<[Arc<dyn DataLoader<Batch>>; 2], TrainError>,
 ) -> Result<Trained<C>, TrainError>
@@ -260,7 +285,7 @@ where
         found: error.source.to_string(),
     })?;
     let folder = Folder::create(directory)?;
-    let device = model.devices().first().expect("a module with at least one parameter").clone().autodiff();
+    let device = parallel.devices[0].clone().autodiff();
     // Clones of a module share running statistics; `valid` gives this run its own.
     let model = model.valid().train().fork(&device);
     let mut trainable = TrainableWeights(0);
@@ -279,6 +304,7 @@ where
         adversary,
         recorder: Mutex::new(Recorder::new(history)),
         interrupter: trainer.interrupter.clone(),
+        devices: parallel.devices.len(),
         error: Mutex::new(None),
     });
     let learnable = Learnable::new(model, shared.clone());
@@ -306,7 +332,7 @@ where
             .with_interrupter(trainer.interrupter.clone())
             .with_metric_logger(NoLog)
             .with_application_logger(None)
-            .with_training_strategy(TrainingStrategy::Default(ExecutionStrategy::single(device)))
+            .with_training_strategy(TrainingStrategy::Default(parallel.strategy()))
             .num_epochs(epochs)
             .label(&trainer.label);
         if done > 0 {
@@ -364,13 +390,22 @@ fn check_classes(model: &impl Classifier, train: &ImageSet, validation: &ImageSe
 
 /// Refuses images that the network cannot look at, and steps on so few that a batch norm sees one value a
 /// channel.
-fn check_batch(model: &impl Classifier, images: usize, config: &TrainingConfig) -> Result<(), TrainError> {
+fn check_batch(
+    model: &impl Classifier,
+    images: usize,
+    devices: usize,
+    config: &TrainingConfig,
+) -> Result<(), TrainError> {
     let (size, least) = (config.image_size, model.min_training_batch(config.image_size));
     if let Some(expected) = model.refuses(CHANNELS, size, size) {
         let found = format!("{CHANNELS} channels and {size}x{size} pixels");
         Parameter::new("images", expected, false, found).check()?;
     }
-    let name = if images == config.batch_size { "batch_size" } else { "training images" };
+    let name = match (images, devices) {
+        (images, 1) if images == config.batch_size => "batch_size",
+        (_, 1) => "training images",
+        _ => "batch_size over devices",
+    };
     let range = format!(
         "at least {least} for images of {size} pixels, where batch norm sees one value per channel of a single \
          image"
