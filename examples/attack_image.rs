@@ -37,7 +37,7 @@ const TARGETED: &[&str] = &["lbfgs", "jsma"];
 struct Options {
     /// The image to attack.
     image: PathBuf,
-    /// DenseNet-121 checkpoint: safetensors or PyTorch state dict with torchvision's names.
+    /// DenseNet checkpoint, of any of the family: safetensors or PyTorch state dict with torchvision's names.
     #[arg(long)]
     checkpoint: PathBuf,
     /// Names of the classes, in the checkpoint's order.

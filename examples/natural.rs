@@ -43,7 +43,7 @@ use serde::Serialize;
 const PICTURES: usize = 6;
 
 /// Learns a WGAN-GP and its inverter from training images, measures on validation images how well those come
-/// back from their codes, searches around the codes of test images that a DenseNet-121 checkpoint has right,
+/// back from their codes, searches around the codes of test images that a DenseNet checkpoint has right,
 /// and writes natural.safetensors, natural.png (image, reconstruction, adversary) and natural.json, beside
 /// training.safetensors and learned_from.json. Sides of the images have to be divisible by 16. The same
 /// command goes on where it was interrupted.

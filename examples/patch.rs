@@ -33,7 +33,7 @@ use histoguard::prelude::*;
 use histoguard::report::DataSummary;
 use serde::Serialize;
 
-/// Learns an adversarial patch against a DenseNet-121 checkpoint from training images, in the expectation
+/// Learns an adversarial patch against a DenseNet checkpoint from training images, in the expectation
 /// over places, scales and rotations, reports how many test images it fools beside a random patch in the same
 /// places, and writes patch.safetensors, patch.png, test images with it (patched_1.png and so on) and
 /// patch.json, beside learned_from.json. The same command goes on where it was interrupted.

@@ -33,7 +33,7 @@ use histoguard::prelude::*;
 use histoguard::report::DataSummary;
 use serde::Serialize;
 
-/// Learns a universal perturbation of a DenseNet-121 checkpoint from training images, reports how many test
+/// Learns a universal perturbation of a DenseNet checkpoint from training images, reports how many test
 /// images it fools beside a random one as large, and writes universal.safetensors, universal.png (amplified)
 /// and universal.json, beside learned_from.json. The same command goes on where it was interrupted.
 #[derive(Clone, Debug, Parser, Serialize)]

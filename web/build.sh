@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the page into a folder of static files: `web/build.sh [FOLDER]`, web/dist without one.
 # Needs the target (rustup target add wasm32-unknown-unknown) and wasm-bindgen
-# (cargo install wasm-bindgen-cli --version 0.2.130); with binaryen's wasm-opt the files become smaller.
+# (cargo install wasm-bindgen-cli --version 0.2.130). binaryen's wasm-opt makes nothing smaller once it is compressed.
 set -euo pipefail
 cd "$(dirname "$0")"
 out=$(realpath -m "${1:-dist}")
@@ -27,12 +27,8 @@ for kind in simd plain; do
   flags='--cfg getrandom_backend="wasm_js"'
   if [ $kind = simd ]; then flags="$flags -C target-feature=+simd128"; fi
   RUSTFLAGS=$flags cargo build --profile wasm --target wasm32-unknown-unknown --lib
-  wasm-bindgen --target web --no-typescript --out-dir "$out.new/$kind" \
-    "$target/wasm32-unknown-unknown/wasm/histoguard_web.wasm"
-  if command -v wasm-opt >/dev/null; then
-    wasm-opt -O2 --all-features "$out.new/$kind/histoguard_web_bg.wasm" -o "$out.new/$kind/smaller.wasm"
-    mv "$out.new/$kind/smaller.wasm" "$out.new/$kind/histoguard_web_bg.wasm"
-  fi
+  wasm-bindgen --target web --no-typescript --remove-name-section --remove-producers-section \
+    --out-dir "$out.new/$kind" "$target/wasm32-unknown-unknown/wasm/histoguard_web.wasm"
 done
 
 cd "$out.new"
@@ -46,6 +42,6 @@ mv "$out.new" "$out"
 for kind in simd plain; do
   bytes=$(cat "$out/$kind"/*.wasm "$out/$kind"/*.js | wc -c)
   packed=$(cat "$out/$kind"/*.wasm "$out/$kind"/*.js "$out"/*.{html,css,js} | gzip -9 | wc -c)
-  echo "$kind: $bytes bytes, with the page $packed compressed by gzip"
+  echo "$kind: $bytes bytes, $packed with the page and compressed by gzip"
 done
 echo "$out: serve it with any static server, such as python3 -m http.server --directory $out"

@@ -7,8 +7,9 @@ use histoguard::weights::{self, WeightsError};
 
 use crate::common::checkpoint::noted;
 
-/// A checkpoint's DenseNet-121 of so many classes behind ImageNet's normalization.
+/// A checkpoint's DenseNet, whichever it is, of so many classes behind ImageNet's normalization.
 pub fn load(checkpoint: &Path, classes: usize) -> Result<Normalized<DenseNet>, WeightsError> {
-    let net = DenseNetConfig::densenet121(classes).init(&Device::default());
+    let config = DenseNetConfig { num_classes: classes, ..weights::densenet_config(checkpoint)? };
+    let net = config.init(&Device::default());
     Ok(Normalized::new(weights::load(net, noted(checkpoint))?, Normalization::IMAGENET))
 }

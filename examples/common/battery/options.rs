@@ -19,7 +19,7 @@ use crate::common::images::ImageOptions;
 /// image unless `--queries` allows them fewer. A report says what was left out.
 const DEFAULT: &[&str] = &["noise", "fgsm", "pgd", "apgd-ce", "apgd-margin", "fab"];
 
-/// Attacks one or more DenseNet-121 checkpoints with a battery of attacks on test images, and writes
+/// Attacks one or more DenseNet checkpoints with a battery of attacks on test images, and writes
 /// report.html, report.md, report.json and a figure a norm. The test images are those that no checkpoint has
 /// seen by the record beside it (NAME.images.json, which the training examples write), and what the command
 /// line leaves open is as in that record; --split or --fold-file splits anew. The same command goes on where
