@@ -59,6 +59,8 @@ fn what_cannot_be_shared_is_refused_before_any_work() {
     };
     let none = refused(DataParallel::new([]), config(1));
     assert_eq!(none, "devices: expected at least 1, found 0");
+    let reduced = refused(twice().optimizer(SharedOptimizer::AllReduce), config(1));
+    assert!(reduced.starts_with("optimizer: expected AllReduce on NVIDIA GPUs"), "{reduced}");
     let odd = refused(twice(), TrainingConfig { batch_size: 7, ..config(1) });
     assert_eq!(odd, "batch_size: expected a multiple of the 2 devices, found 7");
     let few = refused(twice(), TrainingConfig { batch_size: 64, ..config(1) });

@@ -5,7 +5,7 @@
     pip install selenium            # and Debian's chromium and chromium-driver
     python web/browser_test.py web/dist --native web/target/release/examples/native --screenshots /tmp/pictures
 
-With `--time CHECKPOINT.pth` it measures instead: forward, FGSM and PGD-10 on a 224x224 image, with and without vectors.
+With `--time CHECKPOINT.pth` it measures instead: forward, FGSM and BIM-10 on a 224x224 image, with and without vectors.
 """
 
 import argparse
@@ -349,7 +349,8 @@ return {
     return (performance.now() - start) / 1000;
   }),
   fgsm: await repeated(() => attacked("fgsm", 1)),
-  pgd: await repeated(() => attacked("pgd", 10)),
+  // PGD of ten steps that does not stop early.
+  bim: await repeated(() => attacked("bim", 10)),
 };
 """
 

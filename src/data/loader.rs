@@ -102,6 +102,7 @@ impl ImageLoader {
     }
 
     /// The same batches, of each of which only one of so many parts comes: for devices that share them.
+    #[cfg(feature = "train")]
     pub(crate) fn part(&self, part: usize, parts: usize) -> Self {
         Self { part: (part, parts), ..self.derive(self.images.clone(), &self.device) }
     }

@@ -1,6 +1,7 @@
 //! Several devices that share every step of a training.
 
 use burn::tensor::Device;
+use burn::tensor::distributed::{DistributedConfig, ReduceOperation};
 use burn::train::{ExecutionStrategy, MultiDeviceOptim};
 use serde::Serialize;
 
@@ -53,6 +54,9 @@ pub enum SharedOptimizer {
     /// Each device has a part of the weights, with their gradients and the optimizer's state: less memory on the
     /// first.
     Sharded,
+    /// On every device, after they have reduced their gradients among themselves (burn's distributed data
+    /// parallel training): NVIDIA GPUs of one machine alone, by NCCL. No other backend of burn has this.
+    AllReduce,
 }
 
 impl DataParallel {
@@ -74,16 +78,28 @@ impl DataParallel {
     pub(super) fn parameters(&self, batch_size: usize, images: usize) -> Vec<Parameter> {
         let count = self.devices.len();
         let several =
-            |name, range: String, fits, found| Parameter::new(name, range, count == 1 || fits, found);
+            |name, range: String, fits, found: String| Parameter::new(name, range, count == 1 || fits, found);
         let divides = count > 0 && batch_size.is_multiple_of(count);
+        let alone = self.optimizer != SharedOptimizer::AllReduce || self.devices.iter().all(reduces);
         vec![
             Parameter::at_least("devices", count, 1),
-            several("batch_size", format!("a multiple of the {count} devices"), divides, batch_size),
+            several(
+                "optimizer",
+                "AllReduce on NVIDIA GPUs (feature cuda) alone, Main or Sharded elsewhere".into(),
+                alone,
+                format!("{:?} on {:?}", self.optimizer, self.devices),
+            ),
+            several(
+                "batch_size",
+                format!("a multiple of the {count} devices"),
+                divides,
+                batch_size.to_string(),
+            ),
             several(
                 "training images",
                 format!("at least one batch of {batch_size} for {count} devices"),
                 images >= batch_size,
-                images,
+                images.to_string(),
             ),
         ]
     }
@@ -94,9 +110,20 @@ impl DataParallel {
             (_, SharedOptimizer::Main) => {
                 ExecutionStrategy::multi(self.devices.clone(), MultiDeviceOptim::OptimMainDevice)
             }
+            (_, SharedOptimizer::AllReduce) => {
+                // Each device's loss is its share of the mean.
+                let config = DistributedConfig { all_reduce_op: ReduceOperation::Sum };
+                ExecutionStrategy::ddp(self.devices.clone(), config)
+            }
             (_, SharedOptimizer::Sharded) => {
                 ExecutionStrategy::multi(self.devices.clone(), MultiDeviceOptim::OptimSharded)
             }
         }
     }
+}
+
+/// Whether burn reduces tensors among devices like this one.
+fn reduces(device: &Device) -> bool {
+    // burn names the runtime of a device in its text alone.
+    cfg!(feature = "cuda") && format!("{device:?}").contains("Cuda")
 }

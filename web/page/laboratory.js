@@ -48,14 +48,14 @@ export class Laboratory {
   stop() { this.#restart(new Stopped("stopped")); }
 
   #begin() {
-    this.#worker = new Worker(this.kind === "plain" ? "worker.js?kind=plain" : "worker.js", { type: "module" });
+    this.#worker = new Worker("worker.js", { type: "module" });
     this.#worker.onmessage = ({ data }) => this.#hear(data);
     this.#worker.onerror = (event) => {
       const why = new Error(event.message || "the page's worker did not start");
       for (const { reject } of this.#waiting.values()) reject(why);
       this.#waiting.clear();
     };
-    this.#started = this.#call("start");
+    this.#started = this.#call("start", this.kind);
   }
 
   #restart(why) {

@@ -9,9 +9,8 @@ self.reportPanic = (message) => { panic = message; };
 let bench = null;
 let lastStep = 0;
 
-async function start() {
-  const asked = new URL(self.location).searchParams.get("kind");
-  const folder = asked !== "plain" && WebAssembly.validate(new Uint8Array(VECTORS)) ? "simd" : "plain";
+async function start(kind) {
+  const folder = kind !== "plain" && WebAssembly.validate(new Uint8Array(VECTORS)) ? "simd" : "plain";
   const module = await import(`./${folder}/histoguard_web.js`);
   await module.default();
   bench = new module.Bench();
