@@ -27,6 +27,7 @@ import dataclasses
 import datetime
 import importlib.metadata
 import json
+import math
 import os
 import pathlib
 import platform
@@ -100,16 +101,16 @@ def options():
     parser.add_argument("--ours", action="append", metavar="NAME=PATH", help="a built throughput program")
     parser.add_argument("--cuda", action="store_true")
     parser.add_argument("--limit", type=float, help="seconds of one measurement; on CUDA 90, else any number by default")
-    parser.add_argument("--budget", type=float, help="seconds after which nothing more is begun")
+    parser.add_argument("--budget", type=float, default=math.inf, help="seconds of all measurements")
     parser.add_argument("--append", type=pathlib.Path, help="file of measurements to add to, and not to repeat")
     parser.add_argument("--table", type=pathlib.Path, help="only print the tables of this file")
     args = parser.parse_args()
+    args.limit = args.limit if args.limit is not None else 90 if args.cuda else math.inf
     for name in ["limit", "budget"]:
-        if getattr(args, name) is not None and getattr(args, name) <= 0:
+        if not getattr(args, name) > 0:
             parser.error(f"--{name}: expected more than 0 seconds, found {getattr(args, name):g}")
     args.batch = args.batch or ([32, 1, 8, 128] if args.cuda else [1, 8, 32])
     args.ops = args.ops or [op for op in OPS if args.cuda or op != "pgd10"]
-    args.limit = args.limit or (90 if args.cuda else None)
     args.level = args.level or (["own"] if args.cuda else list(LEVELS))
     return args
 
@@ -179,24 +180,23 @@ def gpu():
         sys.exit(f"--cuda: expected an NVIDIA GPU that PyTorch can use, found none (torch {torch.__version__}, {built})")
 
 
-def told(command, environment, limit):
-    """The lines of JSON that a program prints, and why it ended early: it is ended if it prints none for `limit` seconds."""
+def told(command, environment, limit, end):
+    """The lines of JSON that a program prints, and why it ended early: it is ended if it prints none for `limit` seconds,
+    and at the time `end`."""
     entries, over = [], threading.Event()
     with tempfile.TemporaryFile("w+") as errors:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment)
 
-        def end():
+        def stop():
             over.set()
             process.kill()
 
         line = "start"
         while line:
-            timer = threading.Timer(limit, end) if limit else None
-            if timer:
-                timer.start()
+            timer = threading.Timer(min(limit, end - time.monotonic(), threading.TIMEOUT_MAX), stop)
+            timer.start()
             line = process.stdout.readline()
-            if timer:
-                timer.cancel()
+            timer.cancel()
             if line.startswith("{"):
                 entries.append(json.loads(line))
         code = process.wait()
@@ -207,20 +207,22 @@ def told(command, environment, limit):
     return entries, (said or [f"exit code {code}"])[-1] if code else None
 
 
-def measure(command, ops, batch, runs, level, threads, limit):
-    """An entry for each operation. Those behind one that failed are measured by another process."""
+def measure(command, ops, batch, runs, level, threads, limit, end):
+    """An entry for each operation. Those behind one that failed are measured by another process, until the time `end`."""
     threads = {name: str(threads) for name in ["RAYON_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"]}
     environment = {name: value for name, value in os.environ.items() if name not in AVX2} | LEVELS[level] | threads
     measured, left = [], list(ops)
     while left:
         words = ["--ops", *left, "--batch", str(batch), "--runs", str(runs)]
-        entries, failed = told(command + words, environment, limit)
+        entries, failed = told(command + words, environment, limit, end)
         about = {name: value for entry in entries if "op" not in entry for name, value in entry.items()}
         found = [entry | about for entry in entries if "op" in entry]
         if level == "avx2" and any("avx512" in entry.get("isa", "").lower() for entry in found):
             sys.exit(f"{command} was to keep to AVX2 and used {found[0]['isa']}")
         measured += found
         left = [op for op in left if op not in {entry["op"] for entry in found}]
+        if time.monotonic() >= end:
+            break
         if left:
             measured.append({"op": left.pop(0), "batch": batch, "failed": failed or "it said nothing"})
     return measured
@@ -232,7 +234,7 @@ def record(args):
     versions = packages(peers)
     if args.cuda:
         gpu()
-    begun = time.monotonic()
+    end = time.monotonic() + args.budget
     built = dict(pair.split("=", 1) for pair in args.ours or [])
     commands = {each: [built.get(each) or build(CUDA_FEATURES[each] if args.cuda else None)] for each in ours}
     widest = next((name for flag, name in [("avx512f", "AVX-512"), ("avx2", "AVX2")] if flag in flags), "no AVX2")
@@ -273,11 +275,11 @@ def record(args):
             ops = [op for op in ops if not taken(earlier, (each, level, op, batch))]
             if not ops:
                 continue
-            if args.budget and time.monotonic() - begun > args.budget:
+            if time.monotonic() >= end:
                 print(f"{args.budget:g} s are over: {len(turns) - number + 1} turns are left", file=sys.stderr)
                 break
             print(f"{number} of {len(turns)}: {', '.join(ops)}, batch {batch}, {level}, {each}", file=sys.stderr)
-            for measured in measure(commands[each], ops, batch, args.runs, level, cores, args.limit):
+            for measured in measure(commands[each], ops, batch, args.runs, level, cores, args.limit, end):
                 note({"variant": each, "level": level, **measured})
                 if each not in peers and not args.cuda and "failed" in measured:
                     sys.exit(f"{each}: {measured['failed']}")
