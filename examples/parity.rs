@@ -24,7 +24,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use common::failure::Failure;
-use common::output::{note, say};
+use common::output::say;
 use common::parity::case::{Case, run};
 use common::parity::device::Chosen;
 use common::parity::network::{self, Size};
@@ -85,11 +85,6 @@ fn compare(options: Options) -> Result<(), Failure> {
     let reference = Side::new(&network, &Device::flex(), true)?;
     let tested = Side::new(&network, &device, options.device != Chosen::Flex)?;
 
-    let mut rows = Vec::new();
-    for (number, case) in cases.iter().enumerate() {
-        note(format_args!("{} of {}: {}", number + 1, cases.len(), case.name));
-        rows.push(run(case, &reference, &tested, factor));
-    }
     let about = table::About {
         device: name,
         network: options.network,
@@ -98,7 +93,13 @@ fn compare(options: Options) -> Result<(), Failure> {
         seed: options.seed,
         autotune: cfg!(feature = "autotune"),
     };
-    say(table::markdown(&about, &rows))?;
+    say(table::head(&about))?;
+    let mut rows = Vec::new();
+    for case in &cases {
+        let row = run(case, &reference, &tested, factor);
+        say(table::line(&row))?;
+        rows.push(row);
+    }
     if let Some(path) = &options.json {
         write_whole(path, table::json(&about, &rows).as_bytes()).map_err(|error| {
             Failure::wrong(format_args!("{}: expected a file to write, found: {error}", path.display()))

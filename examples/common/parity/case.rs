@@ -33,12 +33,14 @@ pub struct Found {
     pub parts: Vec<Part>,
     /// Classes that have to be the same on both devices.
     pub answers: Vec<usize>,
+    /// Of an attack: by how much another class leads over the image's own.
+    pub margins: Vec<f32>,
 }
 
 impl Found {
     /// Numbers alone.
     pub fn numbers(parts: Vec<Part>) -> Self {
-        Self { parts, answers: Vec::new() }
+        Self { parts, answers: Vec::new(), margins: Vec::new() }
     }
 }
 

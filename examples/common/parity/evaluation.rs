@@ -72,8 +72,6 @@ fn records(result: &EvaluationResult) -> Found {
             distances.extend(record.distances.iter().map(|distances| distances.l2 as f32));
         }
     }
-    Found {
-        parts: vec![Part::new("probabilities", probabilities), Part::new("distances", distances)],
-        answers,
-    }
+    let parts = vec![Part::new("probabilities", probabilities), Part::new("distances", distances)];
+    Found { answers, ..Found::numbers(parts) }
 }

@@ -28,10 +28,6 @@ impl Side {
         })
     }
 
-    pub fn device(&self) -> &Device {
-        self.victim.device()
-    }
-
     pub fn goal(&self) -> Goal {
         Goal::untargeted(&self.labels)
     }

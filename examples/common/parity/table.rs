@@ -1,12 +1,10 @@
 //! What was compared, as Markdown and as JSON.
 
-use std::fmt::Write;
-
 use serde::Serialize;
 use serde_json::json;
 
 use super::case::Row;
-use super::compare::Tolerance;
+use super::compare::{Difference, Tolerance};
 use super::network::Size;
 
 /// What every row shares.
@@ -21,55 +19,55 @@ pub struct About {
 }
 
 const HEAD: &str = "\
-| case | largest difference | relative | values that differ | norms | other answers | tolerance | | second run | CPU, s | cold, s | warm, s |
-| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |";
+| case | largest difference | relative | distance | values that differ | norms | margins | other answers | tolerance | | second run | CPU, s | cold, s | warm, s |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |";
 
-/// The table, under a line that says of what.
-pub fn markdown(about: &About, rows: &[Row]) -> String {
+/// What is compared, and the head of the table.
+pub fn head(about: &About) -> String {
     let About { device, network, image_size, images, seed, autotune } = about;
     let tuned = if *autotune { ", autotune" } else { "" };
-    let mut text = format!(
+    format!(
         "{device}{tuned} against the CPU: {network:?}, {images} images of {image_size}x{image_size}, seed {seed}\n\n{HEAD}"
-    );
-    for row in rows {
-        let result = if row.passed { "ok" } else { "**differs**" };
-        let cells = match (&row.difference, &row.repeated) {
-            (Some(difference), Some(repeated)) => {
-                let share = match row.tolerance {
-                    Tolerance::Share { .. } => format!("{:.3} %", 100.0 * difference.share),
-                    Tolerance::Relative(_) | Tolerance::Norm(_) => String::new(),
-                };
-                let norm = match row.tolerance {
-                    Tolerance::Norm(_) => format!("{:.3} %", 100.0 * difference.norm),
-                    Tolerance::Relative(_) | Tolerance::Share { .. } => String::new(),
-                };
-                let answers = match difference.answers {
-                    0 => String::new(),
-                    all => format!("{} of {all}", difference.other_answers),
-                };
-                let again = match repeated.absolute {
-                    0.0 => "same bits".to_string(),
-                    apart => format!("{apart:.1e}"),
-                };
-                let finite = if difference.finite { result } else { "**not finite**" };
-                format!(
-                    "{:.1e} | {:.1e} | {share} | {norm} | {answers} | {} | {finite} | {again}",
-                    difference.absolute, difference.relative, row.tolerance
-                )
-            }
-            _ => {
-                let failed = row.failed.as_deref().unwrap_or_default().replace(['|', '\n'], " ");
-                format!("| | | | | {} | **failed**: {failed} | ", row.tolerance)
-            }
-        };
-        let seconds = [row.seconds.reference, row.seconds.cold, row.seconds.warm];
-        let [reference, cold, warm] = seconds.map(|of| of.map_or_else(String::new, |of| format!("{of:.3}")));
-        let _ = write!(text, "\n| {} | {cells} | {reference} | {cold} | {warm} |", row.case);
-    }
-    text
+    )
 }
 
-/// The same with all digits.
+/// A line of the table.
+pub fn line(row: &Row) -> String {
+    let seconds = [row.seconds.reference, row.seconds.cold, row.seconds.warm];
+    let [reference, cold, warm] = seconds.map(|of| of.map_or_else(String::new, |of| format!("{of:.3}")));
+    format!("| {} | {} | {reference} | {cold} | {warm} |", row.case, compared(row))
+}
+
+/// The cells between name and times.
+fn compared(row: &Row) -> String {
+    let (Some(difference), Some(repeated)) = (&row.difference, &row.repeated) else {
+        let failed = row.failed.as_deref().unwrap_or_default().replace(['|', '\n'], " ");
+        return format!("| | | | | | | {} | **failed**: {failed} |", row.tolerance);
+    };
+    let percent = |share: f64| format!("{:.3} %", 100.0 * share);
+    let counted = difference.margin.is_some() || matches!(row.tolerance, Tolerance::Share { .. });
+    let share = if counted { percent(difference.share) } else { String::new() };
+    let norm = difference.margin.map_or_else(String::new, |_| percent(difference.norm));
+    let margin = difference.margin.map_or_else(String::new, percent);
+    let answers = match difference.answers {
+        0 => String::new(),
+        all => format!("{} of {all}", difference.other_answers),
+    };
+    let result = match (row.passed, difference.finite) {
+        (true, _) => "ok",
+        (false, true) => "**differs**",
+        (false, false) => "**not finite**",
+    };
+    let again =
+        if repeated.absolute == 0.0 { "same bits".to_string() } else { format!("{:.1e}", repeated.absolute) };
+    let Difference { absolute, relative, distance, .. } = difference;
+    format!(
+        "{absolute:.1e} | {relative:.1e} | {distance:.1e} | {share} | {norm} | {margin} | {answers} | {} | {result} | {again}",
+        row.tolerance
+    )
+}
+
+/// All of it with all digits.
 pub fn json(about: &About, rows: &[Row]) -> String {
     format!("{:#}\n", json!({ "about": about, "rows": rows }))
 }
