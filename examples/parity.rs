@@ -13,6 +13,7 @@ mod common {
         pub mod device;
         pub mod evaluation;
         pub mod network;
+        pub mod passes;
         pub mod side;
         pub mod table;
     }
@@ -29,7 +30,7 @@ use common::parity::case::{Case, run};
 use common::parity::device::Chosen;
 use common::parity::network::{self, Size};
 use common::parity::side::Side;
-use common::parity::{attacks, evaluation, table};
+use common::parity::{attacks, evaluation, passes, table};
 use common::program;
 use histoguard::file::write_whole;
 use histoguard::prelude::*;
@@ -44,7 +45,7 @@ struct Options {
     /// The device to compare with the CPU; flex is the CPU itself with burn's own operations instead of the crate's kernels.
     #[arg(long, value_enum, default_value_t = Chosen::Flex)]
     device: Chosen,
-    /// The network, with weights drawn from the seed.
+    /// The network, drawn from the seed and trained a little.
     #[arg(long, value_enum, default_value_t = Size::Small)]
     network: Size,
     /// Height and width of the drawn images; at least 29 for densenet121.
@@ -79,8 +80,8 @@ fn compare(options: Options) -> Result<(), Failure> {
             "--tolerance: expected a number of at least 0, found {factor}"
         )));
     }
-    let network = network::draw(options.network, options.image_size, options.images, options.seed)?;
     let device = options.device.open()?;
+    let network = network::draw(options.network, options.image_size, options.images, options.seed)?;
     let name = options.device.name(&device);
     let reference = Side::new(&network, &Device::flex(), true)?;
     let tested = Side::new(&network, &device, options.device != Chosen::Flex)?;
@@ -114,11 +115,8 @@ fn compare(options: Options) -> Result<(), Failure> {
 
 /// The cases that were asked for, in their order.
 fn chosen(options: &Options) -> Result<Vec<Case>, Failure> {
-    let all: Vec<Case> = network::cases()
-        .into_iter()
-        .chain(attacks::cases(options.seed))
-        .chain([evaluation::case()])
-        .collect();
+    let all: Vec<Case> =
+        passes::cases().into_iter().chain(attacks::cases(options.seed)).chain([evaluation::case()]).collect();
     let names: Vec<&str> = all.iter().map(|case| case.name).collect();
     for asked in &options.cases {
         if !names.contains(&asked.as_str()) {
