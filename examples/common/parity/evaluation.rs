@@ -13,7 +13,7 @@ use super::side::Side;
 /// The records of an evaluation that is stopped halfway and gone on with; on one device they have to be those of one that
 /// was not, bit for bit.
 pub fn case() -> Case {
-    Case::new("evaluation", Tolerance::Relative(0.01), |side| {
+    Case::new("evaluation", Tolerance::Distance(0.05), |side| {
         let whole = evaluate(side).map_err(|error| error.to_string())?;
         let resumed = interrupted(side)?;
         match resumed.clone().without_timing() == whole.without_timing() {
