@@ -55,8 +55,7 @@ fn wrong_options_end_in_one_line_that_names_them() {
         command
     };
     fail(&mut parity(&["--device", "tpu"]), "--device");
-    for device in ["wgpu", "cuda"] {
-        let built = if device == "wgpu" { cfg!(feature = "wgpu") } else { cfg!(feature = "cuda") };
+    for (device, built) in [("wgpu", cfg!(feature = "wgpu")), ("cuda", cfg!(feature = "cuda"))] {
         if !built {
             fail(
                 &mut parity(&["--device", device]),

@@ -69,7 +69,7 @@ fn records(result: &EvaluationResult) -> Found {
         for record in image.attacks.iter().flat_map(|attacked| attacked.searched.iter().chain(&attacked.at)) {
             answers.push(record.outcome.prediction.unwrap_or(none));
             probabilities.push(record.outcome.probability.unwrap_or(f32::NAN));
-            distances.extend(record.distances.iter().map(|distances| distances.l2 as f32));
+            distances.extend(record.distances.iter().map(|distances| distances.l2));
         }
     }
     let parts = vec![Part::new("probabilities", probabilities), Part::new("distances", distances)];
