@@ -59,7 +59,7 @@ fn flex() -> Result<Device, Failure> {
 fn wgpu() -> Result<Device, Failure> {
     Device::wgpu_options().init().map_err(|error| {
         Failure::wrong(format_args!(
-            "--device wgpu: expected an adapter of Vulkan, Metal or Direct3D 12, found: {error}"
+            "--device wgpu: expected an adapter of Vulkan, Metal, Direct3D 12 or OpenGL, found: {error}"
         ))
     })
 }
