@@ -6,23 +6,28 @@ machine's mood meets all alike.
     python benches/compare.py --rounds 1 --variants ours PyTorch --ops fgsm --append part.jsonl   # a part, to go on later
     python benches/compare.py --table part.jsonl     # the tables of what has been measured so far
     python benches/compare.py --level own            # without the comparison of AVX2 with AVX2
-    python benches/compare.py --cuda                 # on an NVIDIA GPU; batch 32 and 256, needs torch and torchvision
+    python benches/compare.py --cuda                 # on an NVIDIA GPU, needs torch and torchvision; cuda.sh beside it is shorter
 
 Last run with torch 2.15.0, torchvision 0.29.2, onnx 1.23.2, onnxscript 0.7.2, onnxruntime 1.32.0, openvino 2026.4.1.
 torch.compile needs a C++ compiler.
 
-A turn is one process: one operation at one batch size on one level, the median of its runs after one that warms up. Each
-is printed as a line of JSON, a peer's failure too; the tables show the medians over the rounds. All use as many threads
+A turn is one process: one operation at one batch size on one level, the median of its runs after one that warms up; on a
+GPU, where starting takes longer than most measurements, all operations at one batch size. Each is printed as a line of JSON,
+a failure too; the tables show the medians over the rounds. What the file of --append has is not measured again, --limit
+ends what takes too long, and --budget the whole in time, to go on later with the same command. All use as many threads
 as there are cores. On `avx2`, everything is held to AVX2, and what the peers say that they used is checked; of this crate
 its kernels are held, burn's own operations (the optimizer, the last layer) are not. bf16 is measured where the processor
 computes in it. Our program is built before anything is measured; `--ours NAME=PATH` takes one that was built elsewhere.
+The limits, the compiled peers and the batches of 1 to 128 have not been run on a GPU yet.
 """
 
 import argparse
+import collections
 import dataclasses
 import datetime
 import importlib.metadata
 import json
+import math
 import os
 import pathlib
 import platform
@@ -30,6 +35,8 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 OPS = ["forward", "fgsm", "pgd10", "train"]
@@ -66,17 +73,20 @@ CPU = {
     "PyTorch bf16": Peer(TORCH, ["--channels-last", "--precision", "bf16"], levels=("own",), reduced=True),
     "OpenVINO bf16": Peer(ONNX, ["--engine", "openvino", "--precision", "bf16"], ("forward",), ("own",), True),
 }
+FORMS = {"": [], ", channels-last": ["--channels-last"], ", compiled": ["--channels-last", "--compile"]}
 CUDA = {
-    f"{precision}{', channels-last' if layout else ''}": Peer(
-        TORCH, ["--cuda", "--precision", precision, *layout], levels=("own",), reduced=precision != "float32"
+    precision + form: Peer(
+        TORCH, ["--cuda", "--precision", precision, *words], levels=("own",), reduced=precision != "float32"
     )
     for precision in ["float32", "tf32", "bf16"]
-    for layout in [[], ["--channels-last"]]
+    for form, words in FORMS.items()
 }
 NOTES = {
     "own": "`channels-last`, `compiled` (torch.compile) and `PyTorch bf16` (autocast) are PyTorch with its channels last; "
     "onnxruntime and OpenVINO run forward only.",
     "avx2": "onnxruntime has no setting that holds it to AVX2, and bf16 needs instructions past it: both are left out.",
+    "cuda": "PyTorch in float32, with TF32 in its products, and under autocast to bf16; `compiled` is torch.compile, channels "
+    "last.",
 }
 
 
@@ -84,16 +94,23 @@ def options():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--batch", type=int, nargs="+")
-    parser.add_argument("--ops", nargs="+", default=["forward", "fgsm", "train"], choices=OPS)
+    parser.add_argument("--ops", nargs="+", choices=OPS, help="all but pgd10 by default, on CUDA all")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--level", nargs="+", choices=LEVELS, help="instructions; `own avx2` by default, on CUDA `own`")
     parser.add_argument("--variants", nargs="+", help="ours, and the peers of the table; all by default")
     parser.add_argument("--ours", action="append", metavar="NAME=PATH", help="a built throughput program")
     parser.add_argument("--cuda", action="store_true")
-    parser.add_argument("--append", type=pathlib.Path, help="file of measurements to add to")
+    parser.add_argument("--limit", type=float, help="seconds of one measurement; on CUDA 90, else any number by default")
+    parser.add_argument("--budget", type=float, default=math.inf, help="seconds of all measurements")
+    parser.add_argument("--append", type=pathlib.Path, help="file of measurements to add to, and not to repeat")
     parser.add_argument("--table", type=pathlib.Path, help="only print the tables of this file")
     args = parser.parse_args()
-    args.batch = args.batch or ([32, 256] if args.cuda else [1, 8, 32])
+    args.limit = args.limit if args.limit is not None else 90 if args.cuda else math.inf
+    for name in ["limit", "budget"]:
+        if not getattr(args, name) > 0:
+            parser.error(f"--{name}: expected more than 0 seconds, found {getattr(args, name):g}")
+    args.batch = args.batch or ([32, 1, 8, 128] if args.cuda else [1, 8, 32])
+    args.ops = args.ops or [op for op in OPS if args.cuda or op != "pgd10"]
     args.level = args.level or (["own"] if args.cuda else list(LEVELS))
     return args
 
@@ -154,18 +171,60 @@ def packages(peers):
     return versions
 
 
-def measure(command, op, batch, runs, level, threads):
+def gpu():
+    """Ends with what is missing where PyTorch has no GPU."""
+    import torch
+
+    if not torch.cuda.is_available():
+        built = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built without CUDA"
+        sys.exit(f"--cuda: expected an NVIDIA GPU that PyTorch can use, found none (torch {torch.__version__}, {built})")
+
+
+def told(command, environment, limit, end):
+    """The lines of JSON that a program prints, and why it ended early: it is ended if it prints none for `limit` seconds,
+    and at the time `end`."""
+    entries, over = [], threading.Event()
+    with tempfile.TemporaryFile("w+") as errors:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment)
+
+        def stop():
+            over.set()
+            process.kill()
+
+        line = "start"
+        while line:
+            timer = threading.Timer(min(limit, end - time.monotonic(), threading.TIMEOUT_MAX), stop)
+            timer.start()
+            line = process.stdout.readline()
+            timer.cancel()
+            if line.startswith("{"):
+                entries.append(json.loads(line))
+        code = process.wait()
+        errors.seek(0)
+        said = errors.read().strip().splitlines()
+    if over.is_set():
+        return entries, f"over {limit:g} s"
+    return entries, (said or [f"exit code {code}"])[-1] if code else None
+
+
+def measure(command, ops, batch, runs, level, threads, limit, end):
+    """An entry for each operation. Those behind one that failed are measured by another process, until the time `end`."""
     threads = {name: str(threads) for name in ["RAYON_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"]}
     environment = {name: value for name, value in os.environ.items() if name not in AVX2} | LEVELS[level] | threads
-    words = ["--ops", op, "--batch", str(batch), "--runs", str(runs)]
-    done = subprocess.run(command + words, capture_output=True, text=True, env=environment)
-    if done.returncode:
-        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        return {"op": op, "batch": batch, "failed": lines[-1]}
-    entries = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-    measured = {name: value for entry in entries for name, value in entry.items()}
-    if level == "avx2" and "avx512" in measured.get("isa", "").lower():
-        sys.exit(f"{command} was to keep to AVX2 and used {measured['isa']}")
+    measured, left = [], list(ops)
+    while left:
+        words = ["--ops", *left, "--batch", str(batch), "--runs", str(runs)]
+        entries, failed = told(command + words, environment, limit, end)
+        about = {name: value for entry in entries if "op" not in entry for name, value in entry.items()}
+        found = [entry | about for entry in entries if "op" in entry]
+        if level == "avx2" and any("avx512" in entry.get("isa", "").lower() for entry in found):
+            sys.exit(f"{command} was to keep to AVX2 and used {found[0]['isa']}")
+        measured += found
+        left = [op for op in left if op not in {entry["op"] for entry in found}]
+        if time.monotonic() >= end:
+            break
+        if left:
+            measured.append({"op": left.pop(0), "batch": batch, "failed": failed or "it said nothing"})
     return measured
 
 
@@ -173,12 +232,18 @@ def record(args):
     name, cores, flags = processor()
     ours, peers = chosen(args, flags)
     versions = packages(peers)
+    if args.cuda:
+        gpu()
+    end = time.monotonic() + args.budget
     built = dict(pair.split("=", 1) for pair in args.ours or [])
     commands = {each: [built.get(each) or build(CUDA_FEATURES[each] if args.cuda else None)] for each in ours}
     widest = next((name for flag, name in [("avx512f", "AVX-512"), ("avx2", "AVX2")] if flag in flags), "no AVX2")
     rustc = subprocess.check_output(["rustc", "--version"], text=True).split()[1]
     about = {"machine": f"{name}, {cores} cores", "instructions": widest, "rustc": rustc, **versions}
-    results = []
+    results = read(args.append) if args.append and args.append.exists() else []
+    earlier = collections.Counter(
+        (entry["variant"], entry["level"], entry["op"], entry["batch"]) for entry in results if "variant" in entry
+    )
 
     def note(entry):
         line = json.dumps(entry)
@@ -198,21 +263,37 @@ def record(args):
             words = ["--threads", str(cores), *(["--model", model] if peer.script == ONNX else [])]
             commands[each] = [sys.executable, str(HERE / peer.script), *peer.words, *words]
         turns = [
-            (op, batch, level, each)
+            (ops, batch, level, each)
             for _ in range(args.rounds)
-            for op in args.ops
+            for ops in ([args.ops] if args.cuda else [[op] for op in args.ops])
             for batch in args.batch
             for level in args.level
             for each in commands
-            if each not in peers or op in peers[each].ops and level in peers[each].levels
+            if each not in peers or set(ops) <= set(peers[each].ops) and level in peers[each].levels
         ]
-        for number, (op, batch, level, each) in enumerate(turns, 1):
-            print(f"{number} of {len(turns)}: {op}, batch {batch}, {level}, {each}", file=sys.stderr)
-            measured = measure(commands[each], op, batch, args.runs, level, cores)
-            note({"variant": each, "level": level, **measured})
-            if each not in peers and "failed" in measured:
-                sys.exit(f"{each}: {measured['failed']}")
+        for number, (ops, batch, level, each) in enumerate(turns, 1):
+            ops = [op for op in ops if not taken(earlier, (each, level, op, batch))]
+            if not ops:
+                continue
+            if time.monotonic() >= end:
+                print(f"{args.budget:g} s are over: {len(turns) - number + 1} turns are left", file=sys.stderr)
+                break
+            print(f"{number} of {len(turns)}: {', '.join(ops)}, batch {batch}, {level}, {each}", file=sys.stderr)
+            for measured in measure(commands[each], ops, batch, args.runs, level, cores, args.limit, end):
+                note({"variant": each, "level": level, **measured})
+                if each not in peers and not args.cuda and "failed" in measured:
+                    sys.exit(f"{each}: {measured['failed']}")
     return results
+
+
+def taken(earlier, key):
+    """Whether this was measured before, each time once."""
+    earlier[key] -= 1
+    return earlier[key] >= 0
+
+
+def read(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def best(row, names):
@@ -266,8 +347,7 @@ def table(results, level):
         if key[1] == max(batch for _, batch in memory):
             cells = [f"{row[name]:.0f}" if name in row else "" for name in names] + [""] * (len(heads) - 2 - len(names))
             print(f"| peak memory of {TITLES[key[0]]}, MB | {key[1]} | {' | '.join(cells)} |")
-    if not cuda:
-        print(f"\n{NOTES[level]}")
+    print(f"\n{NOTES['cuda' if cuda else level]}")
     for name, reason in failures.items():
         print(f"\n{name} failed: {reason}")
 
@@ -275,7 +355,7 @@ def table(results, level):
 def main():
     args = options()
     if args.table:
-        results = [json.loads(line) for line in args.table.read_text().splitlines()]
+        results = read(args.table)
     else:
         results = record(args)
     for level in LEVELS:
@@ -283,4 +363,5 @@ def main():
             table(results, level)
 
 
-main()
+if __name__ == "__main__":
+    main()

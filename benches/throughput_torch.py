@@ -8,6 +8,7 @@ its users call it; `fgsm` the same attack without its overhead.
 """
 
 import argparse
+import sys
 
 import torch
 import torchvision
@@ -99,6 +100,8 @@ OPS = dict(forward=forward, fgsm=fgsm, torchattacks=torchattacks, pgd10=pgd10, t
 
 def main():
     args = options()
+    if args.cuda and not torch.cuda.is_available():
+        sys.exit("--cuda: expected an NVIDIA GPU that PyTorch can use, found none")
     device = torch.device("cuda" if args.cuda else "cpu")
     if args.threads:
         torch.set_num_threads(args.threads)
