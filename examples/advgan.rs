@@ -59,7 +59,8 @@ fn advgan(options: &Options) -> Result<(), Failure> {
     let [victim, judge] = [Frozen::new(net.clone()), Frozen::new(net.clone())];
     let features = FrozenFeatures::new(net);
     victim.check([3, size, size])?;
-    let learner = Learner { options, victim, features, train, target };
+    let learner =
+        Learner { options, victim, features, train, target, judge: &judge, validation: &validation };
     // Wrong settings end it before anything is written.
     learner.check()?;
 

@@ -20,6 +20,9 @@ use crate::common::output::note;
 /// The checkpoint's network.
 pub type Model = Normalized<DenseNet>;
 
+/// Images at a time of those that nothing learns from.
+const BATCH_SIZE: usize = 32;
+
 /// What is learned, and on what.
 pub struct Learner<'a> {
     pub options: &'a Options,
@@ -27,6 +30,9 @@ pub struct Learner<'a> {
     pub features: FrozenFeatures,
     pub train: Prepared,
     pub target: Option<usize>,
+    /// The same network, asked for what is said of the learning alone, and images that nothing learns from.
+    pub judge: &'a Frozen,
+    pub validation: &'a Prepared,
 }
 
 impl Learner<'_> {
@@ -135,12 +141,25 @@ impl Learner<'_> {
             self.heeded(copy.pass(&self.victim, self.train.len(), images))?;
             copy.save(&path)?;
             note(format_args!(
-                "copy: epochs over {} training images: {}",
+                "copy: epochs over {} training images: {}; of {} validation images, it answers as the checkpoint to {}",
                 self.train.len(),
-                copy.origin().passes
+                copy.origin().passes,
+                self.validation.len(),
+                self.agreed(&copy)?
             ));
         }
         Ok(copy)
+    }
+
+    /// Validation images to which the copy gives the checkpoint's answer.
+    fn agreed(&self, copy: &DistilledCopy<Model>) -> Result<usize, Failure> {
+        let positions: Vec<usize> = (0..self.validation.len()).collect();
+        let mut agreed = 0.0;
+        for positions in positions.chunks(BATCH_SIZE) {
+            let images = self.validation.batch(positions, self.judge.device())?.images;
+            agreed += copy.agreement(self.judge, images) * positions.len() as f64;
+        }
+        Ok(agreed.round() as usize)
     }
 
     /// What a pass gave, or that it was stopped.
