@@ -17,7 +17,7 @@ fn config(epochs: usize) -> TrainingConfig {
 }
 
 fn net() -> DenseNet {
-    let config = DenseNetConfig::new(2).with_growth_rate(4).with_block_config(vec![1, 1]);
+    let config = DenseNetConfig::new(2).with_growth_rate(4).with_block_config(vec![1, 1, 1, 1]);
     config.with_num_init_features(4).init_seeded(&Device::flex(), 3)
 }
 
