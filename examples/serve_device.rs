@@ -15,7 +15,7 @@ use burn::tensor::server::{RemoteServer, WebSocketTransport};
 use clap::Parser;
 use common::devices::device_by_name;
 use common::failure::Failure;
-use common::output::note;
+use common::output::say;
 use common::program;
 
 /// Lends a device to whoever connects, until it is stopped.
@@ -34,7 +34,7 @@ struct Options {
 fn main() -> ExitCode {
     program::run(|options: Options| {
         let device = device_by_name(&options.device)?;
-        note(format_args!("{} at ws://THIS-MACHINE:{}", options.device, options.port));
+        say(format_args!("{} at ws://THIS-MACHINE:{}", options.device, options.port))?;
         let served = RemoteServer::new([device]).serve(WebSocketTransport::new(options.port));
         served.map_err(|error| Failure::wrong(format!("port {}: {error}", options.port)))
     })
