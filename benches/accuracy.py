@@ -2,6 +2,7 @@
 
     pip install torch torchvision safetensors
     python benches/accuracy.py --draws 5 --images 8
+    python benches/accuracy.py --bf16    # beside them this crate's gradients in bfloat16, and PyTorch's under autocast
 
 The distance of a gradient g from the float64 one r is |g - r| / |r|, an image. It is about 1e-6 unless a ReLU or a pool
 decides a near-tie otherwise than float64 does: each such decision moves a gradient by about 1e-3, so single images say
@@ -64,9 +65,11 @@ def main():
     parser.add_argument("--images", type=int, default=8)
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--ours", help="a built accuracy program")
+    parser.add_argument("--bf16", action="store_true", help="gradients in bfloat16 too")
     args = parser.parse_args()
     program = args.ours or build()
     names = ["this crate", "PyTorch float32", "PyTorch float32, channels-last"]
+    names += ["this crate, bf16", "PyTorch, bf16 autocast"] if args.bf16 else []
     gradients, logits = {name: [] for name in names}, {name: [] for name in names}
     for seed in range(args.draws):
         net, images, labels = draw(seed, args.images, args.size)
@@ -76,11 +79,18 @@ def main():
             save_file({"images": images, "labels": labels}, files[1])
             subprocess.run([program, *files], check=True)
             ours = load_file(files[2])
+            if args.bf16:
+                subprocess.run([program, *files, "--bf16"], check=True)
+                half = load_file(files[2])
         found = {
             names[0]: (ours["gradient"].double(), ours["logits"].double()),
             names[1]: gradient(net, images, labels),
             names[2]: gradient(net.to(memory_format=torch.channels_last), images.contiguous(memory_format=torch.channels_last), labels),
         }
+        if args.bf16:
+            found[names[3]] = half["gradient"].double(), half["logits"].double()
+            with torch.autocast("cpu", torch.bfloat16):
+                found[names[4]] = gradient(net, images, labels)
         reference = gradient(net.to(memory_format=torch.contiguous_format).double(), images.double(), labels)
         for name, values in found.items():
             gradients[name] += distance(values[0], reference[0])

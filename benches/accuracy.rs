@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{DType, Int, TensorData};
 use clap::{CommandFactory, Parser};
+use histoguard::model::Precision;
 use histoguard::prelude::*;
 use safetensors::tensor::{Dtype, TensorView};
 use safetensors::{SafeTensors, serialize_to_file};
@@ -20,6 +21,9 @@ struct Options {
     net: Option<PathBuf>,
     images: Option<PathBuf>,
     gradients: Option<PathBuf>,
+    /// Gradients in bfloat16.
+    #[arg(long)]
+    bf16: bool,
     /// Given by `cargo bench`.
     #[arg(long, hide = true)]
     bench: bool,
@@ -31,7 +35,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Ok(Options::command().print_help()?);
     };
     let device = Device::default();
-    let victim = Frozen::new(weights::load(DenseNetConfig::densenet121(2).init(&device), net)?);
+    let precision = if options.bf16 { Precision::Bfloat16 } else { Precision::Float32 };
+    let net = weights::load(DenseNetConfig::densenet121(2).init(&device), net)?;
+    let victim = Frozen::new(net.with_gradient_precision(precision)?);
     let bytes = std::fs::read(images)?;
     let file = SafeTensors::deserialize(&bytes)?;
     let data = |name: &str, dtype| -> Result<TensorData, Box<dyn Error>> {

@@ -81,9 +81,11 @@ CUDA = {
     for precision in ["float32", "tf32", "bf16"]
     for form, words in FORMS.items()
 }
+# Our program with other words: evaluation in bf16.
+HALF, HALF_OPS = "ours bf16", ("forward", "fgsm", "pgd10")
 NOTES = {
     "own": "`channels-last`, `compiled` (torch.compile) and `PyTorch bf16` (autocast) are PyTorch with its channels last; "
-    "onnxruntime and OpenVINO run forward only.",
+    "onnxruntime and OpenVINO run forward only. `ours bf16` is ours in bf16.",
     "avx2": "onnxruntime has no setting that holds it to AVX2, and bf16 needs instructions past it: both are left out.",
     "cuda": "PyTorch in float32, with TF32 in its products, and under autocast to bf16; `compiled` is torch.compile, channels "
     "last.",
@@ -142,6 +144,8 @@ def chosen(args, flags):
     """Names of our programs and the peers to measure, in the order of their turns."""
     peers = CUDA if args.cuda else CPU
     ours = [pair.split("=", 1)[0] for pair in args.ours or []] or (list(CUDA_FEATURES) if args.cuda else ["ours"])
+    if ours == ["ours"]:
+        ours.append(HALF)
     unknown = set(args.variants or []) - set(ours) - set(peers)
     if unknown:
         sys.exit(f"unknown variants {sorted(unknown)}; there are {[*ours, *peers]}")
@@ -152,6 +156,7 @@ def chosen(args, flags):
     if not args.cuda and not flags & {"avx512_bf16", "amx_bf16"}:
         print("no bf16 instructions in this processor: bf16 is left out", file=sys.stderr)
         peers = {name: peer for name, peer in peers.items() if not peer.reduced}
+        ours = [name for name in ours if name != HALF]
     return [name for name in ours if name in named], peers
 
 
@@ -236,7 +241,12 @@ def record(args):
         gpu()
     end = time.monotonic() + args.budget
     built = dict(pair.split("=", 1) for pair in args.ours or [])
+    if HALF in ours:
+        built["ours"] = built.get("ours") or build(None)
+        built[HALF] = built["ours"]
     commands = {each: [built.get(each) or build(CUDA_FEATURES[each] if args.cuda else None)] for each in ours}
+    if HALF in ours:
+        commands[HALF].append("--bf16")
     widest = next((name for flag, name in [("avx512f", "AVX-512"), ("avx2", "AVX2")] if flag in flags), "no AVX2")
     rustc = subprocess.check_output(["rustc", "--version"], text=True).split()[1]
     about = {"machine": f"{name}, {cores} cores", "instructions": widest, "rustc": rustc, **versions}
@@ -269,7 +279,7 @@ def record(args):
             for batch in args.batch
             for level in args.level
             for each in commands
-            if each not in peers or set(ops) <= set(peers[each].ops) and level in peers[each].levels
+            if runs(each, peers, ops, level)
         ]
         for number, (ops, batch, level, each) in enumerate(turns, 1):
             ops = [op for op in ops if not taken(earlier, (each, level, op, batch))]
@@ -286,6 +296,13 @@ def record(args):
     return results
 
 
+def runs(each, peers, ops, level):
+    """Whether a program or peer has these operations on a level."""
+    if each == HALF:
+        return set(ops) <= set(HALF_OPS) and level == "own"
+    return each not in peers or set(ops) <= set(peers[each].ops) and level in peers[each].levels
+
+
 def taken(earlier, key):
     """Whether this was measured before, each time once."""
     earlier[key] -= 1
@@ -296,13 +313,13 @@ def read(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def best(row, names):
+def best(row, names, ours="ours"):
     """Our rate over the highest of these, and whose that is."""
     found = {name: row[name] for name in names if name in row}
-    if not found or "ours" not in row:
+    if not found or ours not in row:
         return ""
     name = max(found, key=found.get)
-    return f"{row['ours'] / found[name]:.2f} ({name})"
+    return f"{row[ours] / found[name]:.2f} ({name})"
 
 
 def rows(entries, value):
@@ -336,12 +353,14 @@ def table(results, level):
     versions = ", ".join(f"{name} {about[name]}" for name in ["torch", "onnxruntime", "openvino"] if name in about)
     print(f"\n{'; '.join([about['machine'], *cuda])}; {instructions}; rustc {about['rustc']}, {versions}, {about['date']};")
     print(f"images a second, median of rounds in turns: {rounds}\n")
-    heads = ["", "batch", *names, "against the best peer", *(["against the best below float32"] if reduced else [])]
+    # Beside the peers' table, each of ours against those that compute in as little.
+    lower = [name for name in ["ours", HALF] if reduced and name in present]
+    heads = ["", "batch", *names, "against the best peer", *(f"{name} against the best below float32" for name in lower)]
     print(f"| {' | '.join(heads)} |\n| {' | '.join(['---'] * len(heads))} |")
     for key, row in speeds.items():
         missing = {name: "failed" for entry_key, name in failed if entry_key == key}
         cells = [f"{row[name]:.3g}" if name in row else missing.get(name, "") for name in names] + [best(row, full)]
-        cells += [best(row, reduced)] if reduced else []
+        cells += [best(row, reduced, name) for name in lower]
         print(f"| {TITLES[key[0]]} | {key[1]} | {' | '.join(cells)} |")
     for key, row in memory.items():
         if key[1] == max(batch for _, batch in memory):

@@ -10,6 +10,7 @@ use burn::nn::loss::CrossEntropyLossConfig;
 use burn::optim::{AdamConfig, GradientsParams};
 use burn::tensor::{Distribution, Int};
 use clap::{Parser, ValueEnum};
+use histoguard::model::Precision;
 use histoguard::prelude::*;
 use serde_json::json;
 
@@ -39,6 +40,9 @@ struct Options {
     /// Height and width of an image.
     #[arg(long, default_value_t = 224)]
     size: usize,
+    /// Logits and input gradients in bfloat16.
+    #[arg(long)]
+    bf16: bool,
     /// Given by `cargo bench`.
     #[arg(long, hide = true)]
     bench: bool,
@@ -66,6 +70,13 @@ fn measure(op: Op, batch: usize, options: &Options, device: &Device) -> (f64, f6
         Tensor::<4>::random([batch, 3, options.size, options.size], Distribution::Uniform(0.0, 1.0), device);
     let classes: Vec<usize> = (0..batch).map(|i| i % 2).collect();
     let net = DenseNetConfig::densenet121(2).init_seeded(device, 0);
+    let net = if options.bf16 {
+        let quick = net.with_gradient_precision(Precision::Bfloat16);
+        let quick = quick.and_then(|net| net.with_logit_precision(Precision::Bfloat16));
+        quick.unwrap_or_else(|error| panic!("{error}"))
+    } else {
+        net
+    };
     let runs = options.runs;
     match op {
         Op::Forward => {

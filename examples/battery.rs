@@ -22,7 +22,7 @@ mod common {
     pub mod victim;
 }
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
 
@@ -38,6 +38,7 @@ use histoguard::classifier::FrozenFeatures;
 use histoguard::data::{LabeledImages, Prepared, Split};
 use histoguard::evaluate::{EvaluationError, Shard};
 use histoguard::file::{FolderLock, write_whole};
+use histoguard::model::Precision;
 use histoguard::prelude::*;
 use histoguard::report::figures::{AttackCurves, Figure};
 use histoguard::report::{Gate, Judgment, ModelReport, Report};
@@ -64,12 +65,14 @@ fn battery(options: &Options) -> Result<(), Failure> {
         .checkpoints
         .iter()
         .zip(names(&options.checkpoints))
-        .map(|(path, name)| Ok((name, victim::load(path, test.classes().len())?)))
+        .map(|(path, name)| Ok((name, victim(options, path, test.classes().len())?)))
         .collect::<Result<Vec<(String, Model)>, Failure>>()?;
     let features = victims.iter().map(|(_, model)| FrozenFeatures::new(model.clone())).collect();
     let options = &Options { features, ..options.clone() };
     let attacked = |(name, model): (String, Model)| {
-        Ok(Victim { fingerprint: weights::fingerprint(&model)?, name, frozen: Frozen::new(model) })
+        let fingerprint =
+            weights::fingerprint(&model)? + if options.bf16 { ", gradients in bfloat16" } else { "" };
+        Ok(Victim { fingerprint, name, frozen: Frozen::new(model) })
     };
     let victims = victims.into_iter().map(attacked).collect::<Result<Vec<Victim>, Failure>>()?;
     let gate = Gate::new(options.require.clone());
@@ -92,6 +95,8 @@ fn battery(options: &Options) -> Result<(), Failure> {
     let tested = format!("{}, {} test images", options.images.describe(), test.len());
     let mut data = images::summary(&options.images, &split, tested);
     data.notes.extend(seen.into_iter().chain(options.left_out()));
+    let precision = "attacks followed gradients in bfloat16; every image was judged in single precision";
+    data.notes.extend(options.bf16.then(|| precision.to_string()));
     data.notes.extend(mask.map(|mask| {
         let summary = mask.summary();
         format!("attacks may change {summary} alone, and what is right under attack is right against these changes")
@@ -175,6 +180,15 @@ fn names(checkpoints: &[PathBuf]) -> Vec<String> {
 }
 
 type Model = Normalized<DenseNet>;
+
+/// A checkpoint's network, with the gradients that are asked for.
+fn victim(options: &Options, path: &Path, classes: usize) -> Result<Model, Failure> {
+    let Model { network, normalization } = victim::load(path, classes)?;
+    let precision = if options.bf16 { Precision::Bfloat16 } else { Precision::Float32 };
+    let network = network.with_gradient_precision(precision);
+    let network = network.map_err(|error| Failure::wrong(format!("--bf16: {error}")))?;
+    Ok(Normalized::new(network, normalization))
+}
 
 /// A checkpoint's network.
 struct Victim {

@@ -7,6 +7,7 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::optim::{AdamConfig, GradientsParams};
 use burn::tensor::{Gradients, Int, Tensor, TensorData};
+use histoguard::model::Precision;
 use histoguard::prelude::*;
 use histoguard::weights;
 use rand::rngs::Xoshiro256PlusPlus;
@@ -102,6 +103,45 @@ fn evaluation_and_input_gradients_agree() {
         assert_close("gradient", &fast.1, &slow.1);
         assert_close("without autodiff", &fast.2, &slow.2);
         assert!(fast.1 != slow.1, "the kernels were not used");
+    }
+}
+
+#[test]
+fn gradients_in_bfloat16_are_near_and_logits_stay() {
+    let device = Device::default();
+    for (config, [height, width]) in family() {
+        let [net, composed] = pair(&config, &device);
+        let quick = match net.clone().with_gradient_precision(Precision::Bfloat16) {
+            Ok(quick) => quick,
+            Err(error) => {
+                assert!(error.to_string().contains("AMX-BF16 (on Linux) or AVX512-BF16, found"), "{error}");
+                return;
+            }
+        };
+        let images = random([3, config.in_channels, height, width], 0.0..1.0, 1, &device);
+        let loss = |logits: Tensor<2>| logits.powi_scalar(2).sum_dim(1).reshape([-1]);
+        let gradient = |net: DenseNet| {
+            let victim = Frozen::new(net);
+            let gradient = numbers(victim.input_gradient(images.clone(), loss).gradient);
+            (gradient, numbers(victim.logits(images.clone())))
+        };
+        let (exact, half) = (gradient(net.clone()), gradient(quick.clone()));
+        assert_eq!(exact.1, half.1, "logits of images without gradients");
+        let size = |v: &mut dyn Iterator<Item = f32>| v.map(|v| f64::from(v).powi(2)).sum::<f64>().sqrt();
+        let off =
+            size(&mut exact.0.iter().zip(&half.0).map(|(a, b)| a - b)) / size(&mut exact.0.iter().copied());
+        assert!((1e-4..0.3).contains(&off), "{config:?}: {off}");
+        let quick = quick.with_logit_precision(Precision::Bfloat16).unwrap();
+        let logits = numbers(Frozen::new(quick.clone()).logits(images.clone()));
+        let largest = exact.1.iter().fold(0.0f32, |largest, logit| largest.max(logit.abs()));
+        let off = logits.iter().zip(&exact.1).fold(0.0f32, |most, (a, b)| most.max((a - b).abs())) / largest;
+        assert!((1e-6..0.05).contains(&off), "{config:?}: logits off by {off}");
+        // Back in single precision, and where burn's operations compute.
+        let single = quick.with_gradient_precision(Precision::Float32).unwrap();
+        let single = single.with_logit_precision(Precision::Float32).unwrap();
+        assert_eq!(gradient(single), exact);
+        let without = composed.clone().with_gradient_precision(Precision::Bfloat16).unwrap();
+        assert_eq!(gradient(without), gradient(composed));
     }
 }
 

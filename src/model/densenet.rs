@@ -15,6 +15,7 @@ use super::head;
 use super::init::Init;
 use super::packed_cache::PackedCache;
 use super::parts::Part;
+use super::precision::{Precision, PrecisionError};
 use super::transition::Transition;
 use crate::classifier::{Classifier, Embed};
 
@@ -136,6 +137,8 @@ impl DenseNetConfig {
             classifier: init.linear(channels, self.num_classes),
             packed: PackedCache::default(),
             kernels: true,
+            gradients: Precision::default(),
+            logits: Precision::default(),
         }
     }
 
@@ -171,6 +174,10 @@ pub struct DenseNet {
     packed: PackedCache,
     #[module(skip)]
     kernels: bool,
+    #[module(skip)]
+    gradients: Precision,
+    #[module(skip)]
+    logits: Precision,
 }
 
 impl DenseNet {
@@ -225,8 +232,9 @@ impl DenseNet {
                 images.dims()
             );
         }
-        let fused = self.kernels.then(|| fused::embed(&self.features, &self.packed, &images)).flatten();
-        if let Some(pooled) = fused {
+        let precision = if images.is_tracked() { self.gradients } else { self.logits };
+        let fused = || fused::embed(&self.features, &self.packed, precision, &images);
+        if let Some(pooled) = self.kernels.then(fused).flatten() {
             return pooled;
         }
         let features = relu(self.features.forward(images));
@@ -240,10 +248,62 @@ impl DenseNet {
     /// in any batch. Other backends, and dropout in training, use burn's operations in any case.
     ///
     /// For a whole program, `HISTOGUARD_KERNELS=off` in the environment switches the kernels off, and
-    /// `HISTOGUARD_SIMD=avx2` or `portable` keeps them from using the widest instructions of the machine.
+    /// `HISTOGUARD_SIMD=avx2` or `portable` keeps them from using the widest instructions of the machine
+    /// (`avx512bf16` keeps gradients in bfloat16 from using AMX).
     pub fn with_kernels(mut self, kernels: bool) -> Self {
         self.kernels = kernels;
         self
+    }
+
+    /// In what arithmetic the crate's CPU kernels compute input gradients of this network in evaluation mode;
+    /// single precision unless told otherwise.
+    ///
+    /// With [`Precision::Bfloat16`], 1x1 and, with AMX, 3x3 convolutions multiply in bfloat16 wherever the
+    /// images track gradients: attacks craft three times as fast on a processor with AMX, with gradients
+    /// nearer to the exact ones than those of PyTorch under autocast (`benches/accuracy.py --bf16`). Logits
+    /// of images that track none, by which [`Frozen::logits`] judges, stay in single precision, and so does
+    /// training. Norms, ReLU, the first convolution and all sums are in single precision in any case, and an
+    /// image's gradient has the same bits in any batch. Where burn's operations compute the network
+    /// ([`with_kernels`](Self::with_kernels)), this changes nothing.
+    ///
+    /// ```
+    /// use burn::tensor::Device;
+    /// use histoguard::classifier::Frozen;
+    /// use histoguard::model::{DenseNetConfig, Precision};
+    ///
+    /// let net = DenseNetConfig::densenet121(2).init(&Device::default());
+    /// let quick = net.clone().with_gradient_precision(Precision::Bfloat16);
+    /// let victim = Frozen::new(quick.unwrap_or_else(|error| {
+    ///     eprintln!("{error}");
+    ///     net
+    /// }));
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`PrecisionError`] where neither AMX-BF16 (on Linux) nor AVX512-BF16 is at hand, `HISTOGUARD_SIMD`
+    /// names another level, or the kernels are not compiled in.
+    ///
+    /// [`Frozen::logits`]: crate::classifier::Frozen::logits
+    pub fn with_gradient_precision(mut self, precision: Precision) -> Result<Self, PrecisionError> {
+        fused::supports(precision)?;
+        self.gradients = precision;
+        Ok(self)
+    }
+
+    /// The same for logits and features in evaluation mode where the images track no gradients: inference
+    /// that is three times as fast with AMX, whose logits are off in their third digit. Whatever is judged by
+    /// such a network, by [`Frozen::logits`] too, is judged by those.
+    ///
+    /// # Errors
+    ///
+    /// As [`with_gradient_precision`](Self::with_gradient_precision).
+    ///
+    /// [`Frozen::logits`]: crate::classifier::Frozen::logits
+    pub fn with_logit_precision(mut self, precision: Precision) -> Result<Self, PrecisionError> {
+        fused::supports(precision)?;
+        self.logits = precision;
+        Ok(self)
     }
 
     /// Whether a batch norm of the last block or behind it uses batch statistics in training; those before it

@@ -10,16 +10,24 @@ use burn::tensor::{DType, Tensor, TensorData};
 
 use super::batch_norm;
 use super::features::Features;
-use super::kernels::{self, Arch, Packed};
+use super::kernels::{self, Arch, Level, Packed};
 use super::operation::{Call, PooledFeatures, values};
 use super::packed_cache::PackedCache;
 use super::parts::Part;
+use super::precision::{Precision, PrecisionError};
 
 /// The pooled features by the kernels; none where the network is to be composed of burn's operations.
 ///
 /// The kernels take over on the CPU backend in single precision, unless dropout is active, norms differ in
 /// their mode, or somebody gave a part of the network another form than [`DenseNetConfig`](super::DenseNetConfig).
-pub(super) fn embed(features: &Features, cache: &PackedCache, images: &Tensor<4>) -> Option<Tensor<2>> {
+///
+/// `precision` is that of evaluation.
+pub(super) fn embed(
+    features: &Features,
+    cache: &PackedCache,
+    precision: Precision,
+    images: &Tensor<4>,
+) -> Option<Tensor<2>> {
     let [batch, _, height, width] = images.dims();
     if !enabled() || batch == 0 || primitive(images).is_none() {
         return None;
@@ -27,7 +35,7 @@ pub(super) fn embed(features: &Features, cache: &PackedCache, images: &Tensor<4>
     let autodiff = images.device().is_autodiff() || features.conv0.weight.val().device().is_autodiff();
     let mode = Mode::of(features, autodiff)?;
     if mode == Mode::Evaluation {
-        let packed = packed(features, cache)?;
+        let packed = packed(features, cache, precision)?;
         let pooled = Dispatch::evaluated_features(images.clone().into_dispatch(), packed);
         return Some(Tensor::from_dispatch(pooled));
     }
@@ -62,6 +70,22 @@ pub(super) fn classify(classifier: &Linear, pooled: &Tensor<2>) -> Option<Tensor
     let [pooled, weight, bias] =
         [pooled.clone().into_dispatch(), weight.into_dispatch(), bias.into_dispatch()];
     Some(Tensor::from_dispatch(Dispatch::rowwise_linear(pooled, weight, bias)))
+}
+
+/// Whether the kernels can compute in a precision here.
+pub(super) fn supports(precision: Precision) -> Result<(), PrecisionError> {
+    level(precision).map(|_| ())
+}
+
+/// The kernels' level for a precision.
+fn level(precision: Precision) -> Result<Level, PrecisionError> {
+    match precision {
+        Precision::Float32 => Ok(Level::current()),
+        Precision::Bfloat16 => Level::current_bf16().map_err(|found| PrecisionError {
+            expected: "a processor with AMX-BF16 (on Linux) or AVX512-BF16",
+            found,
+        }),
+    }
 }
 
 /// Frees the working memory that the CPU kernels keep for their next call: about 500 MB after a training step with
@@ -110,7 +134,7 @@ impl Mode {
 }
 
 /// The network's weights as the kernels take them.
-fn packed(features: &Features, cache: &PackedCache) -> Option<Arc<Packed>> {
+fn packed(features: &Features, cache: &PackedCache, precision: Precision) -> Option<Arc<Packed>> {
     let mut key = Vec::new();
     for part in features.parts() {
         match part {
@@ -120,11 +144,11 @@ fn packed(features: &Features, cache: &PackedCache) -> Option<Arc<Packed>> {
     }
     let split = key.len();
     key.extend(primitives(running(features))?);
-    cache.get(key, |key| {
+    cache.get(precision, key, |key| {
         let arch = arch(features)?;
         let [parameters, running] = [&key[..split], &key[split..]]
             .map(|tensors| tensors.iter().flat_map(owned).collect::<Vec<f32>>());
-        Some(Packed::new(&arch, &parameters, &running))
+        Some(Packed::new(&arch, &parameters, &running, level(precision).ok()?))
     })
 }
 

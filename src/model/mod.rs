@@ -18,6 +18,7 @@ mod normalized;
 mod operation;
 mod packed_cache;
 mod parts;
+mod precision;
 mod transition;
 #[cfg(not(feature = "flex"))]
 mod unfused;
@@ -32,4 +33,5 @@ pub use features::Features;
 pub use fine_tune::{FineTune, Trainable};
 pub use fused::release_memory;
 pub use normalized::Normalized;
+pub use precision::{Precision, PrecisionError};
 pub use transition::Transition;

@@ -12,11 +12,13 @@ use burn::tensor::Device;
 
 #[cfg(feature = "flex")]
 use super::kernels::Packed;
+#[cfg(feature = "flex")]
+use super::precision::Precision;
 
 /// A place for packed weights. Clones of a network share it; one that is derived from another (loaded,
 /// trained, put into evaluation mode, moved) has its own.
 #[derive(Clone, Default)]
-pub(super) struct PackedCache(#[cfg(feature = "flex")] Arc<Mutex<Option<Entry>>>);
+pub(super) struct PackedCache(#[cfg(feature = "flex")] Arc<Mutex<[Option<Entry>; 2]>>);
 
 #[cfg(feature = "flex")]
 struct Entry {
@@ -28,9 +30,10 @@ struct Entry {
 
 #[cfg(feature = "flex")]
 impl PackedCache {
-    /// The packed form of these tensors: the one that is kept, or a new one in its place.
+    /// The packed form of these tensors for a precision: the one that is kept, or a new one in its place.
     pub(super) fn get(
         &self,
+        precision: Precision,
         key: Vec<FloatTensor<Flex>>,
         pack: impl FnOnce(&[FloatTensor<Flex>]) -> Option<Packed>,
     ) -> Option<Arc<Packed>> {
@@ -42,7 +45,11 @@ impl PackedCache {
                     .zip(&key)
                     .all(|(a, b)| a.bytes().as_ptr() == b.bytes().as_ptr() && a.layout() == b.layout())
         };
-        let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let slot = match precision {
+            Precision::Float32 => &mut slots[0],
+            Precision::Bfloat16 => &mut slots[1],
+        };
         if let Some(entry) = slot.as_ref().filter(|entry| same(entry)) {
             return Some(entry.packed.clone());
         }

@@ -115,6 +115,12 @@ impl Buffer {
     pub(super) fn ptr(&self) -> Ptr {
         Ptr(self.memory.floats().cast_mut())
     }
+
+    /// The contents as numbers in bf16, twice as many.
+    pub(super) fn halves(&mut self) -> &mut [u16] {
+        // SAFETY: the floats are initialised, aligned to more than these and borrowed exclusively.
+        unsafe { std::slice::from_raw_parts_mut(self.ptr().halves(), 2 * self.len) }
+    }
 }
 
 impl std::ops::Deref for Buffer {
@@ -158,6 +164,11 @@ impl Ptr {
     /// The address `count` floats on.
     pub(super) fn at(self, count: usize) -> Ptr {
         Ptr(self.0.wrapping_add(count))
+    }
+
+    /// The same address as numbers in bf16.
+    pub(super) fn halves(self) -> *mut u16 {
+        self.0.cast()
     }
 
     /// The same address as 32-bit masks.

@@ -1,5 +1,6 @@
 //! 3x3 convolutions of haloed planes to dense ones, by the algorithm that suits the planes' size.
 
+use super::bf16::Bf16;
 use super::buffer::{Buffer, Ptr};
 use super::plane::{Halo, Rows};
 use super::simd::{Kernel, LANES, Level, MAX_PIXELS, Simd, dispatch};
@@ -94,7 +95,7 @@ impl Conv3<'_> {
     }
 }
 
-/// The convolution as it is defined.
+/// The convolution as it is defined, of planes and weights in bf16 where the level multiplies in it.
 struct Direct<'a, E> {
     x: Ptr,
     halo: Halo,
@@ -107,11 +108,17 @@ struct Direct<'a, E> {
 }
 
 impl<E: Epilogue> Kernel for Direct<'_, E> {
+    const BF16: bool = E::BF16;
+
     #[inline(always)]
     unsafe fn run<S: Simd>(mut self) {
         let (taps, width, (from, to)) = (self.halo.taps(), self.halo.width, self.range);
         let stream = Conv {
-            x: self.x.0.wrapping_add(self.halo.lead()),
+            x: if S::Half::AVAILABLE {
+                self.x.halves().wrapping_add(self.halo.lead()).cast()
+            } else {
+                self.x.0.wrapping_add(self.halo.lead())
+            },
             planes: self.planes,
             plane: self.halo.plane(),
             taps: &taps,
@@ -123,7 +130,7 @@ impl<E: Epilogue> Kernel for Direct<'_, E> {
         };
         // SAFETY: the caller's contract; a haloed plane has room for a tile behind its end.
         unsafe {
-            if width % S::PIXELS == 0 && from % S::PIXELS == 0 {
+            if !S::Half::AVAILABLE && width % S::PIXELS == 0 && from % S::PIXELS == 0 {
                 let rows = Conv { row: width, ..stream };
                 convolve::<S, _, LANES>(&rows, from, to, &mut self.then);
             } else {
@@ -138,6 +145,7 @@ impl<E: Epilogue> Kernel for Direct<'_, E> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::bf16::{self, tests::rounded};
     use super::super::plane::Store;
     use super::super::reference::{Random, distance};
     use super::*;
@@ -225,6 +233,27 @@ mod tests {
                     }
                     assert!(whole == y[..], "{what}, plane by plane");
                 }
+            }
+            let (inputs, factors) = (rounded(&x), rounded(&weights));
+            let expected = defined(&inputs, &factors, halo, planes_in, out_planes);
+            let mut halves = Buffer::new((x.len() + bf16::MAX_PIXELS * LANES).div_ceil(2));
+            for (half, &x) in halves.halves().iter_mut().zip(x.iter()) {
+                *half = half::bf16::from_f32(x).to_bits();
+            }
+            let packed = bf16::pack(&weights);
+            for level in Level::tested_bf16().into_iter().filter(|&level| level == level.spatial()) {
+                let (x, direct) = (halves.ptr(), &packed);
+                let conv = Conv3 { level, x, halo, planes: planes_in, out_planes, direct, points: None };
+                let plane = height * width * LANES;
+                let y = Buffer::zeroed(out_planes * plane);
+                let then = || Store { y: y.ptr(), plane };
+                // SAFETY: the buffers have these sizes, and one thread is all parts.
+                unsafe { conv.run(&conv.scratch(1), 0, (0, conv.pieces().0), then()) };
+                let error = distance(&y, &expected);
+                assert!(
+                    error < 1e-6,
+                    "{height} x {width}, {planes_in} to {out_planes} planes, {level:?}: {error}"
+                );
             }
         }
     }

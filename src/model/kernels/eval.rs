@@ -87,11 +87,11 @@ impl Packed {
         for (i, (block, packed)) in plan.blocks.iter().zip(&self.blocks).enumerate() {
             let (height, width) = sizes[i];
             let (halo, pixels) = (Halo { height, width }, height * width);
-            let mut mid = Buffer::new(plan.mid_planes * halo.plane());
-            halo.clear(&mut mid);
+            let half = self.level.is_spatial_bf16();
+            let mid = halo.planes(plan.mid_planes, half);
             let widest = block.planes * (CHUNK + 1) + MAX_PIXELS;
             let scratch = Buffer::new(crew.parts() * widest * LANES);
-            let wins = winograd::pays(halo);
+            let wins = !half && winograd::pays(halo);
             for (j, layer) in packed.layers.iter().enumerate() {
                 let masks = state.map(|s| s.layer(i, j));
                 crew.split(pixels, MAX_PIXELS, |part, from, to| {
@@ -111,7 +111,7 @@ impl Packed {
                         then: NormReluRows {
                             scale: &layer.norm2.scale,
                             shift: &layer.norm2.shift,
-                            y: mid.ptr().at(halo.lead()),
+                            y: mid.ptr().at(halo.lead() / if half { 2 } else { 1 }),
                             halo,
                             masks: masks.map(|(_, m)| (m, pixels)),
                         },
@@ -120,7 +120,7 @@ impl Packed {
                     unsafe { dispatch(self.level, kernel) }
                 });
                 let conv = Conv3 {
-                    level: self.level,
+                    level: self.level.spatial(),
                     x: mid.ptr(),
                     halo,
                     planes: plan.mid_planes,

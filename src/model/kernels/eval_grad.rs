@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use super::bf16::{self, Bf16};
 use super::buffer::{Buffer, Ptr};
 use super::conv3::Conv3;
 use super::crew::Crew;
@@ -10,7 +11,7 @@ use super::packed::Packed;
 use super::plane::Halo;
 use super::simd::{Kernel, LANES, MAX_PIXELS, Simd, dispatch};
 use super::stem::{StemBack, StemSize, Unpool};
-use super::tile::{Conv, Epilogue, NO_ROWS, POINTWISE, convolve};
+use super::tile::{CHUNK, Conv, Epilogue, NO_ROWS, POINTWISE, convolve};
 use super::winograd;
 
 impl Packed {
@@ -56,20 +57,24 @@ impl Packed {
         for i in (0..=last).rev() {
             let (height, width) = sizes[i];
             let (halo, pixels) = (Halo { height, width }, height * width);
-            let mut dy = Buffer::new(plan.growth_planes * halo.plane());
-            halo.clear(&mut dy);
+            let half = self.level.is_spatial_bf16();
+            let mut dy = halo.planes(plan.growth_planes, half);
             let dz = Buffer::new((plan.mid_planes * pixels + MAX_PIXELS) * LANES);
-            let wins = winograd::pays(halo);
+            let wins = !half && winograd::pays(halo);
+            let rounded = self.rounded(plan.mid_planes, crew);
             for (j, layer) in self.blocks[i].layers.iter().enumerate().rev() {
                 let (mask1, mask2) = state.layer(i, j);
                 let planes = plan.blocks[i].layers[j].planes;
-                fill_halo(
-                    halo,
-                    &g[planes * pixels * LANES..][..plan.growth_planes * pixels * LANES],
-                    &mut dy,
-                );
+                let new = &g[planes * pixels * LANES..][..plan.growth_planes * pixels * LANES];
+                if half {
+                    let rounded = RoundRows { dense: new, halo, y: dy.ptr() };
+                    // SAFETY: both have planes of the halo's pixels.
+                    unsafe { dispatch(self.level, rounded) };
+                } else {
+                    fill_halo(halo, new, &mut dy);
+                }
                 let conv = Conv3 {
-                    level: self.level,
+                    level: self.level.spatial(),
                     x: dy.ptr(),
                     halo,
                     planes: plan.growth_planes,
@@ -83,7 +88,7 @@ impl Packed {
                     // SAFETY: the buffers have these sizes, and the parts write different pixels.
                     unsafe { conv.run(&scratch, part, (from, to), then) }
                 });
-                crew.split(pixels, MAX_PIXELS, |_, from, to| {
+                crew.split(pixels, MAX_PIXELS, |part, from, to| {
                     let kernel = Pointwise {
                         x: dz.ptr(),
                         plane: pixels * LANES,
@@ -91,6 +96,7 @@ impl Packed {
                         weights: &layer.conv1.backward,
                         outs: (0, planes),
                         range: (from, to),
+                        rounded: rounded.part(part).filter(|_| !half),
                         then: Keep::<true> { masks: mask1, mask_plane: pixels, y: g.ptr() },
                     };
                     // SAFETY: gradient and masks have these planes, and the parts write different pixels.
@@ -106,7 +112,8 @@ impl Packed {
                 }
                 let (_, weights) =
                     self.blocks[i - 1].transition.as_ref().expect("a transition between two blocks");
-                crew.split(pixels, MAX_PIXELS, |_, from, to| {
+                let rounded = self.rounded(plan.blocks[i].first_planes, crew);
+                crew.split(pixels, MAX_PIXELS, |part, from, to| {
                     let kernel = Pointwise {
                         x: g.ptr(),
                         plane: pixels * LANES,
@@ -114,6 +121,7 @@ impl Packed {
                         weights: &weights.backward,
                         outs: (0, plan.blocks[i - 1].planes),
                         range: (from, to),
+                        rounded: rounded.part(part),
                         then: KeepSpread {
                             masks: state.transition(i - 1),
                             halo: Halo { height, width },
@@ -142,6 +150,12 @@ impl Packed {
             unsafe { dispatch(self.level, kernel) };
         });
         size.crop(&padded, image);
+    }
+
+    /// Where a level in bf16 rounds a chunk of planes, for each part.
+    fn rounded(&self, planes: usize, crew: &Crew) -> Rounded {
+        let part = if self.level.is_bf16() { (planes * CHUNK + bf16::MAX_PIXELS) * LANES / 2 } else { 0 };
+        Rounded { buffer: Buffer::new(crew.parts() * part), part }
     }
 
     /// Backwards through the global average, ReLU and norm5.
@@ -173,6 +187,40 @@ pub(super) fn fill_halo(halo: Halo, dense: &[f32], haloed: &mut [f32]) {
     }
 }
 
+/// Working memory of [`Pointwise`].
+struct Rounded {
+    buffer: Buffer,
+    part: usize,
+}
+
+impl Rounded {
+    fn part(&self, part: usize) -> Option<Ptr> {
+        (self.part > 0).then(|| self.buffer.ptr().at(part * self.part))
+    }
+}
+
+/// Rounds dense planes to the pixels of haloed ones in bf16.
+struct RoundRows<'a> {
+    dense: &'a [f32],
+    halo: Halo,
+    y: Ptr,
+}
+
+impl Kernel for RoundRows<'_> {
+    const BF16: bool = true;
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let Halo { height, width } = self.halo;
+        for (index, pixel) in self.dense.chunks_exact(LANES).enumerate() {
+            let (plane, row, column) = (index / (height * width), index / width % height, index % width);
+            let at = self.halo.lead() + plane * self.halo.plane() + (row * self.halo.row() + column) * LANES;
+            // SAFETY: the caller's contract.
+            unsafe { S::Half::round(pixel.as_ptr(), self.y.halves().add(at)) };
+        }
+    }
+}
+
 /// 1x1 convolution of dense planes.
 pub(super) struct Pointwise<'a, E> {
     pub x: Ptr,
@@ -183,10 +231,15 @@ pub(super) struct Pointwise<'a, E> {
     pub outs: (usize, usize),
     /// Of the pixels.
     pub range: (usize, usize),
+    /// Where a level in bf16 rounds planes in float32, chunk by chunk: `planes * CHUNK` pixels and a tile. Without it,
+    /// such a level takes planes in bf16.
+    pub rounded: Option<Ptr>,
     pub then: E,
 }
 
 impl<E: Epilogue> Kernel for Pointwise<'_, E> {
+    const BF16: bool = E::BF16;
+
     #[inline(always)]
     unsafe fn run<S: Simd>(mut self) {
         let conv = Conv {
@@ -200,12 +253,29 @@ impl<E: Epilogue> Kernel for Pointwise<'_, E> {
             outs: self.outs,
             group: POINTWISE,
         };
+        if let Some(rounded) = self.rounded.filter(|_| S::Half::AVAILABLE) {
+            for from in (self.range.0..self.range.1).step_by(CHUNK) {
+                let to = (from + CHUNK).min(self.range.1);
+                // SAFETY: the caller's contract; there is room for a chunk of every plane and a tile.
+                unsafe {
+                    for (plane, px) in (0..self.planes).flat_map(|p| (from..to).map(move |px| (p, px))) {
+                        let to = rounded.halves().add((plane * CHUNK + px - from) * LANES);
+                        S::Half::round(self.x.0.add(plane * self.plane + px * LANES), to);
+                    }
+                    let x = rounded.halves().wrapping_sub(from * LANES).cast();
+                    let conv = Conv { x, plane: CHUNK * LANES, ..conv };
+                    convolve::<S, _, LANES>(&conv, from, to, &mut self.then);
+                }
+            }
+            return;
+        }
         // SAFETY: the caller's contract; there is room for a tile behind the input's end.
         unsafe { convolve::<S, _, LANES>(&conv, self.range.0, self.range.1, &mut self.then) }
     }
 }
 
-/// Writes, or adds, where ReLU let the gradient pass; zero elsewhere.
+/// Writes, or adds, where ReLU let the gradient pass; zero elsewhere. What is written, not added, is in bf16 where 3x3
+/// convolutions are.
 struct Keep<const ADD: bool> {
     masks: Ptr,
     mask_plane: usize,
@@ -213,18 +283,26 @@ struct Keep<const ADD: bool> {
 }
 
 impl<const ADD: bool> Epilogue for Keep<ADD> {
+    const BF16: bool = true;
+
     #[inline(always)]
     unsafe fn tile<S: Simd>(&mut self, plane: usize, px: usize, count: usize, tile: *const f32) {
         let first = plane * self.mask_plane + px;
+        let mut line = [0.0f32; LANES];
+        let half = S::Half::SPATIAL && !ADD;
         for p in 0..count {
+            let y = if half { line.as_mut_ptr() } else { self.y.at((first + p) * LANES).0 };
             for v in (0..LANES).step_by(S::WIDTH) {
                 // SAFETY: the caller's contract; masks and gradient have the same planes.
                 unsafe {
                     let bits = *self.masks.bits().add(first + p) >> v;
                     let d = S::keep(bits, S::load(tile.add(p * LANES + v)));
-                    let y = self.y.0.add((first + p) * LANES + v);
-                    S::store(y, if ADD { S::add(S::load(y), d) } else { d });
+                    S::store(y.add(v), if ADD { S::add(S::load(y.add(v)), d) } else { d });
                 }
+            }
+            if half {
+                // SAFETY: as above; in bf16 the pixels take half of the gradient's room.
+                unsafe { S::Half::round(y, self.y.halves().add((first + p) * LANES)) };
             }
         }
     }
@@ -244,6 +322,8 @@ struct KeepSpread {
 }
 
 impl Epilogue for KeepSpread {
+    const BF16: bool = true;
+
     #[inline(always)]
     unsafe fn tile<S: Simd>(&mut self, plane: usize, px: usize, count: usize, tile: *const f32) {
         let (width, out_width) = (self.halo.width, self.halo.width / 2);

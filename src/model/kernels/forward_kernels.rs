@@ -1,5 +1,6 @@
 //! The forward pass's kernels, of evaluation and training.
 
+use super::bf16::Bf16;
 use super::buffer::{Buffer, Ptr};
 use super::plane::{Halo, NormRelu, Store};
 use super::simd::{Kernel, LANES, Simd};
@@ -41,7 +42,7 @@ impl Kernel for NormTo<'_> {
 pub(super) struct Bottleneck<'a, E> {
     pub norm: NormRelu<'a>,
     pub weights: &'a Buffer,
-    /// `planes * (CHUNK + 1) + MAX_PIXELS` pixels.
+    /// `planes * (CHUNK + 1) + MAX_PIXELS` pixels; in bf16 as many bytes hold twice as many.
     pub scratch: Ptr,
     pub out_planes: usize,
     pub range: (usize, usize),
@@ -49,14 +50,20 @@ pub(super) struct Bottleneck<'a, E> {
 }
 
 impl<E: Epilogue> Kernel for Bottleneck<'_, E> {
+    const BF16: bool = E::BF16;
+
     #[inline(always)]
     unsafe fn run<S: Simd>(mut self) {
-        let chunk = CHUNK / S::PIXELS * S::PIXELS;
+        let chunk = if S::Half::AVAILABLE { CHUNK } else { CHUNK / S::PIXELS * S::PIXELS };
         let plane = (CHUNK + 1) * LANES;
         for from in (self.range.0..self.range.1).step_by(chunk) {
             let to = (from + chunk).min(self.range.1);
             let conv = Conv {
-                x: self.scratch.0.wrapping_sub(from * LANES),
+                x: if S::Half::AVAILABLE {
+                    self.scratch.halves().wrapping_sub(from * LANES).cast()
+                } else {
+                    self.scratch.0.wrapping_sub(from * LANES)
+                },
                 planes: self.norm.planes,
                 plane,
                 taps: &[0],
@@ -83,6 +90,8 @@ struct BeforeNext<'a, E> {
 }
 
 impl<E: Epilogue> Epilogue for BeforeNext<'_, E> {
+    const BF16: bool = E::BF16;
+
     #[inline(always)]
     unsafe fn tile<S: Simd>(&mut self, plane: usize, px: usize, count: usize, tile: *const f32) {
         // SAFETY: the caller's contract.
@@ -99,7 +108,7 @@ impl<E: Epilogue> Epilogue for BeforeNext<'_, E> {
     }
 }
 
-/// Norm and ReLU, to the rows of a haloed plane.
+/// Norm and ReLU, to the rows of a haloed plane, which is in bf16 where 3x3 convolutions are.
 pub(super) struct NormReluRows<'a> {
     pub scale: &'a [f32],
     pub shift: &'a [f32],
@@ -109,21 +118,28 @@ pub(super) struct NormReluRows<'a> {
 }
 
 impl Epilogue for NormReluRows<'_> {
+    const BF16: bool = true;
+
     #[inline(always)]
     unsafe fn tile<S: Simd>(&mut self, plane: usize, px: usize, count: usize, tile: *const f32) {
         let scale = self.scale[plane * LANES..][..LANES].as_ptr();
         let shift = self.shift[plane * LANES..][..LANES].as_ptr();
         let (mut row, mut column) = (px / self.halo.width, px % self.halo.width);
+        let mut line = [0.0f32; LANES];
         for p in 0..count {
             // SAFETY: the caller's contract; the pixel lies in the haloed plane.
             unsafe {
-                let y = self.y.0.add(plane * self.halo.plane() + (row * self.halo.row() + column) * LANES);
+                let at = plane * self.halo.plane() + (row * self.halo.row() + column) * LANES;
+                let y = if S::Half::SPATIAL { line.as_mut_ptr() } else { self.y.0.add(at) };
                 let mut bits = 0;
                 for v in (0..LANES).step_by(S::WIDTH) {
                     let x = S::load(tile.add(p * LANES + v));
                     let r = S::relu(S::mul_add(x, S::load(scale.add(v)), S::load(shift.add(v))));
                     S::store(y.add(v), r);
                     bits |= S::active(r) << v;
+                }
+                if S::Half::SPATIAL {
+                    S::Half::round(y, self.y.halves().add(at));
                 }
                 if let Some((masks, mask_plane)) = self.masks {
                     *masks.bits().add(plane * mask_plane + px + p) = bits;
@@ -137,7 +153,7 @@ impl Epilogue for NormReluRows<'_> {
     }
 }
 
-/// Norm, ReLU and 2x2 average of all planes.
+/// Norm, ReLU and 2x2 average of all planes, to bf16 where the level multiplies in it.
 pub(super) struct NormPool<'a> {
     pub norm: NormRelu<'a>,
     pub halo: Halo,
@@ -157,7 +173,10 @@ impl NormPool<'_> {
         for plane in planes.0..planes.1 {
             let scale = self.norm.scale[plane * LANES..][..LANES].as_ptr();
             let shift = self.norm.shift[plane * LANES..][..LANES].as_ptr();
+            let mut line = [0.0f32; LANES];
             for out in from..to {
+                let at = (plane * pixels + out) * LANES;
+                let y = if S::Half::AVAILABLE { line.as_mut_ptr() } else { self.y.at(at).0 };
                 let first = out / out_width * 2 * width + out % out_width * 2;
                 let under = [first, first + 1, first + width, first + width + 1];
                 let mut bits = [0; 4];
@@ -172,9 +191,12 @@ impl NormPool<'_> {
                             sum = S::add(sum, r);
                             *bits |= S::active(r) << v;
                         }
-                        let to = self.y.0.add((plane * pixels + out) * LANES + v);
-                        S::store(to, S::mul(sum, S::splat(0.25)));
+                        S::store(y.add(v), S::mul(sum, S::splat(0.25)));
                     }
+                }
+                if S::Half::AVAILABLE {
+                    // SAFETY: the caller's contract.
+                    unsafe { S::Half::round(y, self.y.halves().add(at)) };
                 }
                 if let Some((masks, mask_plane)) = self.norm.masks {
                     for (px, bits) in under.iter().zip(bits) {
@@ -198,6 +220,8 @@ pub(super) struct Transition<'a> {
 }
 
 impl Kernel for Transition<'_> {
+    const BF16: bool = true;
+
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         let pixels = (self.pool.halo.height / 2) * (self.pool.halo.width / 2);

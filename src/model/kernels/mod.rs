@@ -3,9 +3,13 @@
 //! Activations live in planes of 32 channels, `[plane][pixel][32]`, so that a concatenation appends planes and every
 //! 1x1 and 3x3 convolution is one register tile of pixels by 32 channels. Evaluation works on one image at a time and
 //! keeps one bit an activation for the backward pass; training works layer by layer over the batch. Larger planes take
-//! their 3x3 convolutions by Winograd's algorithm. One image is shared by all threads, several are not.
+//! their 3x3 convolutions by Winograd's algorithm, and evaluation can multiply in bfloat16. One image is shared by all
+//! threads, several are not.
 
 mod arch;
+mod bf16;
+#[cfg(target_arch = "x86_64")]
+mod bf16_x86;
 mod buffer;
 mod conv3;
 mod crew;
@@ -38,4 +42,5 @@ pub(super) use arch::Arch;
 pub(super) use buffer::release_memory;
 pub(super) use masks::EvalState;
 pub(super) use packed::Packed;
+pub(super) use simd::Level;
 pub(super) use train::{NormStatistics, TrainState};

@@ -1,8 +1,9 @@
 //! Weights in the order in which the register tiles read them.
 
 use super::arch::{Conv, Norm, Plan, planes};
+use super::bf16;
 use super::buffer::Buffer;
-use super::simd::LANES;
+use super::simd::{LANES, Level};
 
 /// Scale and shift of every lane, zero where there is no channel.
 #[derive(Clone, Debug)]
@@ -37,7 +38,7 @@ impl Affine {
     }
 }
 
-/// A convolution's weights, packed for both directions.
+/// A convolution's weights, packed for both directions; in bf16 as [`super::bf16`] says.
 pub(super) struct Weights {
     /// `[out plane][in plane][tap][in][out]`.
     pub forward: Buffer,
@@ -85,6 +86,14 @@ impl Weights {
             }
         }
         Weights { forward, backward }
+    }
+
+    /// As a level's convolutions read them.
+    pub(super) fn at(self, level: Level) -> Weights {
+        if !level.is_bf16() {
+            return self;
+        }
+        Weights { forward: bf16::pack(&self.forward), backward: bf16::pack(&self.backward) }
     }
 
     /// Packs the stem: forward `[out plane][in, row][7][out]`, backward `[plane of (in, row, 8)][out plane][out][..]`.

@@ -57,21 +57,13 @@ impl Conv2 {
 }
 
 impl Packed {
-    /// Packs flat parameters and running statistics, in the orders of [`Arch::parameters`] and [`Arch::statistics`].
+    /// Packs flat parameters and running statistics, in the orders of [`Arch::parameters`] and [`Arch::statistics`], for an
+    /// instruction level.
     ///
     /// # Panics
     ///
-    /// If a vector's length is not the architecture's.
-    pub(crate) fn new(arch: &Arch, params: &[f32], stats: &[f32]) -> Packed {
-        Self::with_level(arch, params, stats, Level::current())
-    }
-
-    /// The same at a given instruction level.
-    ///
-    /// # Panics
-    ///
-    /// As [`Packed::new`], and if the machine cannot run the level.
-    pub(crate) fn with_level(arch: &Arch, params: &[f32], stats: &[f32], level: Level) -> Packed {
+    /// If a vector's length is not the architecture's, or the machine cannot run the level.
+    pub(crate) fn new(arch: &Arch, params: &[f32], stats: &[f32], level: Level) -> Packed {
         assert!(level.is_available(), "{level:?} is not available on this machine");
         let plan = arch.plan();
         assert_eq!(params.len(), plan.num_parameters, "length of the parameters");
@@ -83,14 +75,11 @@ impl Packed {
                 let (norm1, norm2) = (affine(&layer.norm1), affine(&layer.norm2));
                 let folded = Folded { out: Some(&norm2.scale), inp: Some(&norm1.scale) };
                 PackedLayer {
-                    conv1: Weights::pack(params, &layer.conv1, &identity, &block.lanes, folded),
-                    conv2: Conv2::new(Weights::pack(
-                        params,
-                        &layer.conv2,
-                        &identity,
-                        &identity,
-                        Folded::default(),
-                    )),
+                    conv1: Weights::pack(params, &layer.conv1, &identity, &block.lanes, folded).at(level),
+                    conv2: Conv2::new(
+                        Weights::pack(params, &layer.conv2, &identity, &identity, Folded::default())
+                            .at(level.spatial()),
+                    ),
                     norm1: norm1.spread(&block.lanes),
                     norm2: norm2.spread(&identity),
                 }
@@ -99,7 +88,7 @@ impl Packed {
                 let norm = affine(&transition.norm);
                 let folded = Folded { out: None, inp: Some(&norm.scale) };
                 let weights = Weights::pack(params, &transition.conv, &identity, &block.lanes, folded);
-                (norm.spread(&block.lanes), weights)
+                (norm.spread(&block.lanes), weights.at(level))
             });
             PackedBlock { layers: block.layers.par_iter().map(pack_layer).collect(), transition }
         });

@@ -1,6 +1,7 @@
 //! Geometry of the haloed planes, and the elementwise kernels.
 
-use super::buffer::Ptr;
+use super::bf16::{self, Bf16};
+use super::buffer::{Buffer, Ptr};
 use super::simd::{Kernel, LANES, MAX_PIXELS, Simd};
 use super::tile::{CHUNK, Epilogue};
 
@@ -35,21 +36,33 @@ impl Halo {
             (r * self.row() as isize + c) * LANES as isize
         })
     }
+    /// A buffer of haloed planes, in float32 or bf16; everything but the pixels is zero.
+    pub(super) fn planes(self, count: usize, half: bool) -> Buffer {
+        // Room for the tile behind the last plane, which in bf16 is longer than that which every plane has.
+        let mut planes = Buffer::new(count * self.plane() + bf16::MAX_PIXELS * LANES);
+        if half {
+            self.clear(&mut planes.halves()[..count * self.plane()])
+        } else {
+            self.clear(&mut planes)
+        }
+        planes
+    }
     /// Zeroes everything but the pixels.
-    pub(super) fn clear(self, planes: &mut [f32]) {
+    pub(super) fn clear<T: Copy + Default>(self, planes: &mut [T]) {
         for plane in planes.chunks_exact_mut(self.plane()) {
             let (top, rest) = plane.split_at_mut(self.lead());
-            top.fill(0.0);
+            top.fill(T::default());
             let (pixels, bottom) = rest.split_at_mut(self.height * self.row() * LANES);
-            bottom.fill(0.0);
+            bottom.fill(T::default());
             for row in pixels.chunks_exact_mut(self.row() * LANES) {
-                row[self.width * LANES..].fill(0.0);
+                row[self.width * LANES..].fill(T::default());
             }
         }
     }
 }
 
-/// `y = relu(x * scale + shift)` on pixels `from..to` of every plane, with a bit where the gradient passes.
+/// `y = relu(x * scale + shift)` on pixels `from..to` of every plane, with a bit where the gradient passes; `y` is in
+/// bf16 where the level multiplies in it.
 #[derive(Clone, Copy)]
 pub(super) struct NormRelu<'a> {
     pub x: Ptr,
@@ -65,7 +78,7 @@ pub(super) struct NormRelu<'a> {
 impl NormRelu<'_> {
     /// # Safety
     ///
-    /// As for [`Simd`]; `y`, `[plane][y_plane floats]`, receives pixel `from` first.
+    /// As for [`Simd`]; `y`, `[plane][y_plane numbers]`, receives pixel `from` first.
     #[inline(always)]
     pub(super) unsafe fn run<S: Simd>(&self, from: usize, to: usize, y: *mut f32, y_plane: usize) {
         // SAFETY: the caller's contract.
@@ -98,16 +111,22 @@ impl NormRelu<'_> {
                     shift[v] = S::load(self.shift.as_ptr().add(plane * LANES + v * S::WIDTH));
                 }
                 let x = self.x.0.add(plane * self.plane);
+                let half = y.cast::<u16>().add(plane * y_plane);
                 let y = y.add(plane * y_plane);
+                let mut line = [0.0f32; LANES];
                 for px in from..to {
                     let mut bits = 0;
+                    let y = if S::Half::AVAILABLE { line.as_mut_ptr() } else { y.add((px - from) * LANES) };
                     for v in 0..LANES / S::WIDTH {
                         let at = px * LANES + v * S::WIDTH;
                         let r = S::relu(S::mul_add(S::load(x.add(at)), scale[v], shift[v]));
-                        S::store(y.add(at - from * LANES), r);
+                        S::store(y.add(v * S::WIDTH), r);
                         if self.masks.is_some() {
                             bits |= S::active(r) << (v * S::WIDTH);
                         }
+                    }
+                    if S::Half::AVAILABLE {
+                        S::Half::round(y, half.add((px - from) * LANES));
                     }
                     if let Some((masks, mask_plane)) = self.masks {
                         *masks.bits().add(plane * mask_plane + px) = bits;
@@ -165,6 +184,8 @@ pub(super) struct Store {
 }
 
 impl Epilogue for Store {
+    const BF16: bool = true;
+
     #[inline(always)]
     unsafe fn tile<S: Simd>(&mut self, plane: usize, px: usize, count: usize, tile: *const f32) {
         // SAFETY: the caller's contract.
@@ -186,6 +207,8 @@ pub(super) struct Rows<E> {
 }
 
 impl<E: Epilogue> Epilogue for Rows<E> {
+    const BF16: bool = E::BF16;
+
     #[inline(always)]
     unsafe fn tile<S: Simd>(&mut self, plane: usize, px: usize, count: usize, tile: *const f32) {
         let (mut row, mut column) = (px / self.halo.row(), px % self.halo.row());

@@ -1,6 +1,11 @@
 //! Instruction levels, and the vector operations that the kernels are written over.
 
+use std::marker::PhantomData;
 use std::sync::OnceLock;
+
+use super::bf16::{Bf16, Single};
+#[cfg(target_arch = "x86_64")]
+use super::bf16_x86::{Amx, Dot, has_amx, has_dot};
 
 /// Channels of one plane.
 pub(super) const LANES: usize = 32;
@@ -16,15 +21,52 @@ pub(crate) enum Level {
     Simd128,
     /// Plain Rust that every target compiles.
     Portable,
+    /// AVX-512 whose 1x1 convolutions of evaluation multiply in bf16 (AVX512-BF16); chosen by name alone.
+    Avx512Bf16,
+    /// AVX-512 whose 1x1 and 3x3 convolutions of evaluation multiply in bf16 (AMX-BF16); chosen by name alone.
+    Amx,
+    /// Plain Rust whose convolutions of evaluation take numbers in bf16: what every machine can test.
+    #[cfg(test)]
+    PortableBf16,
 }
 
 impl Level {
-    /// The levels that this machine can run, the fastest first.
+    /// The levels in float32 that this machine can run, the fastest first.
     pub(crate) fn available() -> Vec<Level> {
         [Level::Avx512, Level::Avx2, Level::Simd128, Level::Portable]
             .into_iter()
             .filter(|level| level.is_available())
             .collect()
+    }
+
+    /// The levels with bf16 that this machine can run, the fastest first.
+    pub(crate) fn bf16() -> Vec<Level> {
+        [Level::Amx, Level::Avx512Bf16].into_iter().filter(|level| level.is_available()).collect()
+    }
+
+    /// The same, and that which every machine has for tests.
+    #[cfg(test)]
+    pub(super) fn tested_bf16() -> Vec<Level> {
+        [vec![Level::PortableBf16], Level::bf16()].concat()
+    }
+
+    /// Whether evaluation's 1x1 convolutions multiply in bf16.
+    pub(super) fn is_bf16(self) -> bool {
+        self == Level::Avx512Bf16 || self.is_spatial_bf16()
+    }
+
+    /// Whether its 3x3 convolutions do too.
+    pub(super) fn is_spatial_bf16(self) -> bool {
+        #[cfg(test)]
+        if self == Level::PortableBf16 {
+            return true;
+        }
+        self == Level::Amx
+    }
+
+    /// The level of 3x3 convolutions: Winograd's algorithm in float32 beats dot products of pairs.
+    pub(super) fn spatial(self) -> Level {
+        if self == Level::Avx512Bf16 { Level::Avx512 } else { self }
     }
 
     /// Whether this machine can run the level.
@@ -34,10 +76,16 @@ impl Level {
             Level::Avx512 => is_x86_feature_detected!("avx512f") && Level::Avx2.is_available(),
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512Bf16 => has_dot() && Level::Avx512.is_available(),
+            #[cfg(target_arch = "x86_64")]
+            Level::Amx => has_amx() && Level::Avx512.is_available(),
             Level::Simd128 => cfg!(all(target_arch = "wasm32", target_feature = "simd128")),
             Level::Portable => true,
+            #[cfg(test)]
+            Level::PortableBf16 => true,
             #[cfg(not(target_arch = "x86_64"))]
-            Level::Avx512 | Level::Avx2 => false,
+            Level::Avx512 | Level::Avx2 | Level::Avx512Bf16 | Level::Amx => false,
         }
     }
 
@@ -54,6 +102,18 @@ impl Level {
             };
             named.filter(|level| level.is_available()).unwrap_or_else(|| Level::available()[0])
         })
+    }
+
+    /// The fastest level with bf16, or what there is instead. Of these too `HISTOGUARD_SIMD` names one (`amx`,
+    /// `avx512bf16`) if this machine can run it, and any other name keeps to float32.
+    pub(crate) fn current_bf16() -> Result<Level, String> {
+        let named = std::env::var("HISTOGUARD_SIMD").unwrap_or_default();
+        let level = match named.as_str() {
+            "avx512" | "avx2" | "portable" => return Err(format!("HISTOGUARD_SIMD={named}")),
+            "avx512bf16" => Some(Level::Avx512Bf16).filter(|level| level.is_available()),
+            _ => Level::bf16().first().copied(),
+        };
+        level.ok_or_else(|| "neither".into())
     }
 }
 
@@ -72,6 +132,8 @@ pub(super) trait Simd: Copy {
     const PIXELS: usize;
     /// Channels of a weight gradient's register tile (times two vectors); divides [`LANES`], at most 8.
     const ROWS: usize;
+    /// What multiplies in bf16, where something does.
+    type Half: Bf16;
 
     /// Asks for the cache line of an address, which need not be valid.
     #[inline(always)]
@@ -100,6 +162,9 @@ pub(super) const MAX_PIXELS: usize = 14;
 
 /// Code that runs at a chosen level. `run` and all that it calls must be `#[inline(always)]`.
 pub(super) trait Kernel {
+    /// Whether it multiplies in bf16 where a level does.
+    const BF16: bool = false;
+
     /// # Safety
     ///
     /// The instructions of `S` must be available, and the kernel's own pointers valid.
@@ -115,31 +180,41 @@ pub(super) unsafe fn dispatch<K: Kernel>(level: Level, kernel: K) {
     match level {
         // SAFETY: a `Level` other than portable is made only where the machine has its instructions.
         #[cfg(target_arch = "x86_64")]
-        Level::Avx512 => unsafe { x86::run_avx512(kernel) },
+        Level::Amx if K::BF16 => unsafe { x86::run_bf16::<Amx, K>(kernel) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as for the level before.
+        Level::Avx512Bf16 if K::BF16 => unsafe { x86::run_bf16::<Dot, K>(kernel) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: these levels have all that AVX-512 has.
+        Level::Avx512 | Level::Avx512Bf16 | Level::Amx => unsafe { x86::run_avx512(kernel) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: this level too is made only where the machine has its instructions.
         Level::Avx2 => unsafe { x86::run_avx2(kernel) },
         #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
         // SAFETY: the module is compiled with these instructions, so that it is not loaded where they are missing.
         Level::Simd128 => unsafe { kernel.run::<wasm::Simd128>() },
+        #[cfg(test)]
         // SAFETY: needs no particular instructions.
-        _ => unsafe { kernel.run::<Portable>() },
+        Level::PortableBf16 if K::BF16 => unsafe { kernel.run::<Portable<super::bf16::tests::Emulated>>() },
+        // SAFETY: needs no particular instructions.
+        _ => unsafe { kernel.run::<Portable<Single>>() },
     }
 }
 
 #[derive(Clone, Copy)]
-struct Portable;
+struct Portable<H>(PhantomData<H>);
 
 #[inline(always)]
 fn lanes(f: impl Fn(usize) -> f32) -> [f32; 4] {
     [f(0), f(1), f(2), f(3)]
 }
 
-impl Simd for Portable {
+impl<H: Bf16> Simd for Portable<H> {
     type V = [f32; 4];
     const WIDTH: usize = 4;
     const PIXELS: usize = 6;
     const ROWS: usize = 4;
+    type Half = H;
 
     #[inline(always)]
     unsafe fn load(from: *const f32) -> [f32; 4] {
@@ -193,8 +268,9 @@ impl Simd for Portable {
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::{Kernel, Simd};
+    use super::{Bf16, Kernel, Simd, Single};
     use std::arch::x86_64::*;
+    use std::marker::PhantomData;
 
     /// # Safety
     ///
@@ -202,7 +278,16 @@ mod x86 {
     #[target_feature(enable = "avx512f,avx2,fma")]
     pub(super) unsafe fn run_avx512<K: Kernel>(kernel: K) {
         // SAFETY: this function's own contract.
-        unsafe { kernel.run::<Avx512>() }
+        unsafe { kernel.run::<Avx512<Single>>() }
+    }
+
+    /// # Safety
+    ///
+    /// The machine has these features and those of `H`; the kernel's pointers are valid.
+    #[target_feature(enable = "avx512f,avx512bf16,avx2,fma")]
+    pub(super) unsafe fn run_bf16<H: Bf16, K: Kernel>(kernel: K) {
+        // SAFETY: this function's own contract.
+        unsafe { kernel.run::<Avx512<H>>() }
     }
 
     /// # Safety
@@ -217,13 +302,14 @@ mod x86 {
     // SAFETY, for every block of the two implementations below: `Simd`'s contract gives the instructions and the
     // pointers.
     #[derive(Clone, Copy)]
-    pub(super) struct Avx512;
+    pub(super) struct Avx512<H>(PhantomData<H>);
 
-    impl Simd for Avx512 {
+    impl<H: Bf16> Simd for Avx512<H> {
         type V = __m512;
         const WIDTH: usize = 16;
         const PIXELS: usize = 14;
         const ROWS: usize = 8;
+        type Half = H;
 
         #[inline(always)]
         unsafe fn prefetch(at: *const f32) {
@@ -284,6 +370,7 @@ mod x86 {
         const WIDTH: usize = 8;
         const PIXELS: usize = 6;
         const ROWS: usize = 4;
+        type Half = Single;
 
         #[inline(always)]
         unsafe fn load(from: *const f32) -> __m256 {
@@ -334,7 +421,7 @@ mod x86 {
 
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 mod wasm {
-    use super::Simd;
+    use super::{Simd, Single};
     use std::arch::wasm32::*;
 
     #[derive(Clone, Copy)]
@@ -346,6 +433,7 @@ mod wasm {
         const WIDTH: usize = 4;
         const PIXELS: usize = 6;
         const ROWS: usize = 4;
+        type Half = Single;
 
         #[inline(always)]
         unsafe fn load(from: *const f32) -> v128 {

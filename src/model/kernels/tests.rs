@@ -83,7 +83,7 @@ proptest! {
         let reference = case.reference(false);
         prop_assume!(reference.margin > MARGIN);
         for level in Level::available() {
-            let packed = Packed::with_level(&case.arch, &case.params, &case.stats, level);
+            let packed = Packed::new(&case.arch, &case.params, &case.stats, level);
             let (pooled, state) = packed.forward_saving(&case.images, shape);
             check("pooled", &pooled, &reference.pooled, level);
             prop_assert_eq!(&pooled, &packed.forward(&case.images, shape));
@@ -138,7 +138,7 @@ proptest! {
     ) {
         let case = Case::new(arch, [n, h, w], seed);
         let (image, features) = (case.arch.in_channels * h * w, case.arch.features());
-        let packed = Packed::new(&case.arch, &case.params, &case.stats);
+        let packed = Packed::new(&case.arch, &case.params, &case.stats, Level::current());
         let (pooled, gradient) = evaluate(&packed, &case.images, &case.grad, case.shape);
         let one = one.index(n);
         let [x, d] = [&case.images[one * image..][..image], &case.grad[one * features..][..features]];
@@ -172,11 +172,17 @@ fn the_level_is_the_forced_one_or_the_fastest() {
         _ => fastest,
     };
     assert_eq!(Level::current(), expected);
+    let half = match std::env::var("HISTOGUARD_SIMD").as_deref() {
+        Ok("avx512" | "avx2" | "portable") => None,
+        Ok("avx512bf16") => Some(Level::Avx512Bf16).filter(|level| level.is_available()),
+        _ => Level::bf16().first().copied(),
+    };
+    assert_eq!(Level::current_bf16().ok(), half);
 }
 
 #[test]
 fn the_environment_forces_a_level() {
-    for value in ["avx512", "avx2", "portable", "none"] {
+    for value in ["amx", "avx512bf16", "avx512", "avx2", "portable", "none"] {
         let child = std::process::Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "model::kernels::tests::the_level_is_the_forced_one_or_the_fastest"])
             .env("HISTOGUARD_SIMD", value)
@@ -248,8 +254,8 @@ fn an_image_gives_the_same_bits_in_any_batch_and_on_any_number_of_threads() {
     for (h, w) in [(45, 61), (33, 55)] {
         let case = Case::new(arch(), [33, h, w], 3);
         let (image, features) = (3 * h * w, case.arch.features());
-        for level in Level::available() {
-            let packed = Packed::with_level(&case.arch, &case.params, &case.stats, level);
+        for level in [Level::available(), Level::tested_bf16()].concat() {
+            let packed = Packed::new(&case.arch, &case.params, &case.stats, level);
             let (pooled, gradient) = evaluate(&packed, &case.images, &case.grad, case.shape);
             for count in [1, 2, 3, 4] {
                 for (first, n) in [(0, 1), (32, 1), (7, 2), (5, 3), (0, 33)] {
@@ -266,6 +272,23 @@ fn an_image_gives_the_same_bits_in_any_batch_and_on_any_number_of_threads() {
                     );
                 }
             }
+        }
+    }
+}
+
+#[test]
+fn gradients_in_bf16_are_near_the_reference() {
+    for (arch, shape) in [(arch(), [4, 61, 45]), (Arch::densenet121(), [1, 64, 64])] {
+        let case = Case::new(arch, shape, 12);
+        let reference = case.reference(false);
+        for level in Level::tested_bf16() {
+            let packed = Packed::new(&case.arch, &case.params, &case.stats, level);
+            let (pooled, gradient) = evaluate(&packed, &case.images, &case.grad, shape);
+            let distances =
+                (distance(&pooled, &reference.pooled), distance(&gradient, &reference.image_grad));
+            // A number in bf16 is off by up to 4e-3 of itself.
+            assert!((1e-4..1e-2).contains(&distances.0), "{level:?}: {distances:?}");
+            assert!((1e-4..0.2).contains(&distances.1), "{level:?}: {distances:?}");
         }
     }
 }
@@ -318,7 +341,7 @@ fn nan_and_infinity_stay_in_their_image() {
     for level in Level::available() {
         for count in [1, 4] {
             threads(count).install(|| {
-                let packed = Packed::with_level(&case.arch, &case.params, &case.stats, level);
+                let packed = Packed::new(&case.arch, &case.params, &case.stats, level);
                 let (pooled, gradient) = evaluate(&packed, &case.images, &case.grad, case.shape);
                 for poison in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
                     let mut images = case.images.clone();
@@ -362,7 +385,7 @@ fn nan_in_a_training_batch_does_not_reach_the_next() {
 #[test]
 fn concurrent_and_nested_callers_do_not_disturb_each_other() {
     let case = Case::new(arch(), [4, 37, 41], 8);
-    let packed = Packed::new(&case.arch, &case.params, &case.stats);
+    let packed = Packed::new(&case.arch, &case.params, &case.stats, Level::current());
     let both = || {
         let eval = evaluate(&packed, &case.images, &case.grad, case.shape);
         let (_, state) = case.train(NormStatistics::Batch, Level::current());

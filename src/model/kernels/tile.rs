@@ -3,6 +3,7 @@
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
+use super::bf16::{self, Bf16};
 use super::simd::{LANES, MAX_PIXELS, Simd};
 
 /// Pixels that a kernel handles between two looks at the weights: its inputs stay in the second-level cache.
@@ -43,6 +44,9 @@ pub(super) const KERNEL_ROW: usize = 3;
 
 /// What becomes of a finished tile.
 pub(super) trait Epilogue {
+    /// Whether its convolution is one of evaluation, which has a level in bf16.
+    const BF16: bool = false;
+
     /// Takes pixels `px..px + count` of an output plane from `tile`, `[pixel][32]`.
     ///
     /// # Safety
@@ -57,7 +61,8 @@ pub(super) trait Epilogue {
     }
 }
 
-/// Computes pixels `from..to` of the output planes, chunk by chunk.
+/// Computes pixels `from..to` of the output planes, chunk by chunk; of planes and weights in bf16 where the level multiplies
+/// in it.
 ///
 /// # Safety
 ///
@@ -69,6 +74,10 @@ pub(super) unsafe fn convolve<S: Simd, E: Epilogue, const STEP: usize>(
     to: usize,
     epilogue: &mut E,
 ) {
+    if S::Half::AVAILABLE {
+        // SAFETY: the caller's contract.
+        return unsafe { bf16::convolve::<S, E>(conv, from, to, epilogue) };
+    }
     let mut sums = MaybeUninit::<[f32; (CHUNK + MAX_PIXELS) * LANES]>::uninit();
     let sums = sums.as_mut_ptr().cast::<f32>();
     let (chunk, units) = (CHUNK / S::PIXELS * S::PIXELS, conv.planes * conv.taps.len());

@@ -380,6 +380,7 @@ impl TrainState {
                         weights: &conv.backward,
                         outs: planes,
                         range: (0, pixels_out),
+                        rounded: None,
                         then: SpreadBack {
                             norm,
                             halo,
