@@ -190,7 +190,7 @@ pub(super) mod tests {
                 }
                 for range in [(pixels / 2, pixels), (0, pixels / 2)] {
                     let kernel = Pointwise { x: halves.ptr(), rounded: None, ..kernel(range) };
-                    // SAFETY: as above; there is room for a tile behind the last pixel.
+                    // SAFETY: the buffers have these sizes, with room for a tile behind the last pixel.
                     unsafe { dispatch(level, kernel) };
                 }
                 assert!(y[..] == whole, "{what}, rounded before");

@@ -66,7 +66,7 @@ impl Bf16 for Amx {
 
     #[inline(always)]
     unsafe fn end() {
-        // SAFETY: as for `begin`; nothing is expected of the tiles any more.
+        // SAFETY: the processor has the instruction, and nothing is expected of the tiles any more.
         unsafe { asm!("tilerelease", options(nostack, nomem, preserves_flags)) }
     }
 

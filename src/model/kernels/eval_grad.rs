@@ -301,7 +301,7 @@ impl<const ADD: bool> Epilogue for Keep<ADD> {
                 }
             }
             if half {
-                // SAFETY: as above; in bf16 the pixels take half of the gradient's room.
+                // SAFETY: the caller's contract; in bf16 the pixels take half of the gradient's room.
                 unsafe { S::Half::round(y, self.y.halves().add((first + p) * LANES)) };
             }
         }

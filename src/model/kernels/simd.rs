@@ -182,7 +182,7 @@ pub(super) unsafe fn dispatch<K: Kernel>(level: Level, kernel: K) {
         #[cfg(target_arch = "x86_64")]
         Level::Amx if K::BF16 => unsafe { x86::run_bf16::<Amx, K>(kernel) },
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: as for the level before.
+        // SAFETY: this level is made only where the machine has these instructions.
         Level::Avx512Bf16 if K::BF16 => unsafe { x86::run_bf16::<Dot, K>(kernel) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: these levels have all that AVX-512 has.
