@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Builds the page into a folder of static files: `web/build.sh [--threads] [FOLDER]`, web/dist without one.
-# Needs the target (rustup target add wasm32-unknown-unknown) and wasm-bindgen
-# (cargo install wasm-bindgen-cli --version 0.2.130). binaryen's wasm-opt makes nothing smaller once it is compressed.
-# --threads adds a module with threads, for which the standard library has to be compiled anew: it needs nightly and its
-# sources (rustup toolchain install nightly --component rust-src), or RUSTC_BOOTSTRAP=1 and a toolchain that has them.
+# Needs the target (rustup target add wasm32-unknown-unknown) and wasm-bindgen (cargo install wasm-bindgen-cli
+# --version 0.2.130). binaryen's wasm-opt makes nothing smaller once it is compressed.
+# --threads adds a module with threads, for which the standard library is compiled anew: that needs nightly Rust with
+# its sources (rustup toolchain install nightly --component rust-src), or RUSTC_BOOTSTRAP=1 and a toolchain with them.
 set -euo pipefail
 cd "$(dirname "$0")"
 # The page takes the first that the browser can run; `plain` is without vectors, for old ones.
@@ -26,7 +26,7 @@ fi
 if [ "${kinds[0]}" = threads ]; then
   found=$(rustc $nightly --print sysroot 2>/dev/null) || found=none
   if [ ! -e "$found/lib/rustlib/src/rust/library/Cargo.lock" ]; then
-    echo "--threads: expected nightly Rust with the standard library's sources, found none (toolchain: $found);" \
+    echo "--threads: expected nightly Rust with the standard library's sources, found none (sysroot: $found);" \
       "rustup toolchain install nightly --component rust-src" >&2
     exit 1
   fi
