@@ -5,7 +5,8 @@
     pip install selenium            # and Debian's chromium and chromium-driver
     python web/browser_test.py web/dist --native web/target/release/examples/native --screenshots /tmp/pictures
 
-With `--time CHECKPOINT.pth` it measures instead: forward, FGSM and BIM-10 on a 224x224 image, with and without vectors.
+With `--time CHECKPOINT.pth` it measures instead: forward, FGSM and BIM-10 on a 224x224 image, for each kind of the module:
+with vectors and without, and with threads where `web/build.sh --threads` made the page.
 """
 
 import argparse
@@ -22,6 +23,7 @@ import zlib
 from pathlib import Path
 
 from selenium import webdriver
+from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
@@ -57,13 +59,18 @@ def browser():
 
 
 class Page:
-    def __init__(self, driver, address):
+    def __init__(self, driver, address, kinds):
         self.driver = driver
         self.address = address
+        self.kinds = kinds
 
     def open(self, search=""):
         self.driver.get(self.address + search)
-        self.until(lambda _: self.driver.execute_script("return document.body.dataset.ready") == "true")
+        # With threads the first visit ends in a second one, for the headers that offline.js adds.
+        ready = "return document.body.dataset.ready === 'true'"
+        if "threads" in self.kinds:
+            ready += " && crossOriginIsolated"
+        WebDriverWait(self.driver, WAIT, 0.05, [WebDriverException]).until(lambda _: self.driver.execute_script(ready))
         assert not self.visible("error"), self.text("error")
 
     def until(self, condition, seconds=WAIT):
@@ -139,7 +146,7 @@ ATTACK = """
 await bench.load("net", bytes(values[0]), "imagenet");
 await bench.draw(values[1], values[2]);
 const { answer, png } = await bench.attack(values[3], values[4], 20);
-return { answer, png: await base64(png), steps };
+return { answer, png: await base64(png), steps, threads: (await bench.started).threads };
 """
 
 
@@ -153,16 +160,17 @@ def numbers(page, folder, binary):
     attacks = [request("fgsm"), request("pgd"), request("mifgsm", "L2", 0.5), request("apgd", effort=20),
                request("deepfool", "L2", 5, 20), request("fmn", "L0", 200, 50), request("ddn", "L2", 5, 30),
                request("square", effort=100), request("stain", effort=5)]
-    for kind in [None, "plain"]:
-        for asked in attacks if kind is None else attacks[:2]:
+    for kind in page.kinds:
+        for asked in attacks if kind != "plain" else attacks[:2]:
             found = page.laboratory(ATTACK, encoded(network), True, 7, asked, 112, kind=kind)
+            assert found["threads"] == (os.cpu_count() if kind == "threads" else 1), found["threads"]
             out = Path(tempfile.mkdtemp()) / "adversarial.png"
             same = native(binary, network, "malignant:7", asked, 112, "--out", out, level="portable")
             fast = native(binary, network, "malignant:7", asked, 112)
             here = found["answer"]
             far = lambda other: max(abs(a - b) for x, y in zip(here["logits"], other["logits"]) for a, b in zip(x, y))
             pixels = "the same" if base64.b64decode(found["png"]) == out.read_bytes() else "another"
-            print(f"{kind or 'simd'} {asked['attack']}: logits {far(same):.1e} from portable, {far(fast):.1e} from the "
+            print(f"{kind} {asked['attack']}: logits {far(same):.1e} from portable, {far(fast):.1e} from the "
                   f"native kernels; {pixels} PNG; {here['seconds']:.2f} s, native {fast['seconds']:.2f} s")
             for key in ["success", "survives", "forwards", "gradients", "label", "attack", "budget"]:
                 assert here[key] == same[key], (asked, key, here[key], same[key])
@@ -269,6 +277,41 @@ def stop(page):
     print(f"stopped, then: {verdict}")
 
 
+def threads(page, folder):
+    """Threads change no bit, and a lost one ends nothing but what ran."""
+    network = encoded(folder / "drawn-tissue.safetensors")
+    for asked in [request("pgd"), request("deepfool", "L2", 5, 20), request("fmn", "L0", 200, 50), request("square", effort=300)]:
+        for side in [112, 75]:
+            found = [page.laboratory(ATTACK, network, True, 3, asked, side, kind=kind) for kind in ("threads", "simd", "threads")]
+            seconds = [answer["answer"].pop("seconds") for answer in found]
+            for answer in found:
+                # Which of the steps are told depends on the time.
+                del answer["steps"], answer["threads"]
+            assert found[0] == found[1] == found[2], asked
+            print(f"threads {asked['attack']} at {side}: the same in {seconds[0]:.2f} s, alone {seconds[1]:.2f} s")
+    said = page.laboratory(
+        """
+        await bench.started;
+        const made = [];
+        self.Worker = class extends Worker { constructor(...of) { super(...of); made.push(this); } };
+        const { Laboratory } = await import("./laboratory.js");
+        let heard = () => {};
+        const broken = new Laboratory(() => heard());
+        await broken.load("net", bytes(values[0]), "imagenet");
+        await broken.draw(true, 1);
+        const before = (await broken.predict(112)).probabilities;
+        const running = broken.attack(values[1], 112, 20);
+        await new Promise((resolve) => { heard = resolve; });
+        made[1].dispatchEvent(new MessageEvent("message", { data: { error: "lost" } }));
+        const why = await running.catch(({ message }) => message);
+        const after = (await broken.predict(112)).probabilities;
+        return { before, after, why, threads: (await broken.started).threads, made: made.length };
+        """, network, request("square", epsilon=0.01, effort=20000))
+    assert said["why"] == "lost" and said["before"] == said["after"], said
+    assert said["threads"] == os.cpu_count() and said["made"] == 2 * os.cpu_count(), said
+    print("threads: one is lost, and the page goes on with new ones")
+
+
 def keyboard(page):
     """Every control is reached by the tab key, in the page's order, and works by keys."""
     page.open()
@@ -356,7 +399,7 @@ return {
 
 
 def times(page, checkpoint, rounds):
-    for kind in ["simd", "plain"] * 2:
+    for kind in page.kinds * 2:
         found = page.laboratory(TIMES, encoded(checkpoint), rounds, kind=kind)
         print(json.dumps({"kind": kind, **{key: round(value, 3) for key, value in found.items()}}))
 
@@ -376,7 +419,8 @@ def main():
     server = serve(options.folder)
     driver = browser()
     try:
-        page = Page(driver, f"http://127.0.0.1:{server.server_port}/")
+        kinds = [kind for kind in ("threads", "simd", "plain") if (options.folder / kind).exists()]
+        page = Page(driver, f"http://127.0.0.1:{server.server_port}/", kinds)
         page.open()
         if options.time:
             return times(page, options.time, options.rounds)
@@ -386,6 +430,8 @@ def main():
         checkpoints(page)
         hostile(page, options.folder)
         stop(page)
+        if "threads" in kinds:
+            threads(page, options.folder)
         page.open("?kind=plain")
         assert "no vectors" in page.text("engine"), page.text("engine")
         assert page.attack("fgsm").startswith("FGSM within")

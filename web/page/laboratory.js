@@ -1,17 +1,22 @@
 // The worker as functions that give promises. After a stop or a crash a new worker takes over, with the same
 // network and image.
 
+// What build.sh made, the fastest first.
+export const KINDS = __KINDS__;
+
 export class Stopped extends Error {}
 
 export class Laboratory {
   #worker = null;
+  #threads = [];
   #waiting = new Map();
   #next = 0;
   #network = null;
   #image = null;
   #started = null;
 
-  // `kind` is "plain" for the module without vectors, for comparison; otherwise the browser decides.
+  // `kind` is "simd" for the module without threads and "plain" for the one without vectors, for comparison; otherwise
+  // the browser decides.
   constructor(onStep, kind) {
     this.onStep = onStep;
     this.kind = kind;
@@ -48,18 +53,57 @@ export class Laboratory {
   stop() { this.#restart(new Stopped("stopped")); }
 
   #begin() {
-    this.#worker = new Worker("worker.js", { type: "module" });
-    this.#worker.onmessage = ({ data }) => this.#hear(data);
-    this.#worker.onerror = (event) => {
+    const worker = new Worker("worker.js", { type: "module" });
+    this.#worker = worker;
+    // Of a worker that was ended there may be messages yet.
+    worker.onmessage = ({ data }) => { if (this.#worker === worker) this.#hear(data); };
+    worker.onerror = (event) => {
       const why = new Error(event.message || "the page's worker did not start");
       for (const { reject } of this.#waiting.values()) reject(why);
       this.#waiting.clear();
     };
-    this.#started = this.#call("start", this.kind);
+    const threads = self.crossOriginIsolated && navigator.hardwareConcurrency > 1;
+    const kinds = KINDS.filter((kind) => threads || kind !== "threads");
+    this.#started = this.#call("start", kinds.slice(Math.max(kinds.indexOf(this.kind), 0)));
+  }
+
+  // Starts threads for the worker, which waits for all of them.
+  #gather({ count, code, memory }) {
+    const worker = this.#worker;
+    let missing = count;
+    const failed = (error) => {
+      if (this.#worker !== worker) return;
+      if (missing === 0) return this.#crash(error);
+      this.#disband();
+      worker.postMessage({ gathered: true, error });
+    };
+    this.#threads = Array.from({ length: count }, () => {
+      const thread = new Worker("thread.js", { type: "module" });
+      thread.onerror = (event) => failed(event.message || "a thread did not start");
+      thread.onmessage = ({ data: { error } }) => {
+        if (error !== undefined) failed(error);
+        else if (--missing === 0) worker.postMessage({ gathered: true });
+      };
+      thread.postMessage({ code, memory });
+      return thread;
+    });
+  }
+
+  #disband() {
+    for (const thread of this.#threads) thread.terminate();
+    this.#threads = [];
+  }
+
+  // A thread is lost, and the worker waits for it in vain.
+  #crash(error) {
+    const [id] = this.#waiting.keys();
+    if (id === undefined) this.#restart(new Error(error));
+    else this.#hear({ id, error, fatal: true });
   }
 
   #restart(why) {
     this.#worker.terminate();
+    this.#disband();
     for (const { reject } of this.#waiting.values()) reject(why);
     this.#waiting.clear();
     this.#begin();
@@ -76,8 +120,9 @@ export class Laboratory {
     });
   }
 
-  #hear({ id, value, error, fatal, step }) {
+  #hear({ id, value, error, fatal, step, gather }) {
     if (step) return this.onStep(...step);
+    if (gather) return this.#gather(gather);
     const waiting = this.#waiting.get(id);
     if (!waiting) return;
     this.#waiting.delete(id);

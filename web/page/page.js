@@ -1,6 +1,6 @@
 // The page: what is chosen, asked for and shown.
 
-import { Laboratory, Stopped } from "./laboratory.js";
+import { KINDS, Laboratory, Stopped } from "./laboratory.js";
 import { compare, draw, onFile } from "./pictures.js";
 
 const at = (id) => document.getElementById(id);
@@ -263,12 +263,12 @@ compare(at("slider"), document.querySelector(".compare"));
 for (const kind of ["dragover", "drop"]) window.addEventListener(kind, (event) => event.preventDefault());
 
 try {
-  const { choices: offered, simd } = await laboratory.started;
+  const { choices: offered, simd, threads } = await laboratory.started;
   choices = offered;
   at("attack").replaceChildren(...choices.map(({ name, title }) => option(name, title)));
   at("attack").value = "pgd";
   showChoice();
-  at("engine").textContent = simd ? "histoguard's kernels with vectors" : "burn's operations, as this browser has no vectors";
+  at("engine").textContent = simd ? `histoguard's kernels with vectors${threads > 1 ? ` and ${threads} threads` : ""}` : "burn's operations, as this browser has no vectors";
   await takeBundled();
   await takeDrawing();
 } catch (error) {
@@ -276,3 +276,7 @@ try {
 }
 document.body.dataset.ready = "true";
 navigator.serviceWorker?.register("offline.js").catch(() => {});
+// Threads need headers that offline.js adds. Whoever has begun to use the page gets them at the next visit.
+navigator.serviceWorker?.addEventListener("controllerchange", () => {
+  if (KINDS.includes("threads") && !crossOriginIsolated && !navigator.userActivation?.hasBeenActive) location.reload();
+});

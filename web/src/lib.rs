@@ -5,6 +5,8 @@
 
 mod attacks;
 mod laboratory;
+#[cfg(all(target_family = "wasm", target_feature = "atomics"))]
+mod threads;
 #[cfg(target_family = "wasm")]
 mod worker;
 
