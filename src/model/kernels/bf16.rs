@@ -1,11 +1,5 @@
 //! Multiplication in bfloat16 with sums in float32, by the processors that have instructions for it.
 
-use std::mem::MaybeUninit;
-
-use super::buffer::Buffer;
-use super::simd::{LANES, Simd};
-use super::tile::{CHUNK, Conv, Epilogue};
-
 /// The most pixels of a register tile, [`Bf16::PIXELS`].
 pub(super) const MAX_PIXELS: usize = 32;
 
@@ -50,61 +44,18 @@ impl Bf16 for Single {
     }
 }
 
-/// Packs `[unit][32 in][32 out]` weights for [`Bf16::tile`], in half of the memory.
-pub(super) fn pack(weights: &[f32]) -> Buffer {
-    let mut packed = Buffer::new(weights.len() / 2);
-    for (unit, packed) in weights.chunks_exact(LANES * LANES).zip(packed.chunks_exact_mut(LANES * LANES / 2))
-    {
-        for (index, packed) in packed.iter_mut().enumerate() {
-            let (out, pair) = (index / 256 * 16 + index % 16, index / 16 % 16);
-            let [low, high] =
-                [0, 1].map(|i| half::bf16::from_f32(unit[(2 * pair + i) * LANES + out]).to_bits());
-            *packed = f32::from_bits(u32::from(high) << 16 | u32::from(low));
-        }
-    }
-    packed
-}
-
-/// [`super::tile::convolve`] of planes and weights in bf16: every address of `conv` counts in them.
-///
-/// # Safety
-///
-/// As there, with [`MAX_PIXELS`] for the tile behind `to`.
-#[inline(always)]
-pub(super) unsafe fn convolve<S: Simd, E: Epilogue>(conv: &Conv, from: usize, to: usize, epilogue: &mut E) {
-    let taps = conv.taps.len();
-    let units: Vec<isize> = (0..conv.planes * taps)
-        .map(|unit| 2 * ((unit / taps * conv.plane) as isize + conv.taps[unit % taps]))
-        .collect();
-    let mut tile = MaybeUninit::<[f32; MAX_PIXELS * LANES]>::uninit();
-    let tile = tile.as_mut_ptr().cast::<f32>();
-    let (x, weights) = (conv.x.cast::<u16>(), conv.weights.cast::<u16>());
-    // SAFETY: the caller's contract.
-    unsafe {
-        S::Half::begin();
-        for first in (from..to).step_by(CHUNK) {
-            let last = (first + CHUNK).min(to);
-            for plane in conv.outs.0..conv.outs.1 {
-                let weights = weights.add(plane * units.len() * LANES * LANES);
-                for px in (first..last).step_by(S::Half::PIXELS) {
-                    let count = (last - px).min(S::Half::PIXELS);
-                    S::Half::tile(x.add(px * LANES), &units, weights, count, tile);
-                    epilogue.tile::<S>(plane, px, count, tile);
-                }
-            }
-        }
-        S::Half::end();
-    }
-}
-
 #[cfg(test)]
 pub(super) mod tests {
     use half::bf16;
 
+    use super::super::buffer::Buffer;
     use super::super::eval_grad::Pointwise;
+    use super::super::lanes::LANES;
+    use super::super::pack;
     use super::super::plane::Store;
     use super::super::reference::{Random, distance};
     use super::super::simd::{Level, dispatch};
+    use super::super::tile::CHUNK;
     use super::*;
 
     /// What the instructions do, a number at a time.
@@ -163,7 +114,7 @@ pub(super) mod tests {
                     *expected += f64::from(inputs[p * plane + px * LANES + c]) * f64::from(weight);
                 }
             }
-            let weights = pack(&weights);
+            let weights = pack::halves(&weights);
             for level in Level::tested_bf16() {
                 let what = format!("{pixels} pixels, {planes} to {outs} planes, {level:?}");
                 let scratch = Buffer::new((planes * CHUNK + MAX_PIXELS) * LANES / 2);

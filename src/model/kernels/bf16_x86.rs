@@ -5,7 +5,7 @@ use std::arch::x86_64::*;
 use std::sync::OnceLock;
 
 use super::bf16::Bf16;
-use super::simd::LANES;
+use super::lanes::LANES;
 
 /// Dot products of pairs (AVX512-BF16).
 #[derive(Clone, Copy)]
@@ -79,72 +79,47 @@ impl Bf16 for Amx {
     #[inline(always)]
     unsafe fn tile(x: *const u16, units: &[isize], weights: *const u16, count: usize, tile: *mut f32) {
         debug_assert!(!units.is_empty());
-        // SAFETY: the trait's contract; `begin` made the tiles, which nothing but these blocks touches.
+        // SAFETY: the trait's contract; `begin` made the tiles, which nothing but this block touches.
         unsafe {
-            if count > 16 {
-                asm!(
-                    "tilezero tmm0",
-                    "tilezero tmm1",
-                    "tilezero tmm2",
-                    "tilezero tmm3",
-                    "2:",
-                    "mov {at}, [{unit}]",
-                    "add {at}, {x}",
-                    "tileloadd tmm4, [{at} + {row}]",
-                    "tileloadd tmm6, [{weights} + {row}]",
-                    "tileloadd tmm7, [{weights} + {row} + 1024]",
-                    "tdpbf16ps tmm0, tmm4, tmm6",
-                    "tdpbf16ps tmm1, tmm4, tmm7",
-                    "tileloadd tmm5, [{at} + {row} + 1024]",
-                    "tdpbf16ps tmm2, tmm5, tmm6",
-                    "tdpbf16ps tmm3, tmm5, tmm7",
-                    "add {unit}, 8",
-                    "add {weights}, 2048",
-                    "cmp {unit}, {end}",
-                    "jne 2b",
-                    "add {row}, {row}",
-                    "tilestored [{tile} + {row}], tmm0",
-                    "tilestored [{tile} + {row} + 64], tmm1",
-                    "tilestored [{tile} + {row} + 2048], tmm2",
-                    "tilestored [{tile} + {row} + 2112], tmm3",
-                    at = out(reg) _,
-                    x = in(reg) x,
-                    unit = inout(reg) units.as_ptr() => _,
-                    end = in(reg) units.as_ptr_range().end,
-                    weights = inout(reg) weights => _,
-                    row = inout(reg) 64usize => _,
-                    tile = in(reg) tile,
-                    options(nostack)
-                );
-            } else {
-                asm!(
-                    "tilezero tmm0",
-                    "tilezero tmm1",
-                    "2:",
-                    "mov {at}, [{unit}]",
-                    "add {at}, {x}",
-                    "tileloadd tmm4, [{at} + {row}]",
-                    "tileloadd tmm6, [{weights} + {row}]",
-                    "tileloadd tmm7, [{weights} + {row} + 1024]",
-                    "tdpbf16ps tmm0, tmm4, tmm6",
-                    "tdpbf16ps tmm1, tmm4, tmm7",
-                    "add {unit}, 8",
-                    "add {weights}, 2048",
-                    "cmp {unit}, {end}",
-                    "jne 2b",
-                    "add {row}, {row}",
-                    "tilestored [{tile} + {row}], tmm0",
-                    "tilestored [{tile} + {row} + 64], tmm1",
-                    at = out(reg) _,
-                    x = in(reg) x,
-                    unit = inout(reg) units.as_ptr() => _,
-                    end = in(reg) units.as_ptr_range().end,
-                    weights = inout(reg) weights => _,
-                    row = inout(reg) 64usize => _,
-                    tile = in(reg) tile,
-                    options(nostack)
-                );
-            }
+            asm!(
+                "tilezero tmm0",
+                "tilezero tmm1",
+                "tilezero tmm2",
+                "tilezero tmm3",
+                "2:",
+                "mov {at}, [{unit}]",
+                "add {at}, {x}",
+                "tileloadd tmm4, [{at} + {row}]",
+                "tileloadd tmm6, [{weights} + {row}]",
+                "tileloadd tmm7, [{weights} + {row} + 1024]",
+                "tdpbf16ps tmm0, tmm4, tmm6",
+                "tdpbf16ps tmm1, tmm4, tmm7",
+                // 16 pixels, or 32.
+                "cmp {count}, 16",
+                "jbe 3f",
+                "tileloadd tmm5, [{at} + {row} + 1024]",
+                "tdpbf16ps tmm2, tmm5, tmm6",
+                "tdpbf16ps tmm3, tmm5, tmm7",
+                "3:",
+                "add {unit}, 8",
+                "add {weights}, 2048",
+                "cmp {unit}, {end}",
+                "jne 2b",
+                "add {row}, {row}",
+                "tilestored [{tile} + {row}], tmm0",
+                "tilestored [{tile} + {row} + 64], tmm1",
+                "tilestored [{tile} + {row} + 2048], tmm2",
+                "tilestored [{tile} + {row} + 2112], tmm3",
+                at = out(reg) _,
+                x = in(reg) x,
+                unit = inout(reg) units.as_ptr() => _,
+                end = in(reg) units.as_ptr_range().end,
+                weights = inout(reg) weights => _,
+                row = inout(reg) 64usize => _,
+                count = in(reg) count,
+                tile = in(reg) tile,
+                options(nostack)
+            );
         }
     }
 }

@@ -146,6 +146,7 @@ impl<E: Epilogue> Kernel for Direct<'_, E> {
 #[cfg(test)]
 mod tests {
     use super::super::bf16::{self, tests::rounded};
+    use super::super::pack;
     use super::super::plane::Store;
     use super::super::reference::{Random, distance};
     use super::*;
@@ -240,7 +241,7 @@ mod tests {
             for (half, &x) in halves.halves().iter_mut().zip(x.iter()) {
                 *half = half::bf16::from_f32(x).to_bits();
             }
-            let packed = bf16::pack(&weights);
+            let packed = pack::halves(&weights);
             for level in Level::tested_bf16().into_iter().filter(|&level| level == level.spatial()) {
                 let (x, direct) = (halves.ptr(), &packed);
                 let conv = Conv3 { level, x, halo, planes: planes_in, out_planes, direct, points: None };

@@ -17,6 +17,7 @@ mod eval;
 mod eval_grad;
 mod forward_kernels;
 mod grad_kernels;
+mod lanes;
 mod masks;
 mod norm_grad;
 mod pack;

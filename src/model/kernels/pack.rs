@@ -1,7 +1,6 @@
 //! Weights in the order in which the register tiles read them.
 
 use super::arch::{Conv, Norm, Plan, planes};
-use super::bf16;
 use super::buffer::Buffer;
 use super::simd::{LANES, Level};
 
@@ -44,6 +43,21 @@ pub(super) struct Weights {
     pub forward: Buffer,
     /// `[in plane][out plane][tap, flipped][out][in]`.
     pub backward: Buffer,
+}
+
+/// Packs `[unit][32 in][32 out]` weights for [`Bf16::tile`](super::bf16::Bf16::tile), in half of the memory.
+pub(super) fn halves(weights: &[f32]) -> Buffer {
+    let mut packed = Buffer::new(weights.len() / 2);
+    for (unit, packed) in weights.chunks_exact(LANES * LANES).zip(packed.chunks_exact_mut(LANES * LANES / 2))
+    {
+        for (index, packed) in packed.iter_mut().enumerate() {
+            let (out, pair) = (index / 256 * 16 + index % 16, index / 16 % 16);
+            let [low, high] =
+                [0, 1].map(|i| half::bf16::from_f32(unit[(2 * pair + i) * LANES + out]).to_bits());
+            *packed = f32::from_bits(u32::from(high) << 16 | u32::from(low));
+        }
+    }
+    packed
 }
 
 /// Factors of a convolution's outputs and inputs that are folded into its backward weights. The forward ones stay as they
@@ -93,7 +107,7 @@ impl Weights {
         if !level.is_bf16() {
             return self;
         }
-        Weights { forward: bf16::pack(&self.forward), backward: bf16::pack(&self.backward) }
+        Weights { forward: halves(&self.forward), backward: halves(&self.backward) }
     }
 
     /// Packs the stem: forward `[out plane][in, row][7][out]`, backward `[plane of (in, row, 8)][out plane][out][..]`.

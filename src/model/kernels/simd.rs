@@ -6,9 +6,7 @@ use std::sync::OnceLock;
 use super::bf16::{Bf16, Single};
 #[cfg(target_arch = "x86_64")]
 use super::bf16_x86::{Amx, Dot, has_amx, has_dot};
-
-/// Channels of one plane.
-pub(super) const LANES: usize = 32;
+pub(super) use super::lanes::LANES;
 
 /// An instruction level of the kernels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -76,7 +76,7 @@ pub(super) unsafe fn convolve<S: Simd, E: Epilogue, const STEP: usize>(
 ) {
     if S::Half::AVAILABLE {
         // SAFETY: the caller's contract.
-        return unsafe { bf16::convolve::<S, E>(conv, from, to, epilogue) };
+        return unsafe { convolve_bf16::<S, E>(conv, from, to, epilogue) };
     }
     let mut sums = MaybeUninit::<[f32; (CHUNK + MAX_PIXELS) * LANES]>::uninit();
     let sums = sums.as_mut_ptr().cast::<f32>();
@@ -114,6 +114,38 @@ pub(super) unsafe fn convolve<S: Simd, E: Epilogue, const STEP: usize>(
                 }
             }
         }
+    }
+}
+
+/// [`convolve`] of planes and weights in bf16: every address of `conv` counts in them.
+///
+/// # Safety
+///
+/// As there, with [`bf16::MAX_PIXELS`] for the tile behind `to`.
+#[inline(always)]
+unsafe fn convolve_bf16<S: Simd, E: Epilogue>(conv: &Conv, from: usize, to: usize, epilogue: &mut E) {
+    let taps = conv.taps.len();
+    let units: Vec<isize> = (0..conv.planes * taps)
+        .map(|unit| 2 * ((unit / taps * conv.plane) as isize + conv.taps[unit % taps]))
+        .collect();
+    let mut tile = MaybeUninit::<[f32; bf16::MAX_PIXELS * LANES]>::uninit();
+    let tile = tile.as_mut_ptr().cast::<f32>();
+    let (x, weights) = (conv.x.cast::<u16>(), conv.weights.cast::<u16>());
+    // SAFETY: the caller's contract.
+    unsafe {
+        S::Half::begin();
+        for first in (from..to).step_by(CHUNK) {
+            let last = (first + CHUNK).min(to);
+            for plane in conv.outs.0..conv.outs.1 {
+                let weights = weights.add(plane * units.len() * LANES * LANES);
+                for px in (first..last).step_by(S::Half::PIXELS) {
+                    let count = (last - px).min(S::Half::PIXELS);
+                    S::Half::tile(x.add(px * LANES), &units, weights, count, tile);
+                    epilogue.tile::<S>(plane, px, count, tile);
+                }
+            }
+        }
+        S::Half::end();
     }
 }
 
