@@ -161,6 +161,7 @@ pub(super) const MAX_PIXELS: usize = 14;
 /// Code that runs at a chosen level. `run` and all that it calls must be `#[inline(always)]`.
 pub(super) trait Kernel {
     /// Whether it multiplies in bf16 where a level does.
+    #[allow(dead_code)] // Only x86-64 has such levels.
     const BF16: bool = false;
 
     /// # Safety

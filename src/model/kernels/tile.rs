@@ -45,6 +45,7 @@ pub(super) const KERNEL_ROW: usize = 3;
 /// What becomes of a finished tile.
 pub(super) trait Epilogue {
     /// Whether its convolution is one of evaluation, which has a level in bf16.
+    #[allow(dead_code)] // Only x86-64 has such levels.
     const BF16: bool = false;
 
     /// Takes pixels `px..px + count` of an output plane from `tile`, `[pixel][32]`.
