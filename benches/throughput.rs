@@ -9,7 +9,8 @@ use burn::module::Module;
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::optim::{AdamConfig, GradientsParams};
 use burn::tensor::{Distribution, Int};
-use clap::{Parser, ValueEnum};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, ValueEnum};
 use histoguard::model::Precision;
 use histoguard::prelude::*;
 use serde_json::json;
@@ -126,6 +127,10 @@ fn peak_memory() -> Option<u64> {
 
 fn main() {
     let options = Options::parse();
+    if options.bf16 && options.ops.contains(&Op::Train) {
+        let why = "--bf16: training computes in float32; choose --ops forward fgsm pgd10";
+        Options::command().error(ErrorKind::ArgumentConflict, why).exit();
+    }
     let device = Device::default();
     let threads = rayon::current_num_threads();
     for (&batch, &op) in options.batch.iter().flat_map(|batch| options.ops.iter().map(move |op| (batch, op)))

@@ -145,6 +145,34 @@ fn gradients_in_bfloat16_are_near_and_logits_stay() {
     }
 }
 
+/// What refuses gradients in bfloat16 in a process of its own: see the next test.
+#[test]
+fn what_is_in_the_way_of_bfloat16_is_named() {
+    let net = config(4, &[1], 6, 2, 3).init(&Device::default());
+    let refused =
+        net.with_gradient_precision(Precision::Bfloat16).map(|_| ()).map_err(|error| error.to_string());
+    for name in ["HISTOGUARD_KERNELS", "HISTOGUARD_SIMD"] {
+        if let Ok(value) = std::env::var(name) {
+            assert!(refused.clone().unwrap_err().ends_with(&format!("found {name}={value}")), "{refused:?}");
+        }
+    }
+}
+
+#[test]
+fn the_environment_refuses_bfloat16() {
+    for (name, value) in [("HISTOGUARD_KERNELS", "off"), ("HISTOGUARD_SIMD", "portable")] {
+        let child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "what_is_in_the_way_of_bfloat16_is_named"])
+            .env_remove("HISTOGUARD_KERNELS")
+            .env_remove("HISTOGUARD_SIMD")
+            .env(name, value)
+            .output()
+            .unwrap();
+        let output = String::from_utf8_lossy(&child.stdout);
+        assert!(child.status.success() && output.contains("1 passed"), "{name}: {output}");
+    }
+}
+
 /// Gradients of trained parameters and, of a module in evaluation mode, everything else.
 struct Collect<'a> {
     gradients: Option<&'a Gradients>,

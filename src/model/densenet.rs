@@ -282,11 +282,11 @@ impl DenseNet {
     /// # Errors
     ///
     /// [`PrecisionError`] where neither AMX-BF16 (on Linux) nor AVX512-BF16 is at hand, `HISTOGUARD_SIMD`
-    /// names another level, or the kernels are not compiled in.
+    /// names another level, the network is not on the CPU, or the kernels are switched off or not compiled in.
     ///
     /// [`Frozen::logits`]: crate::classifier::Frozen::logits
     pub fn with_gradient_precision(mut self, precision: Precision) -> Result<Self, PrecisionError> {
-        fused::supports(precision)?;
+        fused::supports(&self.features, precision)?;
         self.gradients = precision;
         Ok(self)
     }
@@ -301,7 +301,7 @@ impl DenseNet {
     ///
     /// [`Frozen::logits`]: crate::classifier::Frozen::logits
     pub fn with_logit_precision(mut self, precision: Precision) -> Result<Self, PrecisionError> {
-        fused::supports(precision)?;
+        fused::supports(&self.features, precision)?;
         self.logits = precision;
         Ok(self)
     }

@@ -72,9 +72,16 @@ pub(super) fn classify(classifier: &Linear, pooled: &Tensor<2>) -> Option<Tensor
     Some(Tensor::from_dispatch(Dispatch::rowwise_linear(pooled, weight, bias)))
 }
 
-/// Whether the kernels can compute in a precision here.
-pub(super) fn supports(precision: Precision) -> Result<(), PrecisionError> {
-    level(precision).map(|_| ())
+/// Whether the kernels can compute this network in a precision, here and where it is.
+pub(super) fn supports(features: &Features, precision: Precision) -> Result<(), PrecisionError> {
+    let weight = features.conv0.weight.val();
+    let found = match precision {
+        Precision::Float32 => return Ok(()),
+        Precision::Bfloat16 if !enabled() => "HISTOGUARD_KERNELS=off".to_string(),
+        Precision::Bfloat16 if primitive(&weight).is_none() => format!("a network on {:?}", weight.device()),
+        Precision::Bfloat16 => return level(precision).map(|_| ()),
+    };
+    Err(PrecisionError { expected: "the crate's CPU kernels", found })
 }
 
 /// The kernels' level for a precision.

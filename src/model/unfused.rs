@@ -16,7 +16,7 @@ pub(super) fn classify(_: &Linear, _: &Tensor<2>) -> Option<Tensor<2>> {
 }
 
 /// Nothing here computes in less than single precision.
-pub(super) fn supports(precision: Precision) -> Result<(), PrecisionError> {
+pub(super) fn supports(_: &Features, precision: Precision) -> Result<(), PrecisionError> {
     match precision {
         Precision::Float32 => Ok(()),
         Precision::Bfloat16 => Err(PrecisionError {

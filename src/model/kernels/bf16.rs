@@ -23,7 +23,7 @@ pub(super) trait Bf16: Copy {
     /// Rounds the 32 channels of a pixel to the nearest, ties to even.
     unsafe fn round(from: *const f32, to: *mut u16);
     /// `tile[pixel][32]` of the first `count` pixels at `x`: the sum over the units of a convolution, whose inputs lie
-    /// `units` bytes behind `x`. Others of its [`Bf16::PIXELS`] pixels may hold anything.
+    /// `units` bytes behind `x`. Reads at most 15 pixels more, and may write anything to the tile's others.
     unsafe fn tile(x: *const u16, units: &[isize], weights: *const u16, count: usize, tile: *mut f32);
 }
 

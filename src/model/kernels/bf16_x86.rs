@@ -168,7 +168,7 @@ unsafe fn dot<const PIXELS: usize>(x: *const u16, units: &[isize], weights: *con
 
 /// Whether the processor has AVX512-BF16.
 pub(super) fn has_dot() -> bool {
-    is_x86_feature_detected!("avx512bf16")
+    is_x86_feature_detected!("avx512bf16") && is_x86_feature_detected!("avx512bw")
 }
 
 /// Whether the processor has AMX-BF16 and the system lets this process use it, which is asked for once.

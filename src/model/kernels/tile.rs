@@ -122,7 +122,7 @@ pub(super) unsafe fn convolve<S: Simd, E: Epilogue, const STEP: usize>(
 ///
 /// # Safety
 ///
-/// As there, with [`bf16::MAX_PIXELS`] for the tile behind `to`.
+/// As there, with 15 pixels for the tile behind `to`.
 #[inline(always)]
 unsafe fn convolve_bf16<S: Simd, E: Epilogue>(conv: &Conv, from: usize, to: usize, epilogue: &mut E) {
     let taps = conv.taps.len();
