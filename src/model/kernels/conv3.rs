@@ -5,7 +5,7 @@ use super::buffer::{Buffer, Ptr};
 use super::plane::{Halo, Rows};
 use super::simd::{Kernel, LANES, Level, MAX_PIXELS, Simd, dispatch};
 use super::tile::{Conv, Epilogue, KERNEL_ROW, NO_ROWS, convolve};
-use super::winograd::{self, Tiles, Winograd};
+use super::winograd::{self, Points, Tiles, Winograd};
 
 /// A 3x3 convolution of haloed planes at `x`.
 #[derive(Clone, Copy)]
@@ -17,8 +17,8 @@ pub(super) struct Conv3<'a> {
     pub out_planes: usize,
     /// The packed weights.
     pub direct: &'a Buffer,
-    /// The weights at the points of Winograd's algorithm, where that is to be used.
-    pub points: Option<&'a Buffer>,
+    /// The weights of Winograd's algorithm, where that is to be used.
+    pub points: Option<Points<'a>>,
 }
 
 impl Conv3<'_> {
@@ -196,8 +196,9 @@ mod tests {
             weights.copy_from_slice(&random.vector(count, -0.1, 0.1));
             let expected = defined(&x, &weights, halo, planes_in, out_planes);
             for level in Level::available() {
-                let points = winograd::transform(level, &weights);
-                for points in [None, Some(&points)] {
+                let made = winograd::transform(level, &weights);
+                let mut made_whole = None;
+                for points in [None, Some(Points::Made(&made)), Some(Points::Packed(&weights))] {
                     let conv = Conv3 {
                         level,
                         x: x.ptr(),
@@ -222,6 +223,10 @@ mod tests {
                     let (error, bound) =
                         (distance(&whole, &expected), if points.is_some() { 5e-6 } else { 1e-6 });
                     assert!(error < bound, "{what}: {error}");
+                    if points.is_some() {
+                        let before = made_whole.get_or_insert_with(|| whole.clone());
+                        assert!(whole == *before, "{what}: weights made before or in between");
+                    }
                     let middle = (pieces / 2).next_multiple_of(align).min(pieces);
                     // SAFETY: the parts follow each other, and every plane lies in `y`.
                     unsafe {

@@ -7,8 +7,9 @@ use rayon::prelude::*;
 use super::arch::{Arch, Layer, Norm, Plan};
 use super::buffer::Buffer;
 use super::pack::{Affine, Folded, Weights, running_affine};
+use super::plane::Halo;
 use super::simd::Level;
-use super::winograd;
+use super::winograd::{self, Points};
 
 /// A network's weights with its running statistics folded in, packed for the kernels.
 ///
@@ -47,13 +48,20 @@ impl Conv2 {
         Conv2 { direct, forward: OnceLock::new(), backward: OnceLock::new() }
     }
 
-    pub(super) fn forward(&self, level: Level) -> &Buffer {
-        self.forward.get_or_init(|| winograd::transform(level, &self.direct.forward))
+    pub(super) fn forward(&self, level: Level, halo: Halo) -> Points<'_> {
+        points(&self.forward, &self.direct.forward, level, halo)
     }
 
-    pub(super) fn backward(&self, level: Level) -> &Buffer {
-        self.backward.get_or_init(|| winograd::transform(level, &self.direct.backward))
+    pub(super) fn backward(&self, level: Level, halo: Halo) -> Points<'_> {
+        points(&self.backward, &self.direct.backward, level, halo)
     }
+}
+
+fn points<'a>(made: &'a OnceLock<Buffer>, packed: &'a Buffer, level: Level, halo: Halo) -> Points<'a> {
+    if winograd::few(level, halo) {
+        return Points::Packed(packed);
+    }
+    Points::Made(made.get_or_init(|| winograd::transform(level, packed)))
 }
 
 impl Packed {

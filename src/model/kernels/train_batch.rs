@@ -198,7 +198,7 @@ impl Batch<'_> {
         let (pixels, planes) = (halo.height * halo.width, self.plan.mid_planes);
         let stride = self.plan.blocks[i].planes * pixels * LANES;
         let y = x.ptr().at(layer.planes * pixels * LANES);
-        let points = winograd::wanted(self.level, halo, self.n, &conv.forward);
+        let made = winograd::made(self.level, halo, self.n, &conv.forward);
         self.images(y, stride, self.plan.growth_planes, pixels, |image, crew| {
             let mut haloed = Buffer::new(planes * halo.plane());
             halo.clear(&mut haloed);
@@ -214,7 +214,7 @@ impl Batch<'_> {
                 planes,
                 out_planes: self.plan.growth_planes,
                 direct: &conv.forward,
-                points: points.as_ref(),
+                points: winograd::points(self.level, halo, made.as_ref(), &conv.forward),
             };
             let (scratch, (pieces, align)) = (conv.scratch(crew.parts()), conv.pieces());
             crew.split(pieces, align, |part, from, to| {

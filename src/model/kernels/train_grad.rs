@@ -164,7 +164,7 @@ impl TrainState {
         let complete = self.complete(i, shared);
         let dz = Buffer::new(self.n * mid_planes * plane);
         let weights = WeightSums::new(groups.count(), mid_planes, 9, growth_planes);
-        let points = winograd::wanted(level, halo, self.n, &state.conv2.backward);
+        let made = winograd::made(level, halo, self.n, &state.conv2.backward);
         let sums = groups.map(workers, |group, images, crew| {
             let mut sum = weights.group(group);
             let mut sums = Sums::new(mid_planes);
@@ -178,7 +178,7 @@ impl TrainState {
                 planes: growth_planes,
                 out_planes: mid_planes,
                 direct: &state.conv2.backward,
-                points: points.as_ref(),
+                points: winograd::points(level, halo, made.as_ref(), &state.conv2.backward),
             };
             let scratch = conv.scratch(crew.parts());
             let wins = winograd::pays(halo);

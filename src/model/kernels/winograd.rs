@@ -71,25 +71,55 @@ impl Tiles {
     }
 }
 
+/// The weights of a [`Winograd`].
+#[derive(Clone, Copy)]
+pub(super) enum Points<'a> {
+    /// At the points, from [`transform`].
+    Made(&'a Buffer),
+    /// Packed. Of [`few`] tiles it takes longer to read four times as many than to make them where they are used, a pair of
+    /// planes at a time.
+    Packed(&'a Buffer),
+}
+
 /// Whether planes of this size gain by it.
 pub(super) fn pays(halo: Halo) -> bool {
     // Fewer tiles do not fill the register tiles, and read four times the weights.
     Tiles::of(halo).count() >= 9
 }
 
-/// The weights at the points if it pays to make them for a batch of so many images.
-pub(super) fn wanted(level: Level, halo: Halo, images: usize, packed: &Buffer) -> Option<Buffer> {
+/// Whether the weights are made at the points where they are used: for one group of tiles; where arithmetic is slower than
+/// with the widest vectors, for some.
+pub(super) fn few(level: Level, halo: Halo) -> bool {
+    Tiles::of(halo).count() <= if level == Level::Avx512 { GROUP } else { 4 * GROUP }
+}
+
+/// The weights at the points if they are to be made, and it pays for a batch of so many images.
+pub(super) fn made(level: Level, halo: Halo, images: usize, packed: &Buffer) -> Option<Buffer> {
     // Of a few tiles each step's transform of the weights takes the gain away.
-    (pays(halo) && Tiles::of(halo).count() * images >= 48).then(|| transform(level, packed))
+    (!few(level, halo) && Tiles::of(halo).count() * images >= 48).then(|| transform(level, packed))
+}
+
+/// What a convolution uses of packed weights and those that were [`made`] of them.
+pub(super) fn points<'a>(
+    level: Level,
+    halo: Halo,
+    made: Option<&'a Buffer>,
+    packed: &'a Buffer,
+) -> Option<Points<'a>> {
+    if few(level, halo) { pays(halo).then_some(Points::Packed(packed)) } else { made.map(Points::Made) }
 }
 
 /// Floats of the working memory of one [`Winograd`].
 pub(super) fn scratch(planes: usize, out_planes: usize) -> usize {
-    points(planes) + points(out_planes)
+    group(planes) + group(out_planes) + POINTS * WEIGHTS
 }
 
+/// Floats between a pair of planes' weights at two points: a line more than they take, as the stride of a page would have
+/// them share few sets of a cache.
+const WEIGHTS: usize = BLOCK + LANES / 2;
+
 /// Floats of a group's points.
-fn points(planes: usize) -> usize {
+fn group(planes: usize) -> usize {
     POINTS * stride(planes) + MAX_PIXELS * LANES
 }
 
@@ -123,24 +153,38 @@ impl Kernel for TransformWeights {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         for block in 0..self.blocks {
-            for at in (0..BLOCK).step_by(S::WIDTH) {
-                // SAFETY: the caller's contract.
-                unsafe {
-                    let mut rows = [[S::splat(0.0); 3]; IN];
-                    for column in 0..3 {
-                        let mut taps = [S::splat(0.0); 3];
-                        for (row, tap) in taps.iter_mut().enumerate() {
-                            *tap = S::load(self.packed.0.add((block * 9 + row * 3 + column) * BLOCK + at));
-                        }
-                        for (row, point) in rows.iter_mut().zip(weight_points::<S>(taps)) {
-                            row[column] = point;
-                        }
-                    }
-                    for (r, row) in rows.into_iter().enumerate() {
-                        for (c, point) in weight_points::<S>(row).into_iter().enumerate() {
-                            S::store(self.to.0.add(((r * IN + c) * self.blocks + block) * BLOCK + at), point);
-                        }
-                    }
+            // SAFETY: the caller's contract.
+            unsafe {
+                let (from, to) = (self.packed.0.add(block * 9 * BLOCK), self.to.0.add(block * BLOCK));
+                transform_block::<S>(from, to, self.blocks * BLOCK);
+            }
+        }
+    }
+}
+
+/// The weights of a pair of planes at the points, `stride` floats apart.
+///
+/// # Safety
+///
+/// As for [`Simd`]; nine taps must be readable and the points writable.
+#[inline(always)]
+unsafe fn transform_block<S: Simd>(from: *const f32, to: *mut f32, stride: usize) {
+    for at in (0..BLOCK).step_by(S::WIDTH) {
+        // SAFETY: the caller's contract.
+        unsafe {
+            let mut rows = [[S::splat(0.0); 3]; IN];
+            for column in 0..3 {
+                let mut taps = [S::splat(0.0); 3];
+                for (row, tap) in taps.iter_mut().enumerate() {
+                    *tap = S::load(from.add((row * 3 + column) * BLOCK + at));
+                }
+                for (row, point) in rows.iter_mut().zip(weight_points::<S>(taps)) {
+                    row[column] = point;
+                }
+            }
+            for (r, row) in rows.into_iter().enumerate() {
+                for (c, point) in weight_points::<S>(row).into_iter().enumerate() {
+                    S::store(to.add((r * IN + c) * stride + at), point);
                 }
             }
         }
@@ -236,8 +280,7 @@ pub(super) struct Winograd<'a, E> {
     pub x: Ptr,
     pub halo: Halo,
     pub planes: usize,
-    /// From [`transform`].
-    pub weights: &'a Buffer,
+    pub weights: Points<'a>,
     pub out_planes: usize,
     /// Output planes that are computed.
     pub outs: (usize, usize),
@@ -251,47 +294,162 @@ pub(super) struct Winograd<'a, E> {
 impl<E: Epilogue> Kernel for Winograd<'_, E> {
     #[inline(always)]
     unsafe fn run<S: Simd>(mut self) {
-        let (tiles, weights) = (Tiles::of(self.halo), self.planes * self.out_planes * BLOCK);
-        let (v, m) = (self.scratch, self.scratch.at(points(self.planes)));
-        for first in (self.range.0..self.range.1).step_by(GROUP) {
-            let count = GROUP.min(self.range.1 - first);
-            // Register tiles of about the same size: of 14 and of 2 tiles the second would be mostly empty.
-            let step = count.div_ceil(count.div_ceil(S::PIXELS));
-            // SAFETY: the caller's contract; the scratch holds a group's points, and a register tile behind its inputs.
+        let group = group_size::<S>(self.range.1 - self.range.0);
+        for first in (self.range.0..self.range.1).step_by(group) {
+            let count = group.min(self.range.1 - first);
+            // SAFETY: the caller's contract; the scratch holds a group's points, a register tile behind its inputs, and the
+            // points of a pair of planes' weights.
             unsafe {
-                for plane in 0..self.planes {
-                    for tile in 0..count {
-                        let to = v.0.add((plane * GROUP + tile) * LANES);
-                        tiles.input_points::<S>(first + tile, (self.x, plane), to, stride(self.planes));
-                    }
+                self.transform_inputs::<S>(first, count);
+                match self.weights {
+                    Points::Made(weights) => self.multiply::<S>(weights, count),
+                    Points::Packed(packed) => self.multiply_making::<S>(packed, count),
                 }
+                self.transform_outputs::<S>(first, count);
+            }
+        }
+    }
+}
+
+impl<E: Epilogue> Winograd<'_, E> {
+    /// The products' points, behind the inputs'.
+    fn products(&self) -> Ptr {
+        self.scratch.at(group(self.planes))
+    }
+
+    /// A 1x1 convolution at a point from input plane `plane` on, with weights from `weights` on.
+    fn at_point(&self, point: usize, plane: usize, weights: *const f32) -> Conv<'static> {
+        Conv {
+            x: self.scratch.at(point * stride(self.planes) + plane * GROUP * LANES).0,
+            planes: self.planes,
+            plane: GROUP * LANES,
+            taps: &[0],
+            row: NO_ROWS,
+            depth: LANES,
+            weights,
+            outs: self.outs,
+            // One plane's channels: the transforms make what a long sum rounds away larger.
+            group: 1,
+        }
+    }
+
+    /// # Safety
+    ///
+    /// As for [`Kernel::run`].
+    #[inline(always)]
+    unsafe fn transform_inputs<S: Simd>(&self, first: usize, count: usize) {
+        let tiles = Tiles::of(self.halo);
+        for plane in 0..self.planes {
+            for tile in 0..count {
+                let to = self.scratch.at((plane * GROUP + tile) * LANES);
+                // SAFETY: the caller's contract.
+                unsafe { tiles.input_points::<S>(first + tile, (self.x, plane), to.0, stride(self.planes)) };
+            }
+        }
+    }
+
+    /// # Safety
+    ///
+    /// As for [`Kernel::run`].
+    #[inline(always)]
+    unsafe fn multiply<S: Simd>(&self, weights: &Buffer, count: usize) {
+        let (step, size) = (step::<S>(count), self.planes * self.out_planes * BLOCK);
+        for point in 0..POINTS {
+            let conv = self.at_point(point, 0, weights.ptr().at(point * size).0);
+            let y = self.products().at(point * stride(self.out_planes));
+            let mut store = Store { y, plane: GROUP * LANES };
+            for from in (0..count).step_by(step) {
+                // SAFETY: the caller's contract.
+                unsafe { convolve::<S, _, LANES>(&conv, from, (from + step).min(count), &mut store) };
+            }
+        }
+    }
+
+    /// The same products, from packed weights.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Kernel::run`].
+    #[inline(always)]
+    unsafe fn multiply_making<S: Simd>(&self, packed: &Buffer, count: usize) {
+        let step = step::<S>(count);
+        let weights = self.products().at(group(self.out_planes));
+        for out in self.outs.0..self.outs.1 {
+            for plane in 0..self.planes {
+                let block = packed.ptr().at((out * self.planes + plane) * 9 * BLOCK);
+                // SAFETY: the caller's contract.
+                unsafe { transform_block::<S>(block.0, weights.0, WEIGHTS) };
                 for point in 0..POINTS {
                     let conv = Conv {
-                        x: v.0.add(point * stride(self.planes)),
-                        planes: self.planes,
-                        plane: GROUP * LANES,
-                        taps: &[0],
-                        row: NO_ROWS,
-                        depth: LANES,
-                        weights: self.weights.ptr().0.add(point * weights),
-                        outs: self.outs,
-                        // One plane's channels: the transforms make what a long sum rounds away larger.
-                        group: 1,
+                        planes: 1,
+                        outs: (0, 1),
+                        ..self.at_point(point, plane, weights.at(point * WEIGHTS).0)
                     };
-                    let y = m.at(point * stride(self.out_planes));
-                    let mut store = Store { y, plane: GROUP * LANES };
+                    let y = self.products().at(point * stride(self.out_planes) + out * GROUP * LANES);
+                    let next = block.at(9 * BLOCK + point * SHARE);
+                    let mut add = AddTo { y, fresh: plane == 0, next };
                     for from in (0..count).step_by(step) {
-                        convolve::<S, _, LANES>(&conv, from, (from + step).min(count), &mut store);
-                    }
-                }
-                for plane in self.outs.0..self.outs.1 {
-                    for tile in 0..count {
-                        let from = m.0.add((plane * GROUP + tile) * LANES);
-                        self.transform_output::<S>(tiles.corner(first + tile), plane, from);
+                        // SAFETY: the caller's contract.
+                        unsafe { convolve::<S, _, LANES>(&conv, from, (from + step).min(count), &mut add) };
                     }
                 }
             }
         }
+    }
+
+    /// # Safety
+    ///
+    /// As for [`Kernel::run`].
+    #[inline(always)]
+    unsafe fn transform_outputs<S: Simd>(&mut self, first: usize, count: usize) {
+        let tiles = Tiles::of(self.halo);
+        for plane in self.outs.0..self.outs.1 {
+            for tile in 0..count {
+                let from = self.products().at((plane * GROUP + tile) * LANES);
+                // SAFETY: the caller's contract.
+                unsafe { self.transform_output::<S>(tiles.corner(first + tile), plane, from.0) };
+            }
+        }
+    }
+}
+
+/// Tiles of a group: with the widest vectors a whole register tile, but for the last.
+fn group_size<S: Simd>(count: usize) -> usize {
+    if count > GROUP && S::PIXELS == MAX_PIXELS { MAX_PIXELS } else { GROUP }
+}
+
+/// Tiles of a register tile: all of about the same size, as of 14 and of 2 the second would be mostly empty.
+fn step<S: Simd>(count: usize) -> usize {
+    count.div_ceil(count.div_ceil(S::PIXELS))
+}
+
+/// Floats of the next packed weights that are asked for at each point.
+const SHARE: usize = 9 * BLOCK / POINTS;
+
+/// Adds the products of a plane to those of the planes before it.
+struct AddTo {
+    y: Ptr,
+    fresh: bool,
+    /// What will be read soon, `SHARE` floats.
+    next: Ptr,
+}
+
+impl Epilogue for AddTo {
+    #[inline(always)]
+    unsafe fn tile<S: Simd>(&mut self, _plane: usize, px: usize, count: usize, tile: *const f32) {
+        for at in (0..count * LANES).step_by(S::WIDTH) {
+            // SAFETY: the caller's contract.
+            unsafe {
+                let (to, product) = (self.y.0.add(px * LANES + at), S::load(tile.add(at)));
+                S::store(to, if self.fresh { product } else { S::add(S::load(to), product) });
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn ahead(&self, _plane: usize, _unit: usize, px: usize, _last: bool) -> [Option<*const f32>; 2] {
+        let share = (px * LANES < SHARE).then(|| self.next.at(px * LANES).0.cast_const());
+        [share, None]
     }
 }
 
