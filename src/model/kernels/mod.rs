@@ -36,6 +36,7 @@ mod train_batch;
 mod train_grad;
 mod train_norm;
 mod winograd;
+mod winograd_points;
 mod winograd_weights;
 mod workers;
 

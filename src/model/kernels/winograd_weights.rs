@@ -8,9 +8,8 @@ use super::buffer::Ptr;
 use super::plane::Halo;
 use super::simd::{Kernel, LANES, Simd};
 use super::tile::outer;
-use super::winograd::{
-    BLOCK, FAR, FAR_SCALE, FAR2, IN, NEAR, NEAR_SCALE, NEAR2, OUT, POINTS, Tiles, ZERO_SCALE,
-};
+use super::winograd::{BLOCK, Tiles};
+use super::winograd_points::{FAR, FAR_SCALE, FAR2, IN, NEAR, NEAR_SCALE, NEAR2, OUT, POINTS, ZERO_SCALE};
 
 /// The most tiles that are transformed before they are multiplied: the points of two planes stay in a second-level cache.
 const GROUP: usize = 56;
