@@ -214,7 +214,7 @@ impl Batch<'_> {
                 planes,
                 out_planes: self.plan.growth_planes,
                 direct: &conv.forward,
-                points: winograd::points(self.level, halo, made.as_ref(), &conv.forward),
+                points: winograd::points(self.level, halo, self.n, made.as_ref(), &conv.forward),
             };
             let (scratch, (pieces, align)) = (conv.scratch(crew.parts()), conv.pieces());
             crew.split(pieces, align, |part, from, to| {

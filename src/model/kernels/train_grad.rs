@@ -178,7 +178,7 @@ impl TrainState {
                 planes: growth_planes,
                 out_planes: mid_planes,
                 direct: &state.conv2.backward,
-                points: winograd::points(level, halo, made.as_ref(), &state.conv2.backward),
+                points: winograd::points(level, halo, self.n, made.as_ref(), &state.conv2.backward),
             };
             let scratch = conv.scratch(crew.parts());
             let wins = winograd::pays(halo);

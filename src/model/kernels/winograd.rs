@@ -88,20 +88,27 @@ pub(super) fn few(level: Level, halo: Halo) -> bool {
     Tiles::of(halo).count() <= if level == Level::Avx512 { GROUP } else { 4 * GROUP }
 }
 
-/// The weights at the points if they are to be made, and it pays for a batch of so many images.
-pub(super) fn made(level: Level, halo: Halo, images: usize, packed: &Buffer) -> Option<Buffer> {
-    // Of a few tiles each step's transform of the weights takes the gain away.
-    (!few(level, halo) && Tiles::of(halo).count() * images >= 48).then(|| transform(level, packed))
+/// Whether a step of training on so many images gains by it.
+fn trains(halo: Halo, images: usize) -> bool {
+    // The weights are new in each step: of a few tiles their transform takes the gain away.
+    pays(halo) && Tiles::of(halo).count() * images >= 48
 }
 
-/// What a convolution uses of packed weights and those that were [`made`] of them.
+/// The weights at the points for a step of training, if they are to be made before.
+pub(super) fn made(level: Level, halo: Halo, images: usize, packed: &Buffer) -> Option<Buffer> {
+    (trains(halo, images) && !few(level, halo)).then(|| transform(level, packed))
+}
+
+/// What a step of training uses of packed weights and those that were [`made`] of them.
 pub(super) fn points<'a>(
     level: Level,
     halo: Halo,
+    images: usize,
     made: Option<&'a Buffer>,
     packed: &'a Buffer,
 ) -> Option<Points<'a>> {
-    if few(level, halo) { pays(halo).then_some(Points::Packed(packed)) } else { made.map(Points::Made) }
+    let here = few(level, halo) && trains(halo, images);
+    if here { Some(Points::Packed(packed)) } else { made.map(Points::Made) }
 }
 
 /// Floats of the working memory of one [`Winograd`].
