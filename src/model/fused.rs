@@ -33,14 +33,13 @@ pub(super) fn embed(
         return None;
     }
     let autodiff = images.device().is_autodiff() || features.conv0.weight.val().device().is_autodiff();
-    let mode = Mode::of(features, autodiff)?;
-    if mode == Mode::Evaluation {
-        let packed = packed(features, cache, precision)?;
+    let training = trains(features, autodiff)?;
+    if !training && let Weights::Constant(weights) = weights(features)? {
+        let packed = packed(features, weights, cache, precision)?;
         let pooled = Dispatch::evaluated_features(images.clone().into_dispatch(), packed);
         return Some(Tensor::from_dispatch(pooled));
     }
     let arch = arch(features)?;
-    let training = mode == Mode::BatchStatistics;
     // The variance of a single value has no unbiased estimate.
     if training && batch * last_pixels(&arch, height, width) == 1 {
         return None;
@@ -111,44 +110,55 @@ fn enabled() -> bool {
     *ENABLED.get_or_init(|| std::env::var_os("HISTOGUARD_KERNELS").is_none_or(|value| value != "off"))
 }
 
-#[derive(Clone, Copy, PartialEq)]
-enum Mode {
-    /// Constant weights and running statistics.
-    Evaluation,
-    /// Running statistics, weights with gradients.
-    RunningStatistics,
-    /// Batch statistics: training.
-    BatchStatistics,
+/// Whether the norms take their statistics from the batch; none where that differs among them, or dropout is active.
+fn trains(features: &Features, autodiff: bool) -> Option<bool> {
+    let flags = |norm: &BatchNorm| norm.training.is_enabled();
+    if !autodiff || !norms(features).any(flags) {
+        return Some(false);
+    }
+    let dropout = features
+        .denseblocks
+        .iter()
+        .flat_map(|block| &block.layers)
+        .any(|layer| layer.dropout.prob > 0.0 && layer.dropout.training.is_enabled());
+    (norms(features).all(flags) && !dropout).then_some(true)
 }
 
-impl Mode {
-    fn of(features: &Features, autodiff: bool) -> Option<Self> {
-        let flags = |norm: &BatchNorm| norm.training.is_enabled();
-        if autodiff && norms(features).any(flags) {
-            let dropout = features
-                .denseblocks
-                .iter()
-                .flat_map(|block| &block.layers)
-                .any(|layer| layer.dropout.prob > 0.0 && layer.dropout.training.is_enabled());
-            return (norms(features).all(flags) && !dropout).then_some(Self::BatchStatistics);
-        }
-        let tracked = |part: &Part| match part {
-            Part::Conv(conv) => conv.weight.val().is_tracked(),
-            Part::Norm(norm) => norm.gamma.val().is_tracked() || norm.beta.val().is_tracked(),
-        };
-        Some(if features.parts().iter().any(tracked) { Self::RunningStatistics } else { Self::Evaluation })
+enum Weights {
+    /// In the kernels' order.
+    Constant(Vec<FloatTensor<Flex>>),
+    /// Some have gradients.
+    Tracked,
+}
+
+/// The weights, if all are where the kernels compute. Every forward pass asks for them: one copy of each tensor's
+/// description, not more.
+fn weights(features: &Features) -> Option<Weights> {
+    fn take<const D: usize>(tensor: Tensor<D>, tracked: &mut bool) -> Option<FloatTensor<Flex>> {
+        *tracked |= tensor.is_tracked();
+        into_primitive(tensor)
     }
+    let (mut weights, mut tracked) = (Vec::new(), false);
+    for part in features.parts() {
+        match part {
+            Part::Conv(conv) => weights.push(take(conv.weight.val(), &mut tracked)?),
+            Part::Norm(norm) => {
+                weights.push(take(norm.gamma.val(), &mut tracked)?);
+                weights.push(take(norm.beta.val(), &mut tracked)?);
+            }
+        }
+    }
+    Some(if tracked { Weights::Tracked } else { Weights::Constant(weights) })
 }
 
 /// The network's weights as the kernels take them.
-fn packed(features: &Features, cache: &PackedCache, precision: Precision) -> Option<Arc<Packed>> {
-    let mut key = Vec::new();
-    for part in features.parts() {
-        match part {
-            Part::Conv(conv) => key.push(primitive(&conv.weight.val())?),
-            Part::Norm(norm) => key.extend([primitive(&norm.gamma.val())?, primitive(&norm.beta.val())?]),
-        }
-    }
+fn packed(
+    features: &Features,
+    weights: Vec<FloatTensor<Flex>>,
+    cache: &PackedCache,
+    precision: Precision,
+) -> Option<Arc<Packed>> {
+    let mut key = weights;
     let split = key.len();
     key.extend(primitives(running(features))?);
     cache.get(precision, key, |key| {
@@ -239,12 +249,16 @@ fn update_running(features: &Features, arch: &Arch, batch: &[f32]) {
 
 /// The CPU backend's tensor, if this is one in single precision.
 fn primitive<const D: usize>(tensor: &Tensor<D>) -> Option<FloatTensor<Flex>> {
-    let plain = tensor.clone().without_autodiff();
+    into_primitive(tensor.clone())
+}
+
+fn into_primitive<const D: usize>(tensor: Tensor<D>) -> Option<FloatTensor<Flex>> {
+    let plain = tensor.without_autodiff();
     (plain.dtype() == DType::F32).then(|| plain.try_into_primitive::<Flex>().ok()).flatten()
 }
 
 fn primitives(tensors: Vec<Tensor<1>>) -> Option<Vec<FloatTensor<Flex>>> {
-    tensors.iter().map(primitive).collect()
+    tensors.into_iter().map(into_primitive).collect()
 }
 
 fn owned(tensor: &FloatTensor<Flex>) -> Vec<f32> {
