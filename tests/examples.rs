@@ -296,6 +296,53 @@ fn train_reads_the_folders_of_a_split_and_leaves_out_what_is_damaged() {
     fail(train("1").arg("--skip-damaged"), "batch_size: expected at least 2");
 }
 
+#[test]
+fn a_battery_runs_on_any_folder_of_classes() {
+    let folder = tempfile::tempdir().unwrap();
+    let set = folder.path().join("set");
+    for (label, class) in ["dark", "light", "middle"].into_iter().enumerate() {
+        for (side, count) in [("train", 4), ("val", 2), ("test", 3)] {
+            for number in 0..count {
+                // No two images have the same pixels: a checkpoint's record knows them by these.
+                let shade = 80 * label as u8 + 10 * side.len() as u8 + number;
+                let image = RgbImage::from_fn(36, 36, |x, _| image::Rgb([shade, x as u8, 0]));
+                png::write(&image, &set.join(side).join(class).join(format!("{number}.png"))).unwrap();
+            }
+        }
+    }
+    let checkpoint = folder.path().join("model.safetensors");
+    let mut train = example("train");
+    train.arg("--data").arg(&set).arg("--out").arg(&checkpoint);
+    succeed(train.args(["--epochs", "1", "--image-size", "32", "--batch-size", "4"]));
+    std::fs::write(set.join("test/dark/text.png"), "no image").unwrap();
+
+    let battery = |checkpoint: &Path, more: &[&str]| {
+        let mut command = example("battery");
+        command.arg(checkpoint).arg("--data").arg(&set).args(["--subset", "folders", "--image-size", "32"]);
+        command.args(["--attacks", "fgsm", "--epsilons", "1", "--check-images", "0"]).args(more);
+        command.arg("--out").arg(folder.path().join("battery"));
+        command
+    };
+    let report = |checkpoint: &Path| {
+        succeed(&mut battery(checkpoint, &["--skip-damaged"]));
+        Report::read(&folder.path().join("battery/report.json")).unwrap().data
+    };
+    fail(&mut battery(&checkpoint, &[]), "text.png");
+    let data = report(&checkpoint);
+    assert_eq!(data.description, "images in a folder a class, 9 test images");
+    assert_eq!(data.split.unwrap().method, "by the record of training images");
+    // Without a record the folders are the split, not an image more.
+    let alone = folder.path().join("alone.safetensors");
+    std::fs::copy(&checkpoint, &alone).unwrap();
+    let data = report(&alone);
+    let split = data.split.unwrap();
+    assert_eq!(split.method, "by folder");
+    assert_eq!((split.train, split.validation, split.test), (vec![4; 3], vec![2; 3], vec![3; 3]));
+    assert!(data.notes.iter().any(|note| note.contains("1 damaged images left out")), "{:?}", data.notes);
+    fail(&mut battery(&alone, &["--split", "slide", "--skip-damaged"]), "--split");
+    fail(&mut battery(&alone, &["--fold-file", "dsfold1.txt", "--skip-damaged"]), "--fold-file");
+}
+
 /// The comparison at the smallest size, with a defense of every kind.
 fn comparison(out: &Path) -> Command {
     let mut command = example("defend");

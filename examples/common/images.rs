@@ -1,10 +1,11 @@
 //! The images of the experiment and their split, from the same options in every example that needs them.
 
-use std::path::PathBuf;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use histoguard::data::breakhis::BreakHis;
-use histoguard::data::{ImageSet, Split, SyntheticTissue, TrainingRecord};
+use histoguard::data::{FolderSet, FolderSplit, ImageSet, Skipped, Split, SyntheticTissue, TrainingRecord};
 use histoguard::report::{DataSummary, SplitSummary};
 use histoguard::train::TrainingConfig;
 use serde::{Deserialize, Serialize};
@@ -18,10 +19,11 @@ const FRACTIONS: [f64; 3] = [0.8, 0.1, 0.1];
 /// Which images, and how they are split.
 #[derive(Clone, Debug, Args, Serialize, Deserialize)]
 pub struct ImageOptions {
-    /// The BreakHis folder; without it, drawn tissue takes its place.
+    /// The BreakHis folder, or with --subset folders any other; without it, drawn tissue takes its place.
     #[arg(long)]
     pub data: Option<PathBuf>,
-    /// Which BreakHis images: the paper's (100X, benign and ductal carcinoma), or all found [default: paper].
+    /// Which images are in --data: BreakHis's of the paper (100X, benign and ductal carcinoma), all of
+    /// BreakHis, or any in a folder a class, which may lie in train, val and test [default: paper].
     #[arg(long, value_enum)]
     pub subset: Option<Subset>,
     /// Number of drawn images, half of them malignant.
@@ -44,14 +46,16 @@ pub struct ImageOptions {
     pub seed: u64,
 }
 
-/// Which BreakHis images.
+/// Which images of a folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Subset {
     /// 100X, all benign subtypes and ductal carcinoma.
     Paper,
-    /// Everything found.
+    /// All of BreakHis that is found.
     All,
+    /// One folder a class, or such folders in train, val and test, which are the split then.
+    Folders,
 }
 
 /// What stays on one side of the split.
@@ -74,10 +78,21 @@ impl ImageOptions {
 
     /// Refuses what cannot work, before any image is read.
     pub fn check(&self) -> Result<(), Failure> {
-        let breakhis_only = [("--subset", self.subset.is_some()), ("--fold-file", self.fold_file.is_some())];
-        if let Some((option, _)) = breakhis_only.iter().find(|(_, given)| *given && self.data.is_none()) {
+        let of_folder = [("--subset", self.subset.is_some()), ("--fold-file", self.fold_file.is_some())];
+        if let Some((option, _)) = of_folder.iter().find(|(_, given)| *given && self.data.is_none()) {
             return Err(Failure::wrong(format!(
-                "{option}: expected --data with it: it chooses BreakHis images"
+                "{option}: expected --data with it: it chooses among its images"
+            )));
+        }
+        let of_breakhis = [
+            ("--fold-file", self.fold_file.is_some()),
+            ("--split", matches!(self.split, Some(By::Slide | By::Stem))),
+        ];
+        if self.subset == Some(Subset::Folders)
+            && let Some((option, _)) = of_breakhis.iter().find(|(_, given)| *given)
+        {
+            return Err(Failure::wrong(format!(
+                "{option}: expected BreakHis, whose names tell slides, found --subset folders"
             )));
         }
         if self.images < 20 || self.images % 2 == 1 {
@@ -97,6 +112,7 @@ impl ImageOptions {
                 "BreakHis 100X, all benign subtypes and ductal carcinoma"
             }
             (Some(_), Some(Subset::All)) => "BreakHis, all images found",
+            (Some(_), Some(Subset::Folders)) => "images in a folder a class",
         }
     }
 }
@@ -108,9 +124,10 @@ pub fn open(options: &ImageOptions) -> Result<Split, Failure> {
 
 /// The images that can be read.
 pub fn found(options: &ImageOptions) -> Result<ImageSet, Failure> {
-    let images = match &options.data {
-        Some(_) => breakhis(options)?,
-        None => drawn(options)?,
+    let images = match (&options.data, options.subset) {
+        (Some(root), Some(Subset::Folders)) => in_folders(root, options)?,
+        (Some(root), _) => breakhis(root, options)?,
+        (None, _) => drawn(options)?,
     };
     note(images.describe());
     Ok(match options.data {
@@ -123,7 +140,12 @@ pub fn found(options: &ImageOptions) -> Result<ImageSet, Failure> {
 /// Splits the images as the options say; a note on the test images says how many are among the training
 /// images too.
 pub fn share(options: &ImageOptions, images: &ImageSet) -> Result<Split, Failure> {
+    let sides = match (&options.data, options.subset) {
+        (Some(root), Some(Subset::Folders)) if options.split.is_none() => sides(root, options)?,
+        _ => None,
+    };
     let mut split = match (&options.fold_file, options.split) {
+        _ if let Some(sides) = sides => among(sides.split(FRACTIONS[1], options.seed)?, images),
         (Some(path), _) => Split::by_fold_file(images, path, FRACTIONS[1], options.seed)?,
         (None, None | Some(By::Image)) => Split::by_image(images, FRACTIONS, options.seed)?,
         (None, Some(By::Slide)) => Split::by_slide(images, FRACTIONS, options.seed)?,
@@ -164,12 +186,9 @@ pub fn summary(options: &ImageOptions, split: &Split, tested: String) -> DataSum
     }
 }
 
-fn breakhis(options: &ImageOptions) -> Result<ImageSet, Failure> {
-    let root = options.data.as_ref().expect("called with --data");
+fn breakhis(root: &Path, options: &ImageOptions) -> Result<ImageSet, Failure> {
     let breakhis = BreakHis::options().on_error(policy(options.skip_damaged)).open(root)?;
-    for skipped in breakhis.skipped() {
-        note(format_args!("left out: {}", skipped.reason));
-    }
+    left_out(breakhis.skipped());
     for slide in breakhis.repeated_slides() {
         note(slide);
     }
@@ -185,6 +204,44 @@ fn breakhis(options: &ImageOptions) -> Result<ImageSet, Failure> {
         )));
     }
     Ok(paper)
+}
+
+fn in_folders(root: &Path, options: &ImageOptions) -> Result<ImageSet, Failure> {
+    if let Some(sides) = sides(root, options)? {
+        left_out(sides.skipped());
+        return Ok(sides.all().clone());
+    }
+    let images = FolderSet::options().on_error(policy(options.skip_damaged)).open(root)?;
+    left_out(images.skipped());
+    Ok(images.all())
+}
+
+/// The folders of a split, if that is what lies there.
+fn sides(root: &Path, options: &ImageOptions) -> Result<Option<FolderSplit>, Failure> {
+    if !FolderSplit::is_at(root)? {
+        return Ok(None);
+    }
+    Ok(Some(FolderSplit::open_with(FolderSet::options().on_error(policy(options.skip_damaged)), root)?))
+}
+
+/// The split without the images that were found damaged, which their notes say.
+fn among(mut split: Split, images: &ImageSet) -> Split {
+    let names: HashSet<&str> = images.samples().iter().map(|sample| sample.name.as_str()).collect();
+    for side in [&mut split.train, &mut split.validation, &mut split.test] {
+        let kept = |&position: &usize| names.contains(side.samples()[position].name.as_str());
+        let kept: Vec<usize> = (0..side.len()).filter(kept).collect();
+        *side = side.subset(&kept);
+        for note in images.notes() {
+            if !side.notes().contains(note) {
+                *side = side.clone().with_note(note.clone());
+            }
+        }
+    }
+    split
+}
+
+fn left_out(skipped: &[Skipped]) {
+    skipped.iter().for_each(|skipped| note(format_args!("left out: {}", skipped.reason)));
 }
 
 fn drawn(options: &ImageOptions) -> Result<ImageSet, Failure> {
