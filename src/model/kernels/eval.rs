@@ -153,7 +153,7 @@ impl Packed {
         size.pad(image, &mut padded);
         let conv_plane = (2 * STRIPE + 1) * size.conv_width * LANES;
         let conv = Buffer::new(crew.parts() * planes * conv_plane);
-        crew.split(size.height_out, STRIPE, |part, from, to| {
+        crew.split(size.height_out, 1, |part, from, to| {
             let conv = conv.ptr().at(part * planes * conv_plane);
             for from in (from..to).step_by(STRIPE) {
                 let to = (from + STRIPE).min(to);

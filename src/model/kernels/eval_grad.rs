@@ -6,6 +6,7 @@ use super::bf16::{self, Bf16};
 use super::buffer::{Buffer, Ptr};
 use super::conv3::Conv3;
 use super::crew::Crew;
+use super::lanes::Aligned;
 use super::masks::{EvalState, ImageState};
 use super::packed::Packed;
 use super::plane::Halo;
@@ -288,10 +289,10 @@ impl<const ADD: bool> Epilogue for Keep<ADD> {
     #[inline(always)]
     unsafe fn tile<S: Simd>(&mut self, plane: usize, px: usize, count: usize, tile: *const f32) {
         let first = plane * self.mask_plane + px;
-        let mut line = [0.0f32; LANES];
+        let mut line = Aligned([0.0f32; LANES]);
         let half = S::Half::SPATIAL && !ADD;
         for p in 0..count {
-            let y = if half { line.as_mut_ptr() } else { self.y.at((first + p) * LANES).0 };
+            let y = if half { line.0.as_mut_ptr() } else { self.y.at((first + p) * LANES).0 };
             for v in (0..LANES).step_by(S::WIDTH) {
                 // SAFETY: the caller's contract; masks and gradient have the same planes.
                 unsafe {

@@ -2,6 +2,7 @@
 
 use super::bf16::Bf16;
 use super::buffer::{Buffer, Ptr};
+use super::lanes::Aligned;
 use super::plane::{Halo, NormRelu, Store};
 use super::simd::{Kernel, LANES, Simd};
 use super::tile::{CHUNK, Conv, Epilogue, NO_ROWS, POINTWISE, convolve};
@@ -125,12 +126,12 @@ impl Epilogue for NormReluRows<'_> {
         let scale = self.scale[plane * LANES..][..LANES].as_ptr();
         let shift = self.shift[plane * LANES..][..LANES].as_ptr();
         let (mut row, mut column) = (px / self.halo.width, px % self.halo.width);
-        let mut line = [0.0f32; LANES];
+        let mut line = Aligned([0.0f32; LANES]);
         for p in 0..count {
             // SAFETY: the caller's contract; the pixel lies in the haloed plane.
             unsafe {
                 let at = plane * self.halo.plane() + (row * self.halo.row() + column) * LANES;
-                let y = if S::Half::SPATIAL { line.as_mut_ptr() } else { self.y.0.add(at) };
+                let y = if S::Half::SPATIAL { line.0.as_mut_ptr() } else { self.y.0.add(at) };
                 let mut bits = 0;
                 for v in (0..LANES).step_by(S::WIDTH) {
                     let x = S::load(tile.add(p * LANES + v));
@@ -173,10 +174,10 @@ impl NormPool<'_> {
         for plane in planes.0..planes.1 {
             let scale = self.norm.scale[plane * LANES..][..LANES].as_ptr();
             let shift = self.norm.shift[plane * LANES..][..LANES].as_ptr();
-            let mut line = [0.0f32; LANES];
+            let mut line = Aligned([0.0f32; LANES]);
             for out in from..to {
                 let at = (plane * pixels + out) * LANES;
-                let y = if S::Half::AVAILABLE { line.as_mut_ptr() } else { self.y.at(at).0 };
+                let y = if S::Half::AVAILABLE { line.0.as_mut_ptr() } else { self.y.at(at).0 };
                 let first = out / out_width * 2 * width + out % out_width * 2;
                 let under = [first, first + 1, first + width, first + width + 1];
                 let mut bits = [0; 4];

@@ -2,6 +2,7 @@
 
 use super::bf16::{self, Bf16};
 use super::buffer::{Buffer, Ptr};
+use super::lanes::Aligned;
 use super::simd::{Kernel, LANES, MAX_PIXELS, Simd};
 use super::tile::{CHUNK, Epilogue};
 
@@ -113,10 +114,10 @@ impl NormRelu<'_> {
                 let x = self.x.0.add(plane * self.plane);
                 let half = y.cast::<u16>().add(plane * y_plane);
                 let y = y.add(plane * y_plane);
-                let mut line = [0.0f32; LANES];
+                let mut line = Aligned([0.0f32; LANES]);
                 for px in from..to {
                     let mut bits = 0;
-                    let y = if S::Half::AVAILABLE { line.as_mut_ptr() } else { y.add((px - from) * LANES) };
+                    let y = if S::Half::AVAILABLE { line.0.as_mut_ptr() } else { y.add((px - from) * LANES) };
                     for v in 0..LANES / S::WIDTH {
                         let at = px * LANES + v * S::WIDTH;
                         let r = S::relu(S::mul_add(S::load(x.add(at)), scale[v], shift[v]));

@@ -2,6 +2,7 @@
 
 use super::arch::{Plan, stem_size};
 use super::buffer::{Buffer, Ptr};
+use super::lanes::Aligned;
 use super::plane::Store;
 use super::reduce::WeightSum;
 use super::simd::{Kernel, LANES, MAX_PIXELS, Simd};
@@ -148,7 +149,9 @@ impl Kernel for StemPool<'_> {
                 self.shift[plane * LANES..].first_chunk().expect("a coefficient a lane");
             for r in self.rows.0..self.rows.1 {
                 for c in 0..size.width_out {
-                    let (mut best, mut winner) = ([f32::NEG_INFINITY; LANES], [0u32; LANES]);
+                    let (mut best, mut winner) =
+                        (Aligned([f32::NEG_INFINITY; LANES]), Aligned([0u32; LANES]));
+                    let (best, winner) = (&mut best.0, &mut winner.0);
                     for t in 0..9 {
                         let (y, x) = (2 * r + t / 3, 2 * c + t % 3);
                         if y == 0 || x == 0 || y > size.conv_height || x > size.conv_width {
@@ -170,7 +173,7 @@ impl Kernel for StemPool<'_> {
                     let at = (plane * size.pixels_out() + r * size.width_out + c) * LANES;
                     // SAFETY: the caller's buffers hold all pooled pixels.
                     unsafe {
-                        *self.y.0.add(at).cast::<[f32; LANES]>() = best;
+                        *self.y.0.add(at).cast::<[f32; LANES]>() = *best;
                         if let Some(winners) = self.winners {
                             let stopped = |lane: usize| best[lane] <= 0.0;
                             *winners.0.cast::<u8>().add(at).cast::<[u8; LANES]>() =
@@ -204,7 +207,8 @@ impl Kernel for Unpool {
             |at: usize, len: usize| (at / 2..=at.div_ceil(2).min(len - 1)).map(move |r| (r, at + 1 - 2 * r));
         for plane in 0..self.planes {
             for (y, x) in (self.rows.0..self.rows.1).flat_map(|y| (0..size.conv_width).map(move |x| (y, x))) {
-                let mut sum = [0.0; LANES];
+                let mut sum = Aligned([0.0; LANES]);
+                let sum = &mut sum.0;
                 for (r, kernel_row) in over(y, size.height_out) {
                     for (c, kernel_column) in over(x, size.width_out) {
                         let at = (plane * size.pixels_out() + r * size.width_out + c) * LANES;
@@ -223,7 +227,7 @@ impl Kernel for Unpool {
                 }
                 let at = (plane * size.conv_pixels() + y * size.conv_width + x) * LANES;
                 // SAFETY: the caller's buffer holds all of the convolution's pixels.
-                unsafe { *self.conv.0.add(at).cast::<[f32; LANES]>() = sum };
+                unsafe { *self.conv.0.add(at).cast::<[f32; LANES]>() = *sum };
             }
         }
     }

@@ -4,6 +4,7 @@ use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use super::bf16::{self, Bf16};
+use super::lanes::Aligned;
 use super::simd::{LANES, MAX_PIXELS, Simd};
 
 /// Pixels that a kernel handles between two looks at the weights: its inputs stay in the second-level cache.
@@ -79,7 +80,7 @@ pub(super) unsafe fn convolve<S: Simd, E: Epilogue, const STEP: usize>(
         // SAFETY: the caller's contract.
         return unsafe { convolve_bf16::<S, E>(conv, from, to, epilogue) };
     }
-    let mut sums = MaybeUninit::<[f32; (CHUNK + MAX_PIXELS) * LANES]>::uninit();
+    let mut sums = MaybeUninit::<Aligned<[f32; (CHUNK + MAX_PIXELS) * LANES]>>::uninit();
     let sums = sums.as_mut_ptr().cast::<f32>();
     let (chunk, units) = (CHUNK / S::PIXELS * S::PIXELS, conv.planes * conv.taps.len());
     for first in (from..to).step_by(chunk) {
@@ -129,7 +130,7 @@ unsafe fn convolve_bf16<S: Simd, E: Epilogue>(conv: &Conv, from: usize, to: usiz
     let units: Vec<isize> = (0..conv.planes * taps)
         .map(|unit| 2 * ((unit / taps * conv.plane) as isize + conv.taps[unit % taps]))
         .collect();
-    let mut tile = MaybeUninit::<[f32; bf16::MAX_PIXELS * LANES]>::uninit();
+    let mut tile = MaybeUninit::<Aligned<[f32; bf16::MAX_PIXELS * LANES]>>::uninit();
     let tile = tile.as_mut_ptr().cast::<f32>();
     let (x, weights) = (conv.x.cast::<u16>(), conv.weights.cast::<u16>());
     // SAFETY: the caller's contract.

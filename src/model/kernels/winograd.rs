@@ -6,6 +6,7 @@
 //! one product a point; over many tiles and channels these are 36 1x1 convolutions whose pixels are tiles.
 
 use super::buffer::{Buffer, Ptr};
+use super::lanes::Aligned;
 use super::plane::{Halo, Store};
 use super::simd::{Kernel, LANES, Level, MAX_PIXELS, Simd, dispatch};
 use super::tile::{Conv, Epilogue, NO_ROWS, convolve};
@@ -385,7 +386,8 @@ impl<E: Epilogue> Winograd<'_, E> {
         from: *const f32,
     ) {
         let stride = stride(self.out_planes);
-        let mut tile = [0.0; OUT * OUT * LANES];
+        let mut tile = Aligned([0.0; OUT * OUT * LANES]);
+        let tile = tile.0.as_mut_ptr();
         // SAFETY: the caller's contract, and the tile holds 4x4 pixels.
         unsafe {
             for v in (0..LANES).step_by(S::WIDTH) {
@@ -401,14 +403,14 @@ impl<E: Epilogue> Winograd<'_, E> {
                 }
                 for (r, row) in rows.into_iter().enumerate() {
                     for (c, value) in outputs::<S>(row).into_iter().enumerate() {
-                        S::store(tile.as_mut_ptr().add((r * OUT + c) * LANES + v), value);
+                        S::store(tile.add((r * OUT + c) * LANES + v), value);
                     }
                 }
             }
             let width = OUT.min(self.halo.width - column);
             for r in 0..OUT.min(self.halo.height - row) {
                 let px = (row + r) * self.halo.width + column;
-                self.then.tile::<S>(plane, px, width, tile.as_ptr().add(r * OUT * LANES));
+                self.then.tile::<S>(plane, px, width, tile.add(r * OUT * LANES));
             }
         }
     }
