@@ -261,7 +261,7 @@ impl<E: Epilogue> Winograd<'_, E> {
         for plane in 0..self.planes {
             for tile in 0..count {
                 let to = self.scratch.at((plane * GROUP + tile) * LANES);
-                // SAFETY: the caller's contract.
+                // SAFETY: the caller's contract: the planes are readable, and the scratch holds a group's points.
                 unsafe { tiles.input_points::<S>(first + tile, (self.x, plane), to.0, stride(self.planes)) };
             }
         }
@@ -278,7 +278,7 @@ impl<E: Epilogue> Winograd<'_, E> {
             let y = self.products().at(point * stride(self.out_planes));
             let mut store = Store { y, plane: GROUP * LANES };
             for from in (0..count).step_by(step) {
-                // SAFETY: the caller's contract.
+                // SAFETY: the caller's contract: the inputs' points lie in the scratch, and the weights have all 36.
                 unsafe { convolve::<S, _, LANES>(&conv, from, (from + step).min(count), &mut store) };
             }
         }
@@ -296,7 +296,7 @@ impl<E: Epilogue> Winograd<'_, E> {
         for out in self.outs.0..self.outs.1 {
             for plane in 0..self.planes {
                 let block = packed.ptr().at((out * self.planes + plane) * 9 * BLOCK);
-                // SAFETY: the caller's contract.
+                // SAFETY: the caller's contract: nine taps of each pair are packed; the scratch has room for their points.
                 unsafe { transform_block::<S>(block.0, weights.0, WEIGHTS) };
                 for point in 0..POINTS {
                     let conv = Conv {
@@ -308,7 +308,7 @@ impl<E: Epilogue> Winograd<'_, E> {
                     let next = block.at(9 * BLOCK + point * SHARE);
                     let mut add = AddTo { y, fresh: plane == 0, next };
                     for from in (0..count).step_by(step) {
-                        // SAFETY: the caller's contract.
+                        // SAFETY: the points of inputs and weights were just written to the scratch.
                         unsafe { convolve::<S, _, LANES>(&conv, from, (from + step).min(count), &mut add) };
                     }
                 }
@@ -325,7 +325,7 @@ impl<E: Epilogue> Winograd<'_, E> {
         for plane in self.outs.0..self.outs.1 {
             for tile in 0..count {
                 let from = self.products().at((plane * GROUP + tile) * LANES);
-                // SAFETY: the caller's contract.
+                // SAFETY: the caller's contract: the products of the group's tiles lie in the scratch.
                 unsafe { self.transform_output::<S>(tiles.corner(first + tile), plane, from.0) };
             }
         }
