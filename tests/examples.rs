@@ -331,6 +331,16 @@ fn a_battery_runs_on_any_folder_of_classes() {
     let data = report(&checkpoint);
     assert_eq!(data.description, "images in a folder a class, 9 test images");
     assert_eq!(data.split.unwrap().method, "by the record of training images");
+    // A network that learned from slides of BreakHis is tested by these folders all the same.
+    let record = folder.path().join("model.images.json");
+    let mut other: Value = serde_json::from_slice(&std::fs::read(&record).unwrap()).unwrap();
+    (other["train"], other["validation"]) = (serde_json::json!([]), serde_json::json!([]));
+    other["settings"]["images"] = serde_json::json!({
+        "data": "BreaKHis_v1", "subset": "all", "images": 400, "skip_damaged": false, "image_size": null,
+        "split": "slide", "fold_file": null, "seed": 0,
+    });
+    std::fs::write(&record, other.to_string()).unwrap();
+    assert_eq!(report(&checkpoint).split.unwrap().method, "by folder");
     // Without a record the folders are the split, not an image more.
     let alone = folder.path().join("alone.safetensors");
     std::fs::copy(&checkpoint, &alone).unwrap();

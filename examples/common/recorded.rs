@@ -7,7 +7,7 @@ use clap::parser::ValueSource;
 use histoguard::data::{ImageSet, Split, TrainingRecord};
 
 use crate::common::failure::Failure;
-use crate::common::images::{self, ImageOptions};
+use crate::common::images::{self, ImageOptions, Subset};
 use crate::common::output::note;
 
 /// The records beside some checkpoints.
@@ -51,7 +51,9 @@ impl Recorded {
         if open("subset") && complete.data.is_some() {
             complete.subset = then.subset;
         }
-        if !self.own_split {
+        // What BreakHis was split by says nothing of a folder of classes.
+        let elsewhere = complete.subset == Some(Subset::Folders) && then.subset != complete.subset;
+        if !self.own_split && !elsewhere {
             (complete.split, complete.fold_file) = (then.split, then.fold_file);
         }
         complete

@@ -126,7 +126,7 @@ impl Packed {
                     planes: plan.mid_planes,
                     out_planes: plan.growth_planes,
                     direct: &layer.conv2.direct.forward,
-                    points: wins.then(|| layer.conv2.forward(self.level, halo)),
+                    points: wins.then(|| layer.conv2.forward(self.level.spatial(), halo)),
                 };
                 let y = x.ptr().at(block.layers[j].planes * pixels * LANES);
                 let (scratch, (pieces, align)) = (conv.scratch(crew.parts()), conv.pieces());

@@ -81,7 +81,7 @@ impl Packed {
                     planes: plan.growth_planes,
                     out_planes: plan.mid_planes,
                     direct: &layer.conv2.direct.backward,
-                    points: wins.then(|| layer.conv2.backward(self.level, halo)),
+                    points: wins.then(|| layer.conv2.backward(self.level.spatial(), halo)),
                 };
                 let (scratch, (pieces, align)) = (conv.scratch(crew.parts()), conv.pieces());
                 crew.split(pieces, align, |part, from, to| {

@@ -83,8 +83,8 @@ pub(super) fn pays(halo: Halo) -> bool {
     Tiles::of(halo).count() >= 9
 }
 
-/// Whether the weights are made at the points where they are used: for one group of tiles; where arithmetic is slower than
-/// with the widest vectors, for some.
+/// Whether the weights are made at the points where they are used: with the widest vectors for up to a group of tiles, for
+/// up to four where arithmetic takes longer.
 pub(super) fn few(level: Level, halo: Halo) -> bool {
     Tiles::of(halo).count() <= if level == Level::Avx512 { GROUP } else { 4 * GROUP }
 }
