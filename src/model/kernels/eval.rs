@@ -15,6 +15,9 @@ use super::stem::{StemConv, StemPool, StemSize};
 use super::tile::CHUNK;
 use super::winograd;
 
+/// Pixels of a plane up to which threads share a 1x1 convolution by its output planes.
+const FEW: usize = 64;
+
 impl Packed {
     /// Pooled features of a batch of images.
     ///
@@ -94,7 +97,12 @@ impl Packed {
             let wins = !half && winograd::pays(halo);
             for (j, layer) in packed.layers.iter().enumerate() {
                 let masks = state.map(|s| s.layer(i, j));
-                crew.split(pixels, MAX_PIXELS, |part, from, to| {
+                // Of few pixels the weights are most of what is read: each thread reads its own.
+                let by_plane = pixels <= FEW;
+                let (pieces, align) = if by_plane { (plan.mid_planes, 1) } else { (pixels, MAX_PIXELS) };
+                crew.split(pieces, align, |part, from, to| {
+                    let (outs, range) =
+                        if by_plane { ((from, to), (0, pixels)) } else { ((0, plan.mid_planes), (from, to)) };
                     let kernel = Bottleneck {
                         norm: NormRelu {
                             x: x.ptr(),
@@ -102,12 +110,13 @@ impl Packed {
                             planes: block.layers[j].planes,
                             scale: &layer.norm1.scale,
                             shift: &layer.norm1.shift,
-                            masks: masks.map(|(m, _)| (m, pixels)),
+                            // What every thread computes, one writes.
+                            masks: masks.filter(|_| outs.0 == 0).map(|(m, _)| (m, pixels)),
                         },
                         weights: &layer.conv1.forward,
                         scratch: scratch.ptr().at(part * widest * LANES),
-                        out_planes: plan.mid_planes,
-                        range: (from, to),
+                        outs,
+                        range,
                         then: NormReluRows {
                             scale: &layer.norm2.scale,
                             shift: &layer.norm2.shift,
@@ -116,7 +125,7 @@ impl Packed {
                             masks: masks.map(|(_, m)| (m, pixels)),
                         },
                     };
-                    // SAFETY: the buffers have these sizes, and the parts write different pixels.
+                    // SAFETY: the buffers have these sizes, and the parts write different pixels or planes.
                     unsafe { dispatch(self.level, kernel) }
                 });
                 let conv = Conv3 {

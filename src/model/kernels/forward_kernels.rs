@@ -45,7 +45,8 @@ pub(super) struct Bottleneck<'a, E> {
     pub weights: &'a Buffer,
     /// `planes * (CHUNK + 1) + MAX_PIXELS` pixels; in bf16 as many bytes hold twice as many.
     pub scratch: Ptr,
-    pub out_planes: usize,
+    /// Output planes that are computed.
+    pub outs: (usize, usize),
     pub range: (usize, usize),
     pub then: E,
 }
@@ -71,7 +72,7 @@ impl<E: Epilogue> Kernel for Bottleneck<'_, E> {
                 row: NO_ROWS,
                 depth: LANES,
                 weights: self.weights.ptr().0,
-                outs: (0, self.out_planes),
+                outs: self.outs,
                 group: POINTWISE,
             };
             // SAFETY: the caller's contract; the scratch holds a chunk of every plane and a tile behind it.

@@ -372,6 +372,14 @@ mod x86 {
         type Half = Single;
 
         #[inline(always)]
+        unsafe fn prefetch(at: *const f32) {
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+        }
+        #[inline(always)]
+        unsafe fn prefetch_far(at: *const f32) {
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
+        }
+        #[inline(always)]
         unsafe fn load(from: *const f32) -> __m256 {
             unsafe { _mm256_loadu_ps(from) }
         }

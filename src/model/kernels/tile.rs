@@ -90,29 +90,27 @@ pub(super) unsafe fn convolve<S: Simd, E: Epilogue, const STEP: usize>(
         for plane in conv.outs.0..conv.outs.1 {
             for start in (0..units).step_by(conv.group) {
                 let group = start..(start + conv.group).min(units);
-                for px in (first..last).step_by(S::PIXELS) {
-                    let count = (last - px).min(S::PIXELS);
+                let mut px = first;
+                while px < last {
+                    let count = count::<S>(last - px);
                     // SAFETY: the caller's contract, and the sums hold a chunk and a tile behind it.
                     unsafe {
                         let x = conv.x.add((px + px / conv.row) * STEP);
                         let weights = conv.weights.add((plane * units + start) * conv.depth * LANES);
                         let tile = sums.add((px - first) * LANES);
                         let ahead = epilogue.ahead(plane, start, px, group.end == units);
-                        let ahead = ahead.map(|at| at.unwrap_or(weights));
                         let done = LANES + (px - first) / S::PIXELS * share;
-                        let next = (weights.wrapping_add(group.len() * conv.depth * done), share);
-                        let group = group.clone();
-                        if count <= pixels::<S>(HALF) {
-                            conv_tile::<S, STEP, HALF>(conv, group, x, weights, ahead, next, tile);
-                        } else if count <= pixels::<S>(OVER_HALF) {
-                            conv_tile::<S, STEP, OVER_HALF>(conv, group, x, weights, ahead, next, tile);
-                        } else {
-                            conv_tile::<S, STEP, WHOLE>(conv, group, x, weights, ahead, next, tile);
-                        }
+                        let ahead = Ahead {
+                            once: ahead.map(|at| at.unwrap_or(weights)),
+                            next: weights.wrapping_add(group.len() * conv.depth * done),
+                            share,
+                        };
+                        any_tile::<S, STEP>(conv, group.clone(), x, weights, count, ahead, tile, start == 0);
                         if start + conv.group >= units {
                             epilogue.tile::<S>(plane, px, count, tile);
                         }
                     }
+                    px += count;
                 }
             }
         }
@@ -166,8 +164,88 @@ fn pixels<S: Simd>(extent: u8) -> usize {
     }
 }
 
-/// A group's part of one tile, kept in registers: written to `tile` by the first group, added by the others. `EXTENT` says
-/// how many pixels are computed. `next` is what a later tile reads: an address, and floats a channel.
+/// Channels for which a tile asks once for what is read later: of narrower vectors each pass over them is shorter, and there
+/// are more of them.
+const fn asks<S: Simd>() -> usize {
+    let parts = LANES / (2 * S::WIDTH);
+    parts * parts
+}
+
+/// One channel's products.
+///
+/// # Safety
+///
+/// As for [`conv_tile`].
+#[inline(always)]
+unsafe fn channel<S: Simd, const STEP: usize>(
+    x: *const f32,
+    weights: *const f32,
+    pixels: usize,
+    acc: &mut [[S::V; 2]; MAX_PIXELS],
+) {
+    // SAFETY: the caller's contract.
+    unsafe {
+        for line in (0..2 * S::WIDTH).step_by(LANES / 2) {
+            S::prefetch(weights.wrapping_add(AHEAD + line));
+        }
+        let w0 = S::load(weights);
+        let w1 = S::load(weights.add(S::WIDTH));
+        for (p, acc) in acc.iter_mut().enumerate().take(pixels) {
+            let b = S::splat(*x.add(p * STEP));
+            acc[0] = S::mul_add(b, w0, acc[0]);
+            acc[1] = S::mul_add(b, w1, acc[1]);
+        }
+    }
+}
+
+/// Pixels of the next tile, of so many that are left: as few as possible should be computed for nothing.
+#[inline(always)]
+pub(super) fn count<S: Simd>(left: usize) -> usize {
+    let over_half = pixels::<S>(OVER_HALF);
+    if left > S::PIXELS && left <= 2 * over_half { over_half } else { left.min(S::PIXELS) }
+}
+
+/// What is read after a tile, asked for while it is computed.
+#[derive(Clone, Copy)]
+pub(super) struct Ahead {
+    /// Each of the pixels of a tile.
+    pub once: [*const f32; 2],
+    /// So late that it should wait in the second-level cache: `share` floats a channel.
+    pub next: *const f32,
+    pub share: usize,
+}
+
+/// [`conv_tile`] of as many pixels as `count` takes.
+///
+/// # Safety
+///
+/// As there.
+#[inline(always)]
+#[allow(clippy::too_many_arguments)] // Two callers; a struct would only repeat the names.
+pub(super) unsafe fn any_tile<S: Simd, const STEP: usize>(
+    conv: &Conv,
+    group: Range<usize>,
+    x: *const f32,
+    weights: *const f32,
+    count: usize,
+    ahead: Ahead,
+    tile: *mut f32,
+    fresh: bool,
+) {
+    // SAFETY: the caller's contract.
+    unsafe {
+        if count <= pixels::<S>(HALF) {
+            conv_tile::<S, STEP, HALF>(conv, group, x, weights, ahead, tile, fresh);
+        } else if count <= pixels::<S>(OVER_HALF) {
+            conv_tile::<S, STEP, OVER_HALF>(conv, group, x, weights, ahead, tile, fresh);
+        } else {
+            conv_tile::<S, STEP, WHOLE>(conv, group, x, weights, ahead, tile, fresh);
+        }
+    }
+}
+
+/// A group's part of one tile, kept in registers: written to `tile` if it is `fresh`, else added. `EXTENT` says how many
+/// pixels are computed.
 ///
 /// # Safety
 ///
@@ -178,47 +256,52 @@ unsafe fn conv_tile<S: Simd, const STEP: usize, const EXTENT: u8>(
     group: Range<usize>,
     x: *const f32,
     weights: *const f32,
-    ahead: [*const f32; 2],
-    next: (*const f32, usize),
+    ahead: Ahead,
     tile: *mut f32,
+    fresh: bool,
 ) {
     let pixels = pixels::<S>(EXTENT);
-    let ahead_step = (pixels * LANES).div_ceil(group.len() * conv.depth);
+    let (parts, asks) = (const { LANES / (2 * S::WIDTH) }, const { asks::<S>() });
+    // Floats of each stream that is asked for, a part and step.
+    let ahead_step = (pixels * LANES).div_ceil(parts * (group.len() * (conv.depth / asks)).max(1));
+    let next_step = (ahead.share * asks).div_ceil(parts);
     // SAFETY: the caller's contract covers every address below.
     unsafe {
-        for part in 0..LANES / (2 * S::WIDTH) {
+        for part in 0..parts {
             let mut w = weights.add(part * 2 * S::WIDTH);
             let zero = S::splat(0.0);
             let mut acc = [[zero; 2]; MAX_PIXELS];
-            let (mut ahead_at, mut next_at) = (0, next.0);
+            let mut once = ahead.once.map(|at| at.wrapping_add(part * ahead_step));
+            let mut next = ahead.next.wrapping_add(part * next_step);
             for unit in group.clone() {
                 let (plane, tap) = (unit / conv.taps.len(), unit % conv.taps.len());
-                let base = x.add(plane * conv.plane).offset(conv.taps[tap]);
-                for c in 0..conv.depth {
+                let mut base = x.add(plane * conv.plane).offset(conv.taps[tap]);
+                let mut soon = base.wrapping_add(S::PIXELS * STEP + part * LANES / 2);
+                for _ in 0..conv.depth / asks {
                     // The first tile's weights, and the next tile's pixels, come from the second-level cache.
-                    S::prefetch(w.wrapping_add(AHEAD));
-                    S::prefetch(w.wrapping_add(AHEAD + LANES / 2));
-                    S::prefetch(base.wrapping_add(S::PIXELS * STEP + c * LANES / 2));
-                    for ahead in ahead {
-                        S::prefetch(ahead.wrapping_add(ahead_at));
+                    S::prefetch(soon);
+                    soon = soon.wrapping_add(parts * LANES / 2);
+                    for at in &mut once {
+                        S::prefetch(*at);
+                        *at = at.wrapping_add(parts * ahead_step);
                     }
-                    ahead_at += ahead_step;
-                    S::prefetch_far(next_at);
-                    next_at = next_at.wrapping_add(next.1);
-                    let w0 = S::load(w);
-                    let w1 = S::load(w.add(S::WIDTH));
-                    for (p, acc) in acc.iter_mut().enumerate().take(pixels) {
-                        let b = S::splat(*base.add(p * STEP + c));
-                        acc[0] = S::mul_add(b, w0, acc[0]);
-                        acc[1] = S::mul_add(b, w1, acc[1]);
+                    S::prefetch_far(next);
+                    next = next.wrapping_add(parts * next_step);
+                    for c in 0..asks {
+                        channel::<S, STEP>(base.add(c), w.add(c * LANES), pixels, &mut acc);
                     }
+                    base = base.add(asks);
+                    w = w.add(asks * LANES);
+                }
+                for c in 0..conv.depth % asks {
+                    channel::<S, STEP>(base.add(c), w, pixels, &mut acc);
                     w = w.add(LANES);
                 }
             }
             for (p, acc) in acc.iter().enumerate().take(pixels) {
                 for (v, &acc) in acc.iter().enumerate() {
                     let to = tile.add(p * LANES + (part * 2 + v) * S::WIDTH);
-                    S::store(to, if group.start == 0 { acc } else { S::add(S::load(to), acc) });
+                    S::store(to, if fresh { acc } else { S::add(S::load(to), acc) });
                 }
             }
         }

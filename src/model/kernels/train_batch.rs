@@ -69,7 +69,7 @@ impl BottleneckImage<'_> {
                 norm,
                 weights: &weights.forward,
                 scratch: scratch.ptr().at(part * widest),
-                out_planes,
+                outs: (0, out_planes),
                 range: (from, to),
                 then: Store { y, plane: pixels * LANES },
             };

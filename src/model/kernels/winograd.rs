@@ -7,14 +7,14 @@
 
 use super::buffer::{Buffer, Ptr};
 use super::lanes::Aligned;
-use super::plane::{Halo, Store};
+use super::plane::Halo;
 use super::simd::{Kernel, LANES, Level, MAX_PIXELS, Simd, dispatch};
-use super::tile::{Conv, Epilogue, NO_ROWS, convolve};
+use super::tile::{self, Ahead, Conv, Epilogue, NO_ROWS, any_tile};
 use super::winograd_points::{IN, OUT, POINTS, input_points, outputs, weight_points};
 
 /// The most tiles that are transformed before they are multiplied: their 36 points and the weights' fit into a
 /// second-level cache of a megabyte.
-const GROUP: usize = 16;
+const GROUP: usize = 18;
 
 /// Tiles of a plane, row by row.
 #[derive(Clone, Copy)]
@@ -86,7 +86,7 @@ pub(super) fn pays(halo: Halo) -> bool {
 /// Whether the weights are made at the points where they are used: with the widest vectors for up to a group of tiles, for
 /// up to four where arithmetic takes longer.
 pub(super) fn few(level: Level, halo: Halo) -> bool {
-    Tiles::of(halo).count() <= if level == Level::Avx512 { GROUP } else { 4 * GROUP }
+    Tiles::of(halo).count() <= if level == Level::Avx512 { 16 } else { 64 }
 }
 
 /// Whether a step of training on so many images gains by it.
@@ -236,19 +236,46 @@ impl<E: Epilogue> Winograd<'_, E> {
         self.scratch.at(group(self.planes))
     }
 
-    /// A 1x1 convolution at a point from input plane `plane` on, with weights from `weights` on.
-    fn at_point(&self, point: usize, plane: usize, weights: *const f32) -> Conv<'static> {
-        Conv {
-            x: self.scratch.at(point * stride(self.planes) + plane * GROUP * LANES).0,
-            planes: self.planes,
-            plane: GROUP * LANES,
+    /// The products of input plane `plane` for output plane `out` at a point, written if it is the first plane, else added:
+    /// one plane's channels at a time, as the transforms make what a long sum rounds away larger. Asks for `share` floats
+    /// from `next` on for each of the channels and tiles.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Kernel::run`]; the weights must be those of this pair of planes at the point.
+    #[inline(always)]
+    unsafe fn products_of<S: Simd>(
+        &self,
+        (point, out, plane): (usize, usize, usize),
+        weights: *const f32,
+        count: usize,
+        (next, share): (*const f32, usize),
+    ) {
+        let x = self.scratch.at(point * stride(self.planes) + plane * GROUP * LANES);
+        let y = self.products().at(point * stride(self.out_planes) + out * GROUP * LANES);
+        let conv = Conv {
+            x: x.0,
+            planes: 1,
+            plane: 0,
             taps: &[0],
             row: NO_ROWS,
             depth: LANES,
             weights,
-            outs: self.outs,
-            // One plane's channels: the transforms make what a long sum rounds away larger.
+            outs: (0, 1),
             group: 1,
+        };
+        let share = share.div_ceil(count.div_ceil(S::PIXELS));
+        let mut first = 0;
+        while first < count {
+            let tiles = tile::count::<S>(count - first);
+            // SAFETY: the caller's contract: inputs' and products' points lie in the scratch, which has room for a group.
+            unsafe {
+                let (x, y) = (x.at(first * LANES), y.at(first * LANES));
+                let next = next.wrapping_add(first / S::PIXELS * share * LANES);
+                let ahead = Ahead { once: [y.0, x.at(stride(self.planes)).0], next, share };
+                any_tile::<S, LANES>(&conv, 0..1, x.0, weights, tiles, ahead, y.0, plane == 0);
+            }
+            first += tiles;
         }
     }
 
@@ -272,14 +299,15 @@ impl<E: Epilogue> Winograd<'_, E> {
     /// As for [`Kernel::run`].
     #[inline(always)]
     unsafe fn multiply<S: Simd>(&self, weights: &Buffer, count: usize) {
-        let (step, size) = (step::<S>(count), self.planes * self.out_planes * BLOCK);
         for point in 0..POINTS {
-            let conv = self.at_point(point, 0, weights.ptr().at(point * size).0);
-            let y = self.products().at(point * stride(self.out_planes));
-            let mut store = Store { y, plane: GROUP * LANES };
-            for from in (0..count).step_by(step) {
-                // SAFETY: the caller's contract: the inputs' points lie in the scratch, and the weights have all 36.
-                unsafe { convolve::<S, _, LANES>(&conv, from, (from + step).min(count), &mut store) };
+            for out in self.outs.0..self.outs.1 {
+                for plane in 0..self.planes {
+                    let block = (point * self.out_planes + out) * self.planes + plane;
+                    let weights = weights.ptr().at(block * BLOCK);
+                    let next = (weights.at(BLOCK).0.cast_const(), LANES);
+                    // SAFETY: the caller's contract: the weights have all 36 points.
+                    unsafe { self.products_of::<S>((point, out, plane), weights.0, count, next) };
+                }
             }
         }
     }
@@ -291,7 +319,8 @@ impl<E: Epilogue> Winograd<'_, E> {
     /// As for [`Kernel::run`].
     #[inline(always)]
     unsafe fn multiply_making<S: Simd>(&self, packed: &Buffer, count: usize) {
-        let step = step::<S>(count);
+        /// Floats a channel of the next packed weights that are asked for at each point.
+        const SHARE: usize = 9 * LANES / POINTS;
         let weights = self.products().at(group(self.out_planes));
         for out in self.outs.0..self.outs.1 {
             for plane in 0..self.planes {
@@ -299,18 +328,10 @@ impl<E: Epilogue> Winograd<'_, E> {
                 // SAFETY: the caller's contract: nine taps of each pair are packed; the scratch has room for their points.
                 unsafe { transform_block::<S>(block.0, weights.0, WEIGHTS) };
                 for point in 0..POINTS {
-                    let conv = Conv {
-                        planes: 1,
-                        outs: (0, 1),
-                        ..self.at_point(point, plane, weights.at(point * WEIGHTS).0)
-                    };
-                    let y = self.products().at(point * stride(self.out_planes) + out * GROUP * LANES);
-                    let next = block.at(9 * BLOCK + point * SHARE);
-                    let mut add = AddTo { y, fresh: plane == 0, next };
-                    for from in (0..count).step_by(step) {
-                        // SAFETY: the points of inputs and weights were just written to the scratch.
-                        unsafe { convolve::<S, _, LANES>(&conv, from, (from + step).min(count), &mut add) };
-                    }
+                    let next = block.at(9 * BLOCK + point * SHARE * LANES).0.cast_const();
+                    let weights = weights.at(point * WEIGHTS).0;
+                    // SAFETY: the weights' points were just written to the scratch.
+                    unsafe { self.products_of::<S>((point, out, plane), weights, count, (next, SHARE)) };
                 }
             }
         }
@@ -334,42 +355,7 @@ impl<E: Epilogue> Winograd<'_, E> {
 
 /// Tiles of a group: with the widest vectors a whole register tile, but for the last.
 fn group_size<S: Simd>(count: usize) -> usize {
-    if count > GROUP && S::PIXELS == MAX_PIXELS { MAX_PIXELS } else { GROUP }
-}
-
-/// Tiles of a register tile: all of about the same size, as of 14 and of 2 the second would be mostly empty.
-fn step<S: Simd>(count: usize) -> usize {
-    count.div_ceil(count.div_ceil(S::PIXELS))
-}
-
-/// Floats of the next packed weights that are asked for at each point.
-const SHARE: usize = 9 * BLOCK / POINTS;
-
-/// Adds the products of a plane to those of the planes before it.
-struct AddTo {
-    y: Ptr,
-    fresh: bool,
-    /// What will be read soon, `SHARE` floats.
-    next: Ptr,
-}
-
-impl Epilogue for AddTo {
-    #[inline(always)]
-    unsafe fn tile<S: Simd>(&mut self, _plane: usize, px: usize, count: usize, tile: *const f32) {
-        for at in (0..count * LANES).step_by(S::WIDTH) {
-            // SAFETY: the caller's contract.
-            unsafe {
-                let (to, product) = (self.y.0.add(px * LANES + at), S::load(tile.add(at)));
-                S::store(to, if self.fresh { product } else { S::add(S::load(to), product) });
-            }
-        }
-    }
-
-    #[inline(always)]
-    fn ahead(&self, _plane: usize, _unit: usize, px: usize, _last: bool) -> [Option<*const f32>; 2] {
-        let share = (px * LANES < SHARE).then(|| self.next.at(px * LANES).0.cast_const());
-        [share, None]
-    }
+    if count > 16 && S::PIXELS == MAX_PIXELS { MAX_PIXELS } else { GROUP }
 }
 
 impl<E: Epilogue> Winograd<'_, E> {
