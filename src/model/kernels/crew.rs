@@ -42,11 +42,6 @@ impl Crew {
         }
     }
 
-    /// The current thread alone.
-    pub(super) fn alone() -> Crew {
-        Crew::new(1)
-    }
-
     /// Runs `lead` with up to `parts - 1` helpers from the pool of the current thread.
     pub(super) fn gather<T: Send>(parts: usize, lead: impl FnOnce(&Crew) -> T + Send) -> T {
         let crew = Crew::new(parts);

@@ -82,21 +82,29 @@ impl Weights {
             (planes(lanes_out[conv.out - 1] + 1), planes(lanes_in[conv.inp - 1] + 1));
         let taps = conv.taps;
         let size = out_planes * in_planes * taps * LANES * LANES;
-        let (mut forward, mut backward) = (Buffer::zeroed(size), Buffer::zeroed(size));
-        let weights = params[conv.offset..][..conv.len()].chunks_exact(taps);
-        let pairs = lanes_out
-            .iter()
-            .enumerate()
-            .flat_map(|(o, &lo)| lanes_in.iter().enumerate().map(move |(i, &li)| (o, lo, i, li)));
-        for ((o, lo, i, li), kernel) in pairs.zip(weights) {
-            let (op, ip) = (lo / LANES, li / LANES);
-            let (lo, li) = (lo % LANES, li % LANES);
-            let scale = folded.out.map_or(1.0, |s| s[o]);
-            let back = folded.inp.map_or(1.0, |s| s[i]);
-            for (t, &w) in kernel.iter().enumerate() {
-                forward[(((op * in_planes + ip) * taps + t) * LANES + li) * LANES + lo] = w;
-                backward[(((ip * out_planes + op) * taps + taps - 1 - t) * LANES + lo) * LANES + li] =
-                    w * scale * back;
+        // Where every lane is a channel's, nothing is left as it was.
+        let whole = (conv.out, conv.inp) == (out_planes * LANES, in_planes * LANES);
+        let empty = if whole { Buffer::new } else { Buffer::zeroed };
+        let (mut forward, mut backward) = (empty(size), empty(size));
+        let weights = &params[conv.offset..][..conv.len()];
+        // Block by block, as what is written for one output channel lies far apart.
+        for (first, outs) in (0..conv.out).step_by(LANES).zip(lanes_out.chunks(LANES)) {
+            for (start, inputs) in (0..conv.inp).step_by(LANES).zip(lanes_in.chunks(LANES)) {
+                for (o, &lo) in (first..).zip(outs) {
+                    let scale = folded.out.map_or(1.0, |s| s[o]);
+                    let kernels = weights[(o * conv.inp + start) * taps..].chunks_exact(taps);
+                    for ((i, &li), kernel) in (start..).zip(inputs).zip(kernels) {
+                        let (op, ip) = (lo / LANES, li / LANES);
+                        let (lo, li) = (lo % LANES, li % LANES);
+                        let back = folded.inp.map_or(1.0, |s| s[i]);
+                        for (t, &w) in kernel.iter().enumerate() {
+                            forward[(((op * in_planes + ip) * taps + t) * LANES + li) * LANES + lo] = w;
+                            let tap = taps - 1 - t;
+                            backward[(((ip * out_planes + op) * taps + tap) * LANES + lo) * LANES + li] =
+                                w * scale * back;
+                        }
+                    }
+                }
             }
         }
         Weights { forward, backward }

@@ -20,7 +20,9 @@ pub(super) struct Groups {
 
 impl Groups {
     pub(super) fn new(n: usize) -> Self {
-        Groups { n, each: n.div_ceil(GROUPS) }
+        // Of one image each, eight groups write and read their sums more than they add to them.
+        let least = if n >= GROUPS { 2 } else { 1 };
+        Groups { n, each: n.div_ceil(GROUPS).max(least) }
     }
 
     pub(super) fn count(self) -> usize {
@@ -112,20 +114,33 @@ impl WeightSums {
 
     /// Adds up the groups into the convolution's gradient, `[out][in][tap]`.
     pub(super) fn finish(&self, conv: &Conv, lanes_in: &[usize], gradient: &mut [f32], workers: &Workers) {
+        /// Input channels of a task: a cache line of a 1x1 convolution's gradient.
+        const STRIP: usize = 16;
         let (taps, out_planes) = (conv.taps, planes(conv.out));
         let gradient = Ptr(gradient[..conv.len()].as_mut_ptr());
-        workers.each(conv.inp, |i| {
-            let lane = lanes_in[i];
-            for (t, plane) in (0..taps).flat_map(|t| (0..out_planes).map(move |plane| (t, plane))) {
-                let at =
-                    ((lane / LANES * taps + t) * out_planes + plane) * LANES * LANES + lane % LANES * LANES;
-                let mut sum = [0.0f32; LANES];
-                for group in self.buffer.chunks_exact(self.size) {
-                    sum.iter_mut().zip(&group[at..]).for_each(|(sum, part)| *sum += part);
+        workers.each(conv.inp.div_ceil(STRIP), |strip| {
+            let inputs = strip * STRIP..((strip + 1) * STRIP).min(conv.inp);
+            let mut sums = vec![[0.0f32; LANES]; inputs.len() * taps];
+            for plane in 0..out_planes {
+                let elements = inputs.clone().flat_map(|i| (0..taps).map(move |t| (lanes_in[i], t)));
+                for ((lane, t), total) in elements.zip(&mut sums) {
+                    let at = ((lane / LANES * taps + t) * out_planes + plane) * LANES * LANES
+                        + lane % LANES * LANES;
+                    let mut sum = [0.0; LANES];
+                    for group in self.buffer.chunks_exact(self.size) {
+                        let part: &[f32; LANES] = group[at..].first_chunk().expect("a line of sums");
+                        for lane in 0..LANES {
+                            sum[lane] += part[lane];
+                        }
+                    }
+                    *total = sum;
                 }
-                for (o, sum) in sum.iter().enumerate().take(conv.out - plane * LANES) {
-                    // SAFETY: an element of the gradient, whose input channel belongs to this task alone.
-                    unsafe { *gradient.at(((plane * LANES + o) * conv.inp + i) * taps + t).0 = *sum };
+                for o in 0..LANES.min(conv.out - plane * LANES) {
+                    let at = ((plane * LANES + o) * conv.inp + inputs.start) * taps;
+                    for (element, sum) in sums.iter().enumerate() {
+                        // SAFETY: an element of the gradient, whose input channel belongs to this task alone.
+                        unsafe { *gradient.at(at + element).0 = sum[o] };
+                    }
                 }
             }
         });

@@ -295,8 +295,8 @@ fn gradients_in_bf16_are_near_the_reference() {
 
 #[test]
 fn training_gives_the_same_bits_on_any_number_of_threads() {
-    // Few images are shared by the threads, of many each thread has its own.
-    for n in [1, 3, 19] {
+    // Few images are shared by the threads, of many each thread has its own, and of some each has helpers.
+    for n in [1, 3, 8, 19] {
         let case = Case::new(arch(), [n, 61, 45], 4);
         let step = || {
             let (pooled, state) = case.train(NormStatistics::Batch, Level::current());

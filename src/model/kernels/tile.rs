@@ -98,10 +98,10 @@ pub(super) unsafe fn convolve<S: Simd, E: Epilogue, const STEP: usize>(
                         let x = conv.x.add((px + px / conv.row) * STEP);
                         let weights = conv.weights.add((plane * units + start) * conv.depth * LANES);
                         let tile = sums.add((px - first) * LANES);
-                        let ahead = epilogue.ahead(plane, start, px, group.end == units);
+                        let [a, b] = epilogue.ahead(plane, start, px, group.end == units);
                         let done = LANES + (px - first) / S::PIXELS * share;
                         let ahead = Ahead {
-                            once: ahead.map(|at| at.unwrap_or(weights)),
+                            tiles: [a.unwrap_or(weights), b.unwrap_or(weights)],
                             next: weights.wrapping_add(group.len() * conv.depth * done),
                             share,
                         };
@@ -209,7 +209,7 @@ pub(super) fn count<S: Simd>(left: usize) -> usize {
 #[derive(Clone, Copy)]
 pub(super) struct Ahead {
     /// Each of the pixels of a tile.
-    pub once: [*const f32; 2],
+    pub tiles: [*const f32; 2],
     /// So late that it should wait in the second-level cache: `share` floats a channel.
     pub next: *const f32,
     pub share: usize,
@@ -271,7 +271,9 @@ unsafe fn conv_tile<S: Simd, const STEP: usize, const EXTENT: u8>(
             let mut w = weights.add(part * 2 * S::WIDTH);
             let zero = S::splat(0.0);
             let mut acc = [[zero; 2]; MAX_PIXELS];
-            let mut once = ahead.once.map(|at| at.wrapping_add(part * ahead_step));
+            // No `map` of an array here: as a function it would not be inlined everywhere.
+            let [mut first, mut second] = ahead.tiles;
+            (first, second) = (first.wrapping_add(part * ahead_step), second.wrapping_add(part * ahead_step));
             let mut next = ahead.next.wrapping_add(part * next_step);
             for unit in group.clone() {
                 let (plane, tap) = (unit / conv.taps.len(), unit % conv.taps.len());
@@ -281,10 +283,10 @@ unsafe fn conv_tile<S: Simd, const STEP: usize, const EXTENT: u8>(
                     // The first tile's weights, and the next tile's pixels, come from the second-level cache.
                     S::prefetch(soon);
                     soon = soon.wrapping_add(parts * LANES / 2);
-                    for at in &mut once {
-                        S::prefetch(*at);
-                        *at = at.wrapping_add(parts * ahead_step);
-                    }
+                    S::prefetch(first);
+                    first = first.wrapping_add(parts * ahead_step);
+                    S::prefetch(second);
+                    second = second.wrapping_add(parts * ahead_step);
                     S::prefetch_far(next);
                     next = next.wrapping_add(parts * next_step);
                     for c in 0..asks {
@@ -325,11 +327,49 @@ pub(super) unsafe fn outer<S: Simd>(
     fresh: bool,
 ) {
     let ahead = ahead.unwrap_or([d; 2]);
-    for first in (0..LANES).step_by(S::ROWS) {
-        // The four halves of the pixels, where there are four tiles.
+    let mut first = 0;
+    while first < LANES {
+        // The four halves of the pixels, of which every tile asks for one.
         let ahead = ahead[first * 2 / LANES].wrapping_add(first * 2 % LANES);
+        let (a, sum) = (a.wrapping_add(first), sum.wrapping_add(first * LANES));
         // SAFETY: the caller's contract.
-        unsafe { outer_tile::<S, LANES>(a.add(first), d, count, ahead, sum.add(first * LANES), fresh) }
+        unsafe {
+            if S::ROWS < 8 && first < 4 * TALL {
+                outer_tile::<S, LANES, TALL>(a, d, count, ahead, sum, fresh);
+                first += TALL;
+            } else {
+                rows::<S, LANES>(a, d, count, ahead, sum, fresh);
+                first += S::ROWS;
+            }
+        }
+    }
+}
+
+/// Channels of most of a weight gradient's tiles where registers are too few for eight: of four, as the others have, each
+/// multiplication would wait for the one before it.
+const TALL: usize = 6;
+
+/// [`outer_tile`] of `S::ROWS` channels.
+///
+/// # Safety
+///
+/// As there.
+#[inline(always)]
+unsafe fn rows<S: Simd, const STEP: usize>(
+    a: *const f32,
+    d: *const f32,
+    count: usize,
+    ahead: *const f32,
+    sum: *mut f32,
+    fresh: bool,
+) {
+    // SAFETY: the caller's contract.
+    unsafe {
+        if S::ROWS == 8 {
+            outer_tile::<S, STEP, 8>(a, d, count, ahead, sum, fresh);
+        } else {
+            outer_tile::<S, STEP, 4>(a, d, count, ahead, sum, fresh);
+        }
     }
 }
 
@@ -348,15 +388,15 @@ pub(super) unsafe fn outer8<S: Simd, const STEP: usize>(
 ) {
     for first in (0..8).step_by(S::ROWS) {
         // SAFETY: the caller's contract.
-        unsafe { outer_tile::<S, STEP>(a.add(first), d, count, d, sum.add(first * LANES), fresh) }
+        unsafe { rows::<S, STEP>(a.add(first), d, count, d, sum.add(first * LANES), fresh) }
     }
 }
 
 /// # Safety
 ///
-/// As for [`outer`], for `S::ROWS` channels.
+/// As for [`outer`], for `ROWS` channels.
 #[inline(always)]
-unsafe fn outer_tile<S: Simd, const STEP: usize>(
+unsafe fn outer_tile<S: Simd, const STEP: usize, const ROWS: usize>(
     a: *const f32,
     d: *const f32,
     count: usize,
@@ -369,21 +409,23 @@ unsafe fn outer_tile<S: Simd, const STEP: usize>(
         for part in 0..LANES / (2 * S::WIDTH) {
             let column = part * 2 * S::WIDTH;
             let zero = S::splat(0.0);
-            let mut acc = [[zero; 2]; 8];
-            for line in 0..S::ROWS * LANES / 16 {
-                S::prefetch(sum.add(line * 16));
+            let mut acc = [[zero; 2]; ROWS];
+            for r in 0..ROWS {
+                for line in (0..2 * S::WIDTH).step_by(LANES / 2) {
+                    S::prefetch(sum.add(r * LANES + column + line));
+                }
             }
             for p in 0..count {
                 S::prefetch(ahead.wrapping_add(p * LANES));
                 let d0 = S::load(d.add(p * LANES + column));
                 let d1 = S::load(d.add(p * LANES + column + S::WIDTH));
-                for (r, acc) in acc.iter_mut().enumerate().take(S::ROWS) {
+                for (r, acc) in acc.iter_mut().enumerate() {
                     let b = S::splat(*a.add(p * STEP + r));
                     acc[0] = S::mul_add(b, d0, acc[0]);
                     acc[1] = S::mul_add(b, d1, acc[1]);
                 }
             }
-            for (r, acc) in acc.iter().enumerate().take(S::ROWS) {
+            for (r, acc) in acc.iter().enumerate() {
                 for (v, &acc) in acc.iter().enumerate() {
                     let to = sum.add(r * LANES + column + v * S::WIDTH);
                     S::store(to, if fresh { acc } else { S::add(S::load(to), acc) });

@@ -272,7 +272,7 @@ impl<E: Epilogue> Winograd<'_, E> {
             unsafe {
                 let (x, y) = (x.at(first * LANES), y.at(first * LANES));
                 let next = next.wrapping_add(first / S::PIXELS * share * LANES);
-                let ahead = Ahead { once: [y.0, x.at(stride(self.planes)).0], next, share };
+                let ahead = Ahead { tiles: [y.0, x.at(stride(self.planes)).0], next, share };
                 any_tile::<S, LANES>(&conv, 0..1, x.0, weights, tiles, ahead, y.0, plane == 0);
             }
             first += tiles;

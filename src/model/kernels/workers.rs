@@ -4,8 +4,8 @@ use rayon::prelude::*;
 
 use super::crew::Crew;
 
-/// A thread an image, or, where there are fewer images than threads and than an image has planes for threads, all threads
-/// on one image after the other. Neither changes a bit: whatever is added up has its order from the images and planes.
+/// A thread an image, or some, or, where there are fewer images than threads and than an image has planes for threads, all
+/// threads on one image after the other. Neither changes a bit: whatever is added up has its order from the images and planes.
 pub(super) struct Workers<'a> {
     crew: &'a Crew,
     side_by_side: bool,
@@ -25,8 +25,10 @@ impl Workers<'_> {
     /// Runs `work(index, crew)` for every index below `count` and returns the results in order.
     pub(super) fn map<T: Send>(&self, count: usize, work: impl Fn(usize, &Crew) -> T + Sync) -> Vec<T> {
         if self.side_by_side {
-            // One a task: no thread is left with many when the others have finished.
-            (0..count).into_par_iter().with_max_len(1).map(|index| work(index, &Crew::alone())).collect()
+            // One a task: no thread is left with many when the others have finished. Threads to spare help.
+            let parts = (rayon::current_num_threads() / count.max(1)).max(1);
+            let task = |index| Crew::gather(parts, |crew| work(index, crew));
+            (0..count).into_par_iter().with_max_len(1).map(task).collect()
         } else {
             (0..count).map(|index| work(index, self.crew)).collect()
         }
