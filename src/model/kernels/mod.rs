@@ -35,6 +35,7 @@ mod train;
 mod train_batch;
 mod train_grad;
 mod train_norm;
+mod train_stem_grad;
 mod winograd;
 mod winograd_points;
 mod winograd_weights;

@@ -164,11 +164,10 @@ fn pixels<S: Simd>(extent: u8) -> usize {
     }
 }
 
-/// Channels for which a tile asks once for what is read later: of narrower vectors each pass over them is shorter, and there
-/// are more of them.
+/// Channels for which a tile asks once for what is read later. Vectors of eight floats pass over a tile twice, and have half as
+/// many multiplications a channel to hide it behind; shorter ones do not ask.
 const fn asks<S: Simd>() -> usize {
-    let parts = LANES / (2 * S::WIDTH);
-    parts * parts
+    if S::WIDTH == 8 { 4 } else { 1 }
 }
 
 /// One channel's products.
@@ -271,7 +270,7 @@ unsafe fn conv_tile<S: Simd, const STEP: usize, const EXTENT: u8>(
             let mut w = weights.add(part * 2 * S::WIDTH);
             let zero = S::splat(0.0);
             let mut acc = [[zero; 2]; MAX_PIXELS];
-            // No `map` of an array here: as a function it would not be inlined everywhere.
+            // No `map` of the array: without link-time optimization it is a call.
             let [mut first, mut second] = ahead.tiles;
             (first, second) = (first.wrapping_add(part * ahead_step), second.wrapping_add(part * ahead_step));
             let mut next = ahead.next.wrapping_add(part * next_step);
@@ -345,8 +344,8 @@ pub(super) unsafe fn outer<S: Simd>(
     }
 }
 
-/// Channels of most of a weight gradient's tiles where registers are too few for eight: of four, as the others have, each
-/// multiplication would wait for the one before it.
+/// Channels of a weight gradient's first four tiles where registers are too few for eight: in tiles of four, as the last two
+/// are, each multiplication has to wait for the one before it.
 const TALL: usize = 6;
 
 /// [`outer_tile`] of `S::ROWS` channels.
