@@ -2,7 +2,6 @@
 
 use super::buffer::Buffer;
 use super::conv3::Conv3;
-use super::crew::Crew;
 use super::eval_grad::Pointwise;
 use super::forward_kernels::NormPool;
 use super::grad_kernels::{

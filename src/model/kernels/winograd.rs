@@ -12,9 +12,12 @@ use super::simd::{Kernel, LANES, Level, MAX_PIXELS, Simd, dispatch};
 use super::tile::{self, Ahead, Conv, Epilogue, NO_ROWS, any_tile};
 use super::winograd_points::{IN, OUT, POINTS, input_points, outputs, weight_points};
 
-/// The most tiles that are transformed before they are multiplied: their 36 points and the weights' fit into a
-/// second-level cache of a megabyte.
+/// The most tiles that are transformed before they are multiplied, three register tiles of AVX2: their 36 points and the
+/// weights' fit into a second-level cache of a megabyte.
 const GROUP: usize = 18;
+
+/// The most tiles of one group with the widest vectors, two halves of register tiles; more are cut into whole ones.
+const HALVES: usize = 16;
 
 /// Tiles of a plane, row by row.
 #[derive(Clone, Copy)]
@@ -83,10 +86,10 @@ pub(super) fn pays(halo: Halo) -> bool {
     Tiles::of(halo).count() >= 9
 }
 
-/// Whether the weights are made at the points where they are used: with the widest vectors for up to a group of tiles, for
-/// up to four where arithmetic takes longer.
+/// Whether the weights are made at the points where they are used: with the widest vectors for a group of tiles, for some
+/// where arithmetic takes longer.
 pub(super) fn few(level: Level, halo: Halo) -> bool {
-    Tiles::of(halo).count() <= if level == Level::Avx512 { 16 } else { 64 }
+    Tiles::of(halo).count() <= if level == Level::Avx512 { HALVES } else { 64 }
 }
 
 /// Whether a step of training on so many images gains by it.
@@ -355,7 +358,7 @@ impl<E: Epilogue> Winograd<'_, E> {
 
 /// Tiles of a group: with the widest vectors a whole register tile, but for the last.
 fn group_size<S: Simd>(count: usize) -> usize {
-    if count > 16 && S::PIXELS == MAX_PIXELS { MAX_PIXELS } else { GROUP }
+    if count > HALVES && S::PIXELS == MAX_PIXELS { MAX_PIXELS } else { GROUP }
 }
 
 impl<E: Epilogue> Winograd<'_, E> {
