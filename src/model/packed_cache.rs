@@ -45,16 +45,21 @@ impl PackedCache {
                     .zip(&key)
                     .all(|(a, b)| a.bytes().as_ptr() == b.bytes().as_ptr() && a.layout() == b.layout())
         };
-        let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let slot = match precision {
-            Precision::Float32 => &mut slots[0],
-            Precision::Bfloat16 => &mut slots[1],
+            Precision::Float32 => 0,
+            Precision::Bfloat16 => 1,
         };
-        if let Some(entry) = slot.as_ref().filter(|entry| same(entry)) {
+        let kept = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(entry) = kept()[slot].as_ref().filter(|entry| same(entry)) {
             return Some(entry.packed.clone());
         }
+        // Without the lock: while packing waits for other threads, this one may run another task that comes here.
         let packed = Arc::new(pack(&key)?);
-        *slot = Some(Entry { key, packed: packed.clone() });
+        let mut slots = kept();
+        if let Some(entry) = slots[slot].as_ref().filter(|entry| same(entry)) {
+            return Some(entry.packed.clone());
+        }
+        slots[slot] = Some(Entry { key, packed: packed.clone() });
         Some(packed)
     }
 }
@@ -104,3 +109,32 @@ impl ModuleDisplayDefault for PackedCache {
 }
 
 impl ModuleDisplay for PackedCache {}
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use super::super::kernels::{Arch, Level};
+    use super::*;
+
+    #[test]
+    fn whoever_packs_may_be_asked_again_meanwhile() {
+        let arch = Arch {
+            growth_rate: 4,
+            block_config: vec![1],
+            num_init_features: 4,
+            bn_size: 1,
+            in_channels: 1,
+            bn_eps: 1e-5,
+        };
+        let [params, stats] = [arch.parameters(), arch.statistics()]
+            .map(|slots| vec![0.5; slots.iter().map(|slot| slot.len()).sum()]);
+        let pack = || Some(Packed::new(&arch, &params, &stats, Level::Portable));
+        let cache = PackedCache::default();
+        let mut within = None;
+        let packed = cache.get(Precision::Float32, Vec::new(), |_| {
+            within = cache.get(Precision::Float32, Vec::new(), |_| pack());
+            pack()
+        });
+        let [packed, within] = [packed, within].map(|packed| packed.expect("packed weights"));
+        assert!(Arc::ptr_eq(&packed, &within), "the second form is not kept beside the first");
+    }
+}

@@ -72,7 +72,7 @@ impl BatchWeights {
         let identity = plan.identity();
         let plain =
             |conv: &Conv, lanes: &[usize]| Weights::pack(params, conv, &identity, lanes, Folded::default());
-        let blocks = plan.blocks.iter().map(|block| {
+        let blocks = plan.blocks.par_iter().map(|block| {
             let layers = block.layers.par_iter().map(|layer| LayerWeights {
                 conv1: plain(&layer.conv1, &block.lanes),
                 conv2: plain(&layer.conv2, &identity),
