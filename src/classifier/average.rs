@@ -33,7 +33,7 @@ pub(super) struct Averaged {
 
 impl Averaged {
     /// One network, asked once.
-    pub(super) fn one(network: impl Classifier + Send + 'static) -> Self {
+    pub(super) fn one(network: impl Classifier + Send + Sync + 'static) -> Self {
         Self { members: vec![Shared::new(network)], draws: 1, average: Average::Logits }
     }
 

@@ -1,6 +1,6 @@
 //! A frozen network seen at its last hidden layer.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
@@ -27,7 +27,7 @@ pub trait Embed: Classifier {
 }
 
 /// A frozen network that shows its features, for what watches a classifier: differentiable, so that an attack
-/// that knows it can descend it. Copies share one network and take turns.
+/// that knows it can descend it. Copies share one network.
 ///
 /// ```
 /// use histoguard::classifier::FrozenFeatures;
@@ -41,7 +41,7 @@ pub trait Embed: Classifier {
 /// ```
 #[derive(Clone)]
 pub struct FrozenFeatures {
-    network: Arc<Mutex<Box<dyn Embed + Send>>>,
+    network: Arc<dyn Embed + Send + Sync>,
     device: Device,
     classes: usize,
 }
@@ -52,7 +52,7 @@ impl FrozenFeatures {
     /// # Panics
     ///
     /// Panics if the module has no parameter.
-    pub fn new<E: Embed + Module + 'static>(model: E) -> Self {
+    pub fn new<E: Embed + Module + Sync + 'static>(model: E) -> Self {
         let device = model.devices().first().expect("a module with at least one parameter").clone().inner();
         Self::of(model.valid(), device)
     }
@@ -62,8 +62,8 @@ impl FrozenFeatures {
     pub fn from_fn(
         classes: usize,
         device: &Device,
-        embed: impl Fn(Tensor<4>) -> Tensor<2> + Send + 'static,
-        head: impl Fn(Tensor<2>) -> Tensor<2> + Send + 'static,
+        embed: impl Fn(Tensor<4>) -> Tensor<2> + Send + Sync + 'static,
+        head: impl Fn(Tensor<2>) -> Tensor<2> + Send + Sync + 'static,
     ) -> Self {
         Self::of(Functions { embed, head, classes }, device.clone().inner())
     }
@@ -74,30 +74,30 @@ impl FrozenFeatures {
         Self::of(Logits(classifier), device)
     }
 
-    fn of(network: impl Embed + Send + 'static, device: Device) -> Self {
+    fn of(network: impl Embed + Send + Sync + 'static, device: Device) -> Self {
         let classes = network.num_classes();
-        Self { network: Arc::new(Mutex::new(Box::new(network))), device, classes }
+        Self { network: Arc::new(network), device, classes }
     }
 
     /// What the last layer sees: `[batch, channels, height, width]` to `[batch, features]`.
     pub fn features(&self, images: Tensor<4>) -> Tensor<2> {
-        self.with(|network| network.embed(images))
+        self.network.embed(images)
     }
 
     /// Class scores of features: `[batch, features]` to `[batch, classes]`.
     pub fn head(&self, features: Tensor<2>) -> Tensor<2> {
-        self.with(|network| network.head(features))
+        self.network.head(features)
     }
 
     /// Class scores of images: `[batch, channels, height, width]` to `[batch, classes]`.
     pub fn logits(&self, images: Tensor<4>) -> Tensor<2> {
-        self.with(|network| network.logits(images))
+        self.network.logits(images)
     }
 
     /// What images the network expects, if it cannot look at images of these channels, height and width: as
     /// [`Classifier::refuses`].
     pub fn refuses(&self, channels: usize, height: usize, width: usize) -> Option<String> {
-        self.with(|network| network.refuses(channels, height, width))
+        self.network.refuses(channels, height, width)
     }
 
     /// The number of classes.
@@ -108,11 +108,6 @@ impl FrozenFeatures {
     /// The device of the weights, without autodiff.
     pub fn device(&self) -> &Device {
         &self.device
-    }
-
-    fn with<T>(&self, work: impl FnOnce(&dyn Embed) -> T) -> T {
-        // A frozen network is not left half changed by a panic, so a poisoned lock is as good as any.
-        work(&**self.network.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

@@ -1,7 +1,6 @@
 //! A network in evaluation mode, by type: the only thing that attacks take.
 
-use std::cell::Cell;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
@@ -31,7 +30,7 @@ pub struct Frozen {
     classes: usize,
     watch: Watch,
     /// Channels, height and width of the images of which an answer had the right shape.
-    answered: Cell<Option<[usize; 3]>>,
+    answered: Arc<Mutex<Option<[usize; 3]>>>,
 }
 
 impl Frozen {
@@ -40,7 +39,7 @@ impl Frozen {
     /// # Panics
     ///
     /// Panics if the module has no parameter; use [`from_fn`](Self::from_fn) for such a classifier.
-    pub fn new<C: Classifier + Module + 'static>(model: C) -> Self {
+    pub fn new<C: Classifier + Module + Sync + 'static>(model: C) -> Self {
         let device = model.devices().first().expect("a module with at least one parameter").clone().inner();
         Self::of(Averaged::one(model.valid()), 1, device)
     }
@@ -64,7 +63,7 @@ impl Frozen {
     pub fn from_fn(
         classes: usize,
         device: &Device,
-        logits: impl Fn(Tensor<4>) -> Tensor<2> + Send + 'static,
+        logits: impl Fn(Tensor<4>) -> Tensor<2> + Send + Sync + 'static,
     ) -> Self {
         Self::of(Averaged::one(Function { logits, classes }), 1, device.clone().inner())
     }
@@ -190,7 +189,7 @@ impl Frozen {
     pub fn wrapped(
         self,
         passes: usize,
-        logits: impl Fn(&dyn Classifier, Tensor<4>) -> Tensor<2> + Send + 'static,
+        logits: impl Fn(&dyn Classifier, Tensor<4>) -> Tensor<2> + Send + Sync + 'static,
     ) -> Self {
         let (passes, wrapper) = (self.passes * passes, Wrapped { base: self.network, logits });
         Self::of(Averaged::one(wrapper), passes, self.device)
@@ -229,7 +228,7 @@ impl Frozen {
 
     fn of(network: Averaged, passes: usize, device: Device) -> Self {
         let classes = network.num_classes();
-        Self { network, passes, device, classes, watch: Watch::default(), answered: Cell::new(None) }
+        Self { network, passes, device, classes, watch: Watch::default(), answered: Arc::default() }
     }
 
     /// Class scores, outside autodiff.
@@ -302,7 +301,7 @@ impl Frozen {
     pub fn check(&self, shape: [usize; 3]) -> Result<(), ClassifierError> {
         self.check_classes()?;
         let [channels, height, width] = shape;
-        if shape.contains(&0) || self.answered.get() == Some(shape) {
+        if shape.contains(&0) || *self.answered() == Some(shape) {
             return Ok(());
         }
         if let Some(expected) = self.network.refuses(channels, height, width) {
@@ -313,8 +312,13 @@ impl Frozen {
         if found != expected {
             return Err(ClassifierError::Answer { expected, found });
         }
-        self.answered.set(Some(shape));
+        *self.answered() = Some(shape);
         Ok(())
+    }
+
+    fn answered(&self) -> MutexGuard<'_, Option<[usize; 3]>> {
+        // Written at once: a panic elsewhere does not spoil it.
+        self.answered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The part of [`check`](Self::check) that needs no images.

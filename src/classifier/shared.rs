@@ -1,36 +1,32 @@
 //! A network that several classifiers ask.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use burn::tensor::Tensor;
 
 use super::Classifier;
 
-/// A network that several classifiers ask, one at a time; clones are the same network.
+/// A network that several classifiers ask, at the same time if they like; clones are the same network. A lock would hang where
+/// tasks of rayon ask it: whoever held it would run another of them while the kernels wait for their own.
 #[derive(Clone)]
-pub(super) struct Shared(Arc<Mutex<Box<dyn Classifier + Send>>>);
+pub(super) struct Shared(Arc<dyn Classifier + Send + Sync>);
 
 impl Shared {
-    pub(super) fn new(network: impl Classifier + Send + 'static) -> Self {
-        Self(Arc::new(Mutex::new(Box::new(network))))
-    }
-
-    fn network(&self) -> MutexGuard<'_, Box<dyn Classifier + Send>> {
-        // A frozen network is not left half changed by a panic, so a poisoned lock is as good as any.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn new(network: impl Classifier + Send + Sync + 'static) -> Self {
+        Self(Arc::new(network))
     }
 }
 
 impl Classifier for Shared {
     fn logits(&self, images: Tensor<4>) -> Tensor<2> {
-        self.network().logits(images)
+        self.0.logits(images)
     }
 
     fn num_classes(&self) -> usize {
-        self.network().num_classes()
+        self.0.num_classes()
     }
 
     fn refuses(&self, channels: usize, height: usize, width: usize) -> Option<String> {
-        self.network().refuses(channels, height, width)
+        self.0.refuses(channels, height, width)
     }
 }

@@ -76,7 +76,7 @@ impl Shared {
     }
 }
 
-impl<C: Module + ModuleDisplay + Classifier + 'static> TrainStep for Learnable<C> {
+impl<C: Module + ModuleDisplay + Classifier + Sync + 'static> TrainStep for Learnable<C> {
     type Input = Batch;
     type Output = ClassificationOutput;
 
@@ -97,7 +97,7 @@ impl<C: Module + ModuleDisplay + Classifier + 'static> TrainStep for Learnable<C
     }
 }
 
-impl<C: Module + ModuleDisplay + Classifier + 'static> InferenceStep for Learnable<C> {
+impl<C: Module + ModuleDisplay + Classifier + Sync + 'static> InferenceStep for Learnable<C> {
     type Input = Batch;
     type Output = ClassificationOutput;
 

@@ -45,7 +45,7 @@ pub struct Trained<C> {
 /// [`TrainError`]; see [`Trainer::fit`].
 pub fn train<C>(model: C, split: &Split, config: &TrainingConfig) -> Result<Trained<C>, TrainError>
 where
-    C: Classifier + Module + ModuleDisplay + 'static,
+    C: Classifier + Module + ModuleDisplay + Sync + 'static,
 {
     Trainer::new(config.clone()).fit(model, &split.train, &split.validation)
 }
@@ -159,7 +159,7 @@ impl Trainer {
     /// while training, which leave the last whole checkpoint to resume from.
     pub fn fit<C>(self, model: C, train: &ImageSet, validation: &ImageSet) -> Result<Trained<C>, TrainError>
     where
-        C: Classifier + Module + ModuleDisplay + 'static,
+        C: Classifier + Module + ModuleDisplay + Sync + 'static,
     {
         let config = &self.config;
         config.check()?;
@@ -265,7 +265,7 @@ fn run<C>(
     loaders: impl FnOnce(usize) -> Result<[Arc<dyn DataLoader<Batch>>; 2], TrainError>,
 ) -> Result<Trained<C>, TrainError>
 where
-    C: Classifier + Module + ModuleDisplay + 'static,
+    C: Classifier + Module + ModuleDisplay + Sync + 'static,
 {
     let temporary;
     let directory = match &trainer.directory {

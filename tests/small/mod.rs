@@ -72,7 +72,7 @@ impl LabeledImages for Plain {
 }
 
 /// Class 1 where this function of the mean brightness is positive.
-pub fn by_brightness(score: impl Fn(Tensor<2>) -> Tensor<2> + Send + 'static) -> Frozen {
+pub fn by_brightness(score: impl Fn(Tensor<2>) -> Tensor<2> + Send + Sync + 'static) -> Frozen {
     Frozen::from_fn(2, &Device::default(), move |x| {
         let score = score(x.mean_dims(&[1, 2, 3]).reshape([-1, 1]));
         Tensor::cat(vec![score.clone().neg(), score], 1)

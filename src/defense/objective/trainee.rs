@@ -46,7 +46,7 @@ pub struct Weight {
     pub gradient: Tensor<1>,
 }
 
-impl<C: Classifier + Module + 'static> Trainee for C {
+impl<C: Classifier + Module + Sync + 'static> Trainee for C {
     fn frozen(&self) -> Frozen {
         Frozen::new(self.clone())
     }
