@@ -130,7 +130,7 @@ impl<E: Epilogue> Kernel for Direct<'_, E> {
         };
         // SAFETY: the caller's contract; a haloed plane has room for a tile behind its end.
         unsafe {
-            if !S::Half::AVAILABLE && [width, from, to].iter().all(|px| px % S::PIXELS == 0) {
+            if !S::Half::AVAILABLE && width % S::PIXELS == 0 && from % S::PIXELS == 0 {
                 let rows = Conv { row: width, ..stream };
                 convolve::<S, _, LANES>(&rows, from, to, &mut self.then);
             } else {

@@ -90,9 +90,8 @@ pub(super) unsafe fn convolve<S: Simd, E: Epilogue, const STEP: usize>(
         for plane in conv.outs.0..conv.outs.1 {
             for start in (0..units).step_by(conv.group) {
                 let group = start..(start + conv.group).min(units);
-                let mut px = first;
-                while px < last {
-                    let count = count::<S>(last - px);
+                for px in (first..last).step_by(S::PIXELS) {
+                    let count = (last - px).min(S::PIXELS);
                     // SAFETY: the caller's contract, and the sums hold a chunk and a tile behind it.
                     unsafe {
                         let x = conv.x.add((px + px / conv.row) * STEP);
@@ -110,7 +109,6 @@ pub(super) unsafe fn convolve<S: Simd, E: Epilogue, const STEP: usize>(
                             epilogue.tile::<S>(plane, px, count, tile);
                         }
                     }
-                    px += count;
                 }
             }
         }
@@ -197,7 +195,8 @@ unsafe fn channel<S: Simd, const STEP: usize>(
     }
 }
 
-/// Pixels of the next tile, of so many that are left: as few as possible should be computed for nothing.
+/// Pixels of the next tile, of so many that are left, where as few as possible are computed for nothing. Not for sums over a
+/// tile's pixels, or tiles that may not cross a row.
 #[inline(always)]
 pub(super) fn count<S: Simd>(left: usize) -> usize {
     let over_half = pixels::<S>(OVER_HALF);
