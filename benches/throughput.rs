@@ -7,10 +7,11 @@ use std::time::Instant;
 
 use burn::module::Module;
 use burn::nn::loss::CrossEntropyLossConfig;
-use burn::optim::{AdamConfig, GradientsParams};
+use burn::optim::GradientsParams;
 use burn::tensor::{Distribution, Int};
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, ValueEnum};
+use histoguard::adam::Adam;
 use histoguard::model::Precision;
 use histoguard::prelude::*;
 use serde_json::json;
@@ -106,7 +107,7 @@ fn measure(op: Op, batch: usize, options: &Options, device: &Device) -> (f64, f6
             let labels = Tensor::<1, Int>::from_data(labels.as_slice(), device);
             let (images, labels) = (Tensor::from_inner(images), Tensor::from_inner(labels));
             let loss = CrossEntropyLossConfig::new().init(&images.device());
-            let mut adam = AdamConfig::new().with_epsilon(1e-8).init();
+            let mut adam = Adam::new().init();
             let mut model = Some(net.train());
             timed(runs, device, || {
                 let net = model.take().expect("put back after every step");

@@ -44,7 +44,7 @@ pub(crate) fn running(norm: &BatchNorm) -> (Tensor<1>, Tensor<1>) {
 }
 
 /// Moves the running statistics towards a batch's mean and unbiased variance.
-pub(crate) fn update(norm: &BatchNorm, mean: Tensor<1>, variance: Tensor<1>) {
+fn update(norm: &BatchNorm, mean: Tensor<1>, variance: Tensor<1>) {
     let (old_mean, old_variance) = running(norm);
     let moved = |old: Tensor<1>, new: Tensor<1>| {
         let new = new.to_device(&old.device());

@@ -37,6 +37,7 @@ compile_error!(
      for example `--no-default-features --features flex`"
 );
 
+pub mod adam;
 pub mod attack;
 mod batch_norm;
 pub mod classifier;

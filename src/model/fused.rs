@@ -15,6 +15,7 @@ use super::operation::{Call, PooledFeatures, values};
 use super::packed_cache::PackedCache;
 use super::parts::Part;
 use super::precision::{Precision, PrecisionError};
+use crate::rows;
 
 /// The pooled features by the kernels; none where the network is to be composed of burn's operations.
 ///
@@ -236,14 +237,19 @@ fn running(features: &Features) -> Vec<Tensor<1>> {
     norms(features).map(batch_norm::running).flat_map(|(mean, variance)| [mean, variance]).collect()
 }
 
-/// Moves every norm's running statistics towards those of a batch, which come in the kernels' order.
+/// Moves every norm's running statistics towards those of a batch, which come in the kernels' order, as
+/// [`batch_norm`] does.
 fn update_running(features: &Features, arch: &Arch, batch: &[f32]) {
     let slots = arch.statistics();
     for (norm, slots) in norms(features).zip(slots.chunks_exact(2)) {
-        let device = norm.running_mean.value().device();
-        let [mean, variance] = [&slots[0], &slots[1]]
-            .map(|slot| Tensor::from_data(TensorData::from(&batch[slot.offset..][..slot.shape[0]]), &device));
-        batch_norm::update(norm, mean, variance);
+        let (rest, share) = ((1.0 - norm.momentum) as f32, norm.momentum as f32);
+        for (statistic, slot) in [&norm.running_mean, &norm.running_var].into_iter().zip(slots) {
+            let (old, new) = (statistic.value_sync(), &batch[slot.offset..][..slot.shape[0]]);
+            let device = (&old.device(), old.dtype());
+            let moved =
+                rows::values(old).iter().zip(new).map(|(old, new)| old * rest + new * share).collect();
+            statistic.update(Tensor::from_data(TensorData::new::<f32, _>(moved, [new.len()]), device));
+        }
     }
 }
 

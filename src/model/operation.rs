@@ -118,7 +118,9 @@ impl<C: CheckpointStrategy> PooledFeatures for Autodiff<Flex, C> {
         let output = pooled(features, &images);
         match TrainedBackward.prepare::<C>(nodes).compute_bound().stateful() {
             OpsKind::Tracked(prep) => {
-                let state = Arc::new(Mutex::new(Some(state)));
+                // Nobody else has the parameters in one piece: their memory will do for the gradients.
+                let memory = parameters.into_data().try_into_vec().expect("single precision");
+                let state = Arc::new(Mutex::new(Some((state, memory))));
                 prep.finish(TrainedState { state, images: dims(&images) }, output)
             }
             OpsKind::UnTracked(prep) => prep.finish(output),
@@ -172,7 +174,8 @@ impl Backward<Flex, 1> for EvaluatedBackward {
 /// The backward pass takes what the forward pass kept, and frees it on its way.
 #[derive(Clone)]
 struct TrainedState {
-    state: Arc<Mutex<Option<TrainState>>>,
+    /// With memory for the parameters' gradients.
+    state: Arc<Mutex<Option<(TrainState, Vec<f32>)>>>,
     images: [usize; 4],
 }
 
@@ -193,8 +196,8 @@ impl Backward<Flex, 2> for TrainedBackward {
         let [images, parameters] = ops.parents;
         let state = ops.state.state.lock().unwrap_or_else(PoisonError::into_inner).take();
         // burn's graph gives its steps away: a second backward pass does not come here.
-        let state = state.expect("one backward pass of a forward pass");
-        let gradients = state.backward(values(&grad), images.is_some());
+        let (state, memory) = state.expect("one backward pass of a forward pass");
+        let gradients = state.backward(values(&grad), memory, images.is_some());
         if let (Some(node), Some(values)) = (images, gradients.images) {
             grads.register::<Flex>(node.id, tensor(values, ops.state.images));
         }

@@ -2,9 +2,10 @@
 
 use burn::optim::decay::WeightDecayConfig;
 use burn::optim::momentum::MomentumConfig;
-use burn::optim::{AdamConfig, ModuleOptimizer, SgdConfig};
+use burn::optim::{ModuleOptimizer, SgdConfig};
 use serde::{Deserialize, Serialize};
 
+use crate::adam::Adam;
 use crate::parameter::Parameter;
 
 /// How weights follow their gradients, as PyTorch's optimizers do.
@@ -80,11 +81,10 @@ impl Optimizer {
     pub(super) fn init(&self) -> ModuleOptimizer {
         let penalty = |share: f64| (share > 0.0).then(|| WeightDecayConfig::new(share as f32));
         match *self {
-            Self::Adam { beta_1, beta_2, epsilon, weight_decay } => AdamConfig::new()
-                .with_beta_1(beta_1 as f32)
-                .with_beta_2(beta_2 as f32)
+            Self::Adam { beta_1, beta_2, epsilon, weight_decay } => Adam::new()
+                .with_betas(beta_1 as f32, beta_2 as f32)
                 .with_epsilon(epsilon as f32)
-                .with_weight_decay(penalty(weight_decay))
+                .with_weight_decay(weight_decay as f32)
                 .init(),
             Self::Sgd { momentum, nesterov, weight_decay } => {
                 // burn dampens by default, PyTorch does not.

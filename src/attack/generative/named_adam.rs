@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleMapper, Param};
-use burn::optim::{Adam, AdamConfig, AdamState, AdaptiveMomentumState, GradientsParams, Optimizer};
+use burn::optim::{AdamState, AdaptiveMomentumState, GradientsParams, Optimizer};
 use burn::tensor::{Device, Tensor, TensorData};
 
+use crate::adam::Adam;
 use crate::attack::stored::Numbers;
 use crate::rows::values;
 
@@ -20,7 +21,7 @@ pub(super) struct NamedAdam {
 
 impl NamedAdam {
     pub(super) fn new() -> Self {
-        Self { adam: AdamConfig::new().with_epsilon(1e-8).build(), states: BTreeMap::new() }
+        Self { adam: Adam::new(), states: BTreeMap::new() }
     }
 
     /// One that has taken so many steps, and left these moments.
@@ -99,6 +100,7 @@ mod tests {
     use super::super::numbers::{numbers, path_name};
     use super::*;
     use burn::nn::{Linear, LinearConfig};
+    use burn::optim::AdamConfig;
 
     #[test]
     fn steps_are_those_of_burns_own_optimizer_also_after_a_break() {

@@ -50,6 +50,11 @@ impl Case {
         TrainState::forward_at(&self.arch, &self.params, statistics, &self.images, self.shape, level)
     }
 
+    /// Into memory of which nothing may be left.
+    fn backward(&self, state: TrainState, wants_images: bool) -> Gradients {
+        state.backward(&self.grad, vec![f32::NAN; self.params.len()], wants_images)
+    }
+
     /// Each tensor's gradient within 1e-4 of its own size, or of a tenth of the largest's: what stands before a batch norm
     /// hardly matters to the loss, and its gradient is all cancellation.
     fn check_params(&self, ours: &[f32], reference: &[f64]) {
@@ -100,7 +105,7 @@ proptest! {
             let (pooled, state) = case.train(NormStatistics::Running(&case.stats), level);
             check("pooled", &pooled, &reference.pooled, level);
             prop_assert_eq!(state.statistics(), &case.stats[..]);
-            let gradients = state.backward(&case.grad, true);
+            let gradients = case.backward(state, true);
             case.check_params(&gradients.params, &reference.param_grad);
             check("image gradient", &gradients.images.unwrap(), &reference.image_grad, level);
         }
@@ -118,7 +123,7 @@ proptest! {
             let (pooled, state) = case.train(NormStatistics::Batch, level);
             check("pooled", &pooled, &reference.pooled, level);
             check("statistics", state.statistics(), &reference.statistics, level);
-            let gradients = state.backward(&case.grad, true);
+            let gradients = case.backward(state, true);
             case.check_params(&gradients.params, &reference.param_grad);
             check("image gradient", &gradients.images.unwrap(), &reference.image_grad, level);
         }
@@ -153,7 +158,7 @@ proptest! {
         }
         let step = || {
             let (pooled, state) = case.train(NormStatistics::Batch, Level::current());
-            let Gradients { params, images } = state.backward(&case.grad, true);
+            let Gradients { params, images } = case.backward(state, true);
             // An empty variance makes NaNs, which equal nothing.
             [pooled, params, images.unwrap()].map(|v| v.into_iter().map(f32::to_bits).collect::<Vec<_>>())
         };
@@ -301,7 +306,7 @@ fn training_gives_the_same_bits_on_any_number_of_threads() {
         let step = || {
             let (pooled, state) = case.train(NormStatistics::Batch, Level::current());
             let statistics = state.statistics().to_vec();
-            let Gradients { params, images } = state.backward(&case.grad, true);
+            let Gradients { params, images } = case.backward(state, true);
             (pooled, params, images, statistics)
         };
         let expected = threads(1).install(step);
@@ -315,11 +320,11 @@ fn training_gives_the_same_bits_on_any_number_of_threads() {
 fn bottlenecks_that_are_not_kept_change_no_bit() {
     let case = Case::new(arch(), [3, 61, 45], 4);
     let forward = || case.train(NormStatistics::Batch, Level::current()).1;
-    let kept = forward().backward(&case.grad, true);
+    let kept = case.backward(forward(), true);
     for count in [1, 2, 9] {
         let mut state = forward();
         state.forget_bottlenecks();
-        let again = threads(count).install(|| state.backward(&case.grad, true));
+        let again = threads(count).install(|| case.backward(state, true));
         assert!(again.params == kept.params && again.images == kept.images, "{count} threads");
     }
 }
@@ -327,8 +332,7 @@ fn bottlenecks_that_are_not_kept_change_no_bit() {
 #[test]
 fn gradients_of_images_are_optional_and_change_nothing_else() {
     let case = Case::new(arch(), [3, 37, 33], 4);
-    let gradients =
-        |wanted| case.train(NormStatistics::Batch, Level::current()).1.backward(&case.grad, wanted);
+    let gradients = |wanted| case.backward(case.train(NormStatistics::Batch, Level::current()).1, wanted);
     let without = gradients(false);
     assert!(without.images.is_none());
     assert_eq!(without.params, gradients(true).params);
@@ -373,7 +377,7 @@ fn nan_in_a_training_batch_does_not_reach_the_next() {
     let mut case = Case::new(arch(), [3, 45, 61], 6);
     let step = |case: &Case| {
         let (pooled, state) = case.train(NormStatistics::Batch, Level::current());
-        (pooled, state.backward(&case.grad, true).params)
+        (pooled, case.backward(state, true).params)
     };
     let expected = step(&case);
     let pixel = std::mem::replace(&mut case.images[99], f32::NAN);
@@ -389,7 +393,7 @@ fn concurrent_and_nested_callers_do_not_disturb_each_other() {
     let both = || {
         let eval = evaluate(&packed, &case.images, &case.grad, case.shape);
         let (_, state) = case.train(NormStatistics::Batch, Level::current());
-        (eval, state.backward(&case.grad, false).params)
+        (eval, case.backward(state, false).params)
     };
     let expected = both();
     std::thread::scope(|scope| {

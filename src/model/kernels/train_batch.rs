@@ -198,7 +198,7 @@ impl Batch<'_> {
         let (pixels, planes) = (halo.height * halo.width, self.plan.mid_planes);
         let stride = self.plan.blocks[i].planes * pixels * LANES;
         let y = x.ptr().at(layer.planes * pixels * LANES);
-        let made = winograd::made(self.level, halo, self.n, &conv.forward);
+        let made = winograd::made(self.level, halo, self.n, &conv.forward, self.workers);
         self.images(y, stride, self.plan.growth_planes, pixels, |image, crew| {
             let mut haloed = Buffer::new(planes * halo.plane());
             halo.clear(&mut haloed);

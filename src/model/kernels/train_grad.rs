@@ -35,12 +35,14 @@ impl TrainState {
     /// # Shapes
     ///
     /// - grad: `[n, features]`
+    /// - params: memory for the gradients of the parameters, as many, whatever it holds
     ///
     /// # Panics
     ///
-    /// If `grad` does not fit the batch.
-    pub(crate) fn backward(self, grad: &[f32], wants_images: bool) -> Gradients {
+    /// If a length does not fit.
+    pub(crate) fn backward(self, grad: &[f32], params: Vec<f32>, wants_images: bool) -> Gradients {
         let plan = &self.plan;
+        assert_eq!(params.len(), plan.num_parameters, "length of the parameters");
         assert_eq!(
             grad.len(),
             self.n * plan.norm5.channels,
@@ -48,12 +50,17 @@ impl TrainState {
             self.n,
             plan.norm5.channels
         );
-        Workers::gather(self.n, |workers| self.backward_with(workers, grad, wants_images))
+        Workers::gather(self.n, |workers| self.backward_with(workers, grad, params, wants_images))
     }
 
-    fn backward_with(mut self, workers: &Workers, grad: &[f32], wants_images: bool) -> Gradients {
+    fn backward_with(
+        mut self,
+        workers: &Workers,
+        grad: &[f32],
+        mut params: Vec<f32>,
+        wants_images: bool,
+    ) -> Gradients {
         let plan = &self.plan.clone();
-        let mut params = vec![0.0; plan.num_parameters];
         let last = plan.blocks.len() - 1;
         let mut shared = Shared::new(plan.blocks[last].planes);
         let mut g = self.features_back(workers, grad, &mut shared, &mut params);
@@ -162,7 +169,7 @@ impl TrainState {
         let complete = self.complete(i, shared);
         let dz = Buffer::new(self.n * mid_planes * plane);
         let weights = WeightSums::new(groups.count(), mid_planes, 9, growth_planes);
-        let made = winograd::made(level, halo, self.n, &state.conv2.backward);
+        let made = winograd::made(level, halo, self.n, &state.conv2.backward, workers);
         let sums = groups.map(workers, |group, images, crew| {
             let mut sum = weights.group(group);
             let mut sums = Sums::new(mid_planes);

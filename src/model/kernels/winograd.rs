@@ -11,6 +11,7 @@ use super::plane::Halo;
 use super::simd::{Kernel, LANES, Level, MAX_PIXELS, Simd, dispatch};
 use super::tile::{self, Ahead, Conv, Epilogue, NO_ROWS, any_tile};
 use super::winograd_points::{IN, OUT, POINTS, input_points, outputs, weight_points};
+use super::workers::Workers;
 
 /// The most tiles that are transformed before they are multiplied, three register tiles of AVX2: their 36 points and the
 /// weights' fit into a second-level cache of a megabyte.
@@ -99,8 +100,24 @@ fn trains(halo: Halo, images: usize) -> bool {
 }
 
 /// The weights at the points for a step of training, if they are to be made before.
-pub(super) fn made(level: Level, halo: Halo, images: usize, packed: &Buffer) -> Option<Buffer> {
-    (trains(halo, images) && !few(level, halo)).then(|| transform(level, packed))
+pub(super) fn made(
+    level: Level,
+    halo: Halo,
+    images: usize,
+    packed: &Buffer,
+    workers: &Workers,
+) -> Option<Buffer> {
+    if !trains(halo, images) || few(level, halo) {
+        return None;
+    }
+    let all = TransformWeights::of(packed);
+    let made = Buffer::new(all.floats());
+    workers.each(all.blocks, |block| {
+        let kernel = TransformWeights { range: (block, block + 1), to: made.ptr(), ..all };
+        // SAFETY: nine taps of a pair of planes are read, and its 36 points written, by this task alone.
+        unsafe { dispatch(level, kernel) };
+    });
+    Some(made)
 }
 
 /// What a step of training uses of packed weights and those that were [`made`] of them.
@@ -137,9 +154,9 @@ fn stride(planes: usize) -> usize {
 /// A convolution's weights at the 36 points, `[point][out plane][in plane][in][out]`, from the packed ones of either
 /// direction.
 pub(super) fn transform(level: Level, packed: &Buffer) -> Buffer {
-    let transformed = Buffer::new(packed.len() / 9 * POINTS);
-    let kernel =
-        TransformWeights { packed: packed.ptr(), blocks: packed.len() / (9 * BLOCK), to: transformed.ptr() };
+    let all = TransformWeights::of(packed);
+    let transformed = Buffer::new(all.floats());
+    let kernel = TransformWeights { to: transformed.ptr(), ..all };
     // SAFETY: nine taps of every pair of planes are read, and its 36 points written.
     unsafe { dispatch(level, kernel) };
     transformed
@@ -148,17 +165,32 @@ pub(super) fn transform(level: Level, packed: &Buffer) -> Buffer {
 /// Floats of the weights between two planes, a tap.
 pub(super) const BLOCK: usize = LANES * LANES;
 
+#[derive(Clone, Copy)]
 struct TransformWeights {
     packed: Ptr,
-    /// Pairs of planes.
+    /// Pairs of planes, and those that are transformed.
     blocks: usize,
+    range: (usize, usize),
+    /// [`floats()`](Self::floats).
     to: Ptr,
+}
+
+impl TransformWeights {
+    /// All pairs, to nowhere yet.
+    fn of(packed: &Buffer) -> Self {
+        let blocks = packed.len() / (9 * BLOCK);
+        TransformWeights { packed: packed.ptr(), blocks, range: (0, blocks), to: Ptr(std::ptr::null_mut()) }
+    }
+
+    fn floats(self) -> usize {
+        self.blocks * BLOCK * POINTS
+    }
 }
 
 impl Kernel for TransformWeights {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        for block in 0..self.blocks {
+        for block in self.range.0..self.range.1 {
             // SAFETY: the caller's contract.
             unsafe {
                 let (from, to) = (self.packed.0.add(block * 9 * BLOCK), self.to.0.add(block * BLOCK));

@@ -19,7 +19,8 @@ impl Workers<'_> {
         let threads = rayon::current_num_threads();
         let side_by_side = images >= threads.min(BUSY);
         let parts = if side_by_side { 1 } else { threads };
-        Crew::gather(parts, |crew| lead(&Workers { crew, side_by_side }))
+        // Led from within the pool, whose threads wake each other hundreds of times in a step, and not who asks.
+        rayon::scope(|_| Crew::gather(parts, |crew| lead(&Workers { crew, side_by_side })))
     }
 
     /// Runs `work(index, crew)` for every index below `count` and returns the results in order.

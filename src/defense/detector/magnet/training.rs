@@ -2,11 +2,12 @@
 
 use burn::config::Config;
 use burn::module::Module;
-use burn::optim::{AdamConfig, GradientsParams};
+use burn::optim::GradientsParams;
 use burn::tensor::Device;
 use rand::seq::SliceRandom;
 
 use super::autoencoder::Autoencoder;
+use crate::adam::Adam;
 use crate::data::LabeledImages;
 use crate::defense::GaussianNoise;
 use crate::defense::detector::error::DetectorError;
@@ -93,7 +94,7 @@ impl AutoencoderTraining {
         let device = autoencoder.devices().first().expect("a convolution").clone().inner().autodiff();
         let mut model = autoencoder.valid().train().fork(&device);
         // Keras' epsilon.
-        let mut adam = AdamConfig::new().with_epsilon(1e-7).init();
+        let mut adam = Adam::new().with_epsilon(1e-7).init();
         let mut losses = Vec::with_capacity(self.epochs);
         for epoch in 1..=self.epochs {
             let mut order: Vec<usize> = (0..clean.len()).collect();
