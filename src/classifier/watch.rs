@@ -150,6 +150,12 @@ impl Watch {
         }
     }
 
+    /// Counts queries that another watch has counted.
+    pub(crate) fn add(&self, queries: Queries) {
+        self.0.forwards.fetch_add(queries.forwards, Ordering::Relaxed);
+        self.0.gradients.fetch_add(queries.gradients, Ordering::Relaxed);
+    }
+
     pub(super) fn count_forward(&self, images: usize) {
         self.0.forwards.fetch_add(images as u64, Ordering::Relaxed);
     }

@@ -1,11 +1,11 @@
 //! A black-box attack by way of another network.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use serde::Serialize;
 
 use crate::attack::prelude::*;
-use crate::classifier::Frozen;
+use crate::classifier::{Frozen, Watch};
 
 /// Examples crafted on a substitute network and handed to the victim, which is never asked.
 ///
@@ -54,14 +54,13 @@ pub struct Transfer {
     attack: Box<dyn Attack>,
     substitute: String,
     #[serde(skip)]
-    network: Arc<Mutex<Frozen>>,
+    network: Arc<Frozen>,
 }
 
 impl Transfer {
     /// This attack, run on the substitute of this name.
     pub fn new(attack: impl Attack + 'static, name: impl Into<String>, substitute: Frozen) -> Self {
-        let network = Arc::new(Mutex::new(substitute));
-        Self { attack: Box::new(attack), substitute: name.into(), network }
+        Self { attack: Box::new(attack), substitute: name.into(), network: Arc::new(substitute) }
     }
 
     /// The same task with the substitute as victim, whose steps the task's own victim sees, and stops.
@@ -71,21 +70,24 @@ impl Transfer {
         work: impl FnOnce(Task<'_>) -> Result<T, AttackError>,
     ) -> Result<T, AttackError> {
         task.go_on()?;
-        // A substitute is not left half changed by a panic, so a poisoned lock is as good as any.
-        let substitute = self.network.lock().unwrap_or_else(PoisonError::into_inner);
-        let (own, theirs) = (substitute.watch().clone(), task.victim().watch().clone());
-        substitute.watch().on_step(move |step| {
-            theirs.report(step);
-            if theirs.is_stopped() {
-                own.stop();
+        task.on(&self.network).go_on()?;
+        // A watch of this run's own: others may attack on the same substitute meanwhile.
+        let own = Watch::default();
+        let substitute = self.network.shared().watched_by(&own);
+        let (run, watches) = (own.clone(), [task.victim(), &self.network].map(|each| each.watch().clone()));
+        own.on_step({
+            let watches = watches.clone();
+            move |step| {
+                watches[0].report(step);
+                if watches.iter().any(Watch::is_stopped) {
+                    run.stop();
+                }
             }
         });
         let result = work(task.on(&substitute));
         // The callback holds the watch that holds it.
-        substitute.watch().on_step(|_| {});
-        if task.victim().watch().is_stopped() {
-            substitute.watch().resume();
-        }
+        own.on_step(|_| {});
+        watches[1].add(own.queries());
         result
     }
 }
@@ -102,10 +104,10 @@ impl Attack for Transfer {
     }
 
     fn parameters(&self, task: &Task<'_>) -> Vec<Parameter> {
-        let substitute = self.network.lock().unwrap_or_else(PoisonError::into_inner);
+        let substitute = &self.network;
         let (found, expected) = (substitute.num_classes(), task.victim().num_classes());
         let same = Parameter::new("substitute", "as many classes as the victim", found == expected, found);
-        [vec![same], self.attack.parameters(&task.on(&substitute))].concat()
+        [vec![same], self.attack.parameters(&task.on(substitute))].concat()
     }
 
     fn at(&self, budget: Budget) -> Box<dyn Attack> {
@@ -114,7 +116,7 @@ impl Attack for Transfer {
     }
 
     fn substitute_logits(&self, images: Tensor<4>) -> Option<Tensor<2>> {
-        let substitute = self.network.lock().unwrap_or_else(PoisonError::into_inner);
+        let substitute = &self.network;
         Some(substitute.logits(images.to_device(substitute.device())))
     }
 

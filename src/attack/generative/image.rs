@@ -2,7 +2,7 @@
 
 use std::fmt::{Debug, Formatter};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
@@ -43,8 +43,8 @@ pub struct GeneratedImage {
     weights: Arc<Numbers>,
     probe: Vec<f32>,
     features: FrozenFeatures,
-    /// In evaluation mode; copies take turns.
-    generator: Arc<Mutex<FeatureGenerator>>,
+    /// In evaluation mode.
+    generator: Arc<FeatureGenerator>,
 }
 
 /// What the file says beside the weights.
@@ -68,7 +68,7 @@ impl GeneratedImage {
     ) -> Result<Self, (String, String)> {
         let blank = about.generator.blank(features.device());
         let generator = filled(blank, &weights, FeatureGenerator::tensor_name)?;
-        let (budget, generator) = (about.budget, Arc::new(Mutex::new(generator)));
+        let (budget, generator) = (about.budget, Arc::new(generator));
         Ok(Self { about, budget, weights: Arc::new(weights), probe, features: features.clone(), generator })
     }
 
@@ -134,9 +134,7 @@ impl GeneratedImage {
         let (images, own) = (task.images(), self.features.device());
         let seen = self.features.features(images.clone().to_device(own));
         let noise = noise(task, self.about.seed, &[], self.about.generator.noise).to_device(own);
-        // A frozen network is not left half changed by a panic, so a poisoned lock is as good as any.
-        let generator = self.generator.lock().unwrap_or_else(PoisonError::into_inner);
-        generator.forward(seen.inner(), noise).to_device(&images.device())
+        self.generator.forward(seen.inner(), noise).to_device(&images.device())
     }
 
     /// Writes it as safetensors, beside the weights what its network sees in a gray image; the file is

@@ -2,7 +2,7 @@
 
 use std::fmt::{Debug, Formatter};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
@@ -39,8 +39,8 @@ pub struct GeneratedPerturbation {
     /// The budget that it is used with.
     budget: Budget,
     weights: Arc<Numbers>,
-    /// In evaluation mode; copies take turns.
-    generator: Arc<Mutex<Generator>>,
+    /// In evaluation mode.
+    generator: Arc<Generator>,
 }
 
 /// What the file says beside the weights.
@@ -62,7 +62,7 @@ impl GeneratedPerturbation {
     fn new(about: About, weights: Numbers, device: &Device) -> Result<Self, (String, String)> {
         let blank = about.generator.blank(&device.clone().inner());
         let generator = filled(blank, &weights, Generator::tensor_name)?;
-        let (budget, generator) = (about.budget, Arc::new(Mutex::new(generator)));
+        let (budget, generator) = (about.budget, Arc::new(generator));
         Ok(Self { about, budget, weights: Arc::new(weights), generator })
     }
 
@@ -127,8 +127,7 @@ impl GeneratedPerturbation {
     ///
     /// Panics on images of other channels, or whose height and width are not divisible by 4.
     pub fn change(&self, images: Tensor<4>) -> Tensor<4> {
-        // A frozen network is not left half changed by a panic, so a poisoned lock is as good as any.
-        let generator = self.generator.lock().unwrap_or_else(PoisonError::into_inner);
+        let generator = &self.generator;
         let (device, own) = (images.device(), generator.encoder[0].weight.val().device());
         let outputs = generator.forward(images.inner().to_device(&own)).to_device(&device.inner());
         self.about.bounding.apply(outputs, self.budget)

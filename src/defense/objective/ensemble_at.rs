@@ -1,7 +1,6 @@
 //! Adversarial training on single steps at several networks.
 
 use std::fmt;
-use std::sync::Mutex;
 
 use burn::tensor::Tensor;
 use rand::RngExt;
@@ -69,8 +68,7 @@ pub struct EnsembleAt {
 /// A network that was trained before.
 struct Static {
     name: String,
-    /// Frozen networks count their queries, and are used by one thread at a time.
-    model: Mutex<Frozen>,
+    model: Frozen,
 }
 
 /// Where a batch's step is taken.
@@ -85,7 +83,7 @@ pub(super) enum Source {
 impl EnsembleAt {
     /// With these networks beside the one that is trained, under names that tell them from others.
     pub fn new<N: Into<String>>(budget: Budget, models: impl IntoIterator<Item = (N, Frozen)>) -> Self {
-        let named = |(name, model): (N, Frozen)| Static { name: name.into(), model: Mutex::new(model) };
+        let named = |(name, model): (N, Frozen)| Static { name: name.into(), model };
         Self { budget, models: models.into_iter().map(named).collect(), seed: 0 }
     }
 
@@ -112,12 +110,12 @@ impl EnsembleAt {
         match source {
             Source::Itself => self.stepped(step, step.victim()),
             Source::Static(number) => {
-                let model = self.models[number].model.lock().expect("no panic while crafting");
+                let model = &self.models[number].model;
                 let (classes, expected) = (model.num_classes(), step.network().num_classes());
                 let name = &self.models[number].name;
                 let found = format!("{classes} ({name}) where the network has {expected}");
                 Parameter::new("classes", "those of the network", classes == expected, found).check()?;
-                self.stepped(step, &model)
+                self.stepped(step, model)
             }
         }
     }

@@ -1,6 +1,6 @@
 //! A generator and its inverter, for use.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
 
@@ -10,10 +10,10 @@ use super::generator::LatentGenerator;
 use super::inverter::Inverter;
 use crate::attack::stored::Numbers;
 
-/// A generator and its inverter outside autodiff; copies take turns.
+/// A generator and its inverter outside autodiff.
 #[derive(Clone)]
 pub(super) struct Models {
-    networks: Arc<Mutex<(LatentGenerator, Inverter)>>,
+    networks: Arc<(LatentGenerator, Inverter)>,
     device: Device,
 }
 
@@ -29,7 +29,7 @@ impl Models {
             filled(LatentGenerator::blank(config, &device), generator, path_name)?,
             filled(Inverter::blank(config, &device), inverter, path_name)?,
         );
-        Ok(Self { networks: Arc::new(Mutex::new(networks)), device })
+        Ok(Self { networks: Arc::new(networks), device })
     }
 
     pub(super) fn device(&self) -> &Device {
@@ -38,14 +38,11 @@ impl Models {
 
     /// What the generator makes of codes `[batch, latent]`, on this device.
     pub(super) fn images(&self, codes: Tensor<2>, device: &Device) -> Tensor<4> {
-        // A frozen network is not left half changed by a panic, so a poisoned lock is as good as any.
-        let networks = self.networks.lock().unwrap_or_else(PoisonError::into_inner);
-        networks.0.forward(codes.to_device(&self.device)).to_device(device)
+        self.networks.0.forward(codes.to_device(&self.device)).to_device(device)
     }
 
     /// The codes of images, on their own device.
     pub(super) fn codes(&self, images: Tensor<4>) -> Tensor<2> {
-        let networks = self.networks.lock().unwrap_or_else(PoisonError::into_inner);
-        networks.1.forward(images.inner().to_device(&self.device))
+        self.networks.1.forward(images.inner().to_device(&self.device))
     }
 }
