@@ -85,7 +85,8 @@ def pgd10(net, images, labels):
 
 def train(net, images, labels):
     net.train().requires_grad_(True)
-    adam = torch.optim.Adam(net.parameters(), 1e-3)
+    # In one pass, as ours: a few per cent faster than the default.
+    adam = torch.optim.Adam(net.parameters(), 1e-3, fused=True)
 
     def run():
         adam.zero_grad()

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use burn::module::Module;
 use burn::nn::loss::CrossEntropyLossConfig;
-use burn::optim::{AdamConfig, GradientsParams};
+use burn::optim::GradientsParams;
 use burn::tensor::{Int, TensorData};
 use clap::ValueEnum;
+use histoguard::adam::Adam;
 use histoguard::data::LabeledImages;
 use histoguard::prelude::*;
 use serde::Serialize;
@@ -87,7 +88,7 @@ fn trained(model: Model, images: &Tensor<4>) -> Model {
     let mut labels = vec![0; count / 2];
     labels.resize(count, 1);
     let loss = CrossEntropyLossConfig::new().with_smoothing(Some(0.2));
-    let mut adam = AdamConfig::new().with_epsilon(1e-8).init();
+    let mut adam = Adam::new().init();
     let mut model = model.train();
     for _ in 0..STEPS {
         let gradients = gradients(&model, images, &labels, &loss);

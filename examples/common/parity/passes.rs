@@ -2,7 +2,8 @@
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::nn::loss::CrossEntropyLossConfig;
-use burn::optim::{AdamConfig, GradientsParams, SgdConfig};
+use burn::optim::{GradientsParams, SgdConfig};
+use histoguard::adam::Adam;
 use histoguard::prelude::*;
 use histoguard::rows::values;
 
@@ -31,7 +32,7 @@ pub fn cases() -> Vec<Case> {
         }),
         // Adam's first step is the gradient's sign, whatever its size.
         Case::new("adam step", Tolerance::Share { of_values: 0.02, beyond: 1e-4 }, |side| {
-            let adam = || AdamConfig::new().with_epsilon(1e-8).init();
+            let adam = || Adam::new().init();
             Ok(Found::numbers(step(side, |model, gradients| adam().step(1e-3, model, gradients))))
         }),
     ]

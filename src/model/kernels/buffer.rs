@@ -10,14 +10,22 @@ struct Line([f32; 16]);
 
 /// Returned buffers, the oldest first: fresh memory costs a page fault every 4 kB, a tenth of a training step.
 struct Pool {
-    free: Vec<Memory>,
+    free: Vec<Free>,
     /// Lines in `free`, lines handed out, and the most that were ever handed out at once.
     pooled: usize,
     used: usize,
     peak: usize,
+    /// Lines that were ever handed out.
+    total: u64,
 }
 
-static POOL: Mutex<Pool> = Mutex::new(Pool { free: Vec::new(), pooled: 0, used: 0, peak: 0 });
+struct Free {
+    memory: Memory,
+    /// The pool's total when it came back.
+    since: u64,
+}
+
+static POOL: Mutex<Pool> = Mutex::new(Pool::new());
 
 fn pool() -> MutexGuard<'static, Pool> {
     // The pool is consistent after every statement: a panic elsewhere does not spoil it.
@@ -33,24 +41,52 @@ pub(crate) fn release_memory() {
 }
 
 impl Pool {
-    /// A returned buffer of about this size. Without one, old buffers of other sizes make room.
+    const fn new() -> Self {
+        Pool { free: Vec::new(), pooled: 0, used: 0, peak: 0, total: 0 }
+    }
+
+    /// A returned buffer of about this size. Without one, buffers of other sizes make room.
     fn take(&mut self, count: usize) -> Option<Memory> {
         /// Lines (32 MB) that the pool may hold beyond an eighth of the peak demand.
         const SLACK: usize = 1 << 19;
         self.used += count;
+        self.total += count as u64;
         self.peak = self.peak.max(self.used);
-        let fits = |memory: &Memory| (count..=count + count / 4).contains(&memory.lines());
-        let best =
-            (0..self.free.len()).filter(|&i| fits(&self.free[i])).min_by_key(|&i| self.free[i].lines());
+        let fits = |free: &Free| (count..=count + count / 4).contains(&free.memory.lines());
+        let best = (0..self.free.len())
+            .filter(|&i| fits(&self.free[i]))
+            .min_by_key(|&i| self.free[i].memory.lines());
         if let Some(i) = best {
-            let memory = self.free.remove(i);
-            self.pooled -= memory.lines();
-            return Some(memory);
+            return Some(self.remove(i));
         }
         while !self.free.is_empty() && self.used + self.pooled > self.peak + self.peak / 8 + SLACK {
-            self.pooled -= self.free.remove(0).lines();
+            self.remove(self.least_wanted());
         }
         None
+    }
+
+    /// Takes back what was handed out for so many lines.
+    fn put(&mut self, memory: Memory, count: usize) {
+        self.used -= count;
+        if memory.lines() > 0 {
+            self.pooled += memory.lines();
+            self.free.push(Free { memory, since: self.total });
+        }
+    }
+
+    /// The buffer that will be missed last. Steps are alike: what came back last is wanted again last, but for what nobody
+    /// has wanted over several steps.
+    fn least_wanted(&self) -> usize {
+        /// Peak demands that five steps of training hand out.
+        const STEPS: u64 = 32;
+        let stale = self.total - self.free[0].since > STEPS * self.peak as u64;
+        if stale { 0 } else { self.free.len() - 1 }
+    }
+
+    fn remove(&mut self, i: usize) -> Memory {
+        let memory = self.free.remove(i).memory;
+        self.pooled -= memory.lines();
+        memory
     }
 }
 
@@ -142,12 +178,7 @@ impl std::ops::DerefMut for Buffer {
 impl Drop for Buffer {
     fn drop(&mut self) {
         let memory = std::mem::replace(&mut self.memory, Memory::Lines(Vec::new()));
-        let mut pool = pool();
-        pool.used -= self.len.div_ceil(16);
-        if memory.lines() > 0 {
-            pool.pooled += memory.lines();
-            pool.free.push(memory);
-        }
+        pool().put(memory, self.len.div_ceil(16));
     }
 }
 
@@ -174,5 +205,53 @@ impl Ptr {
     /// The same address as 32-bit masks.
     pub(super) fn bits(self) -> *mut u32 {
         self.0.cast()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Takes one buffer after the other, and all memory anew that the pool has not.
+    fn step(pool: &mut Pool, sizes: &[usize]) -> usize {
+        let mut fresh = 0;
+        for &size in sizes {
+            let memory = pool.take(size).unwrap_or_else(|| {
+                fresh += size;
+                Memory::fresh(size)
+            });
+            pool.put(memory, size);
+            assert!(pool.used == 0 && pool.pooled == pool.free.iter().map(|free| free.memory.lines()).sum());
+        }
+        fresh
+    }
+
+    /// Sizes of which none does for another, and a pool that may keep four fifths of them.
+    fn more_than_may_stay() -> (Vec<usize>, Pool) {
+        let sizes: Vec<usize> = (0..9).map(|i| (1.3f64.powi(i) * 131_072.0) as usize).collect();
+        let peak = sizes.iter().sum::<usize>() * 6 / 10;
+        (sizes, Pool { peak, ..Pool::new() })
+    }
+
+    #[test]
+    fn steps_that_want_more_than_may_stay_find_most_of_it() {
+        let (sizes, mut pool) = more_than_may_stay();
+        let all = sizes.iter().sum();
+        assert_eq!(step(&mut pool, &sizes), all);
+        for _ in 0..3 {
+            let again = step(&mut pool, &sizes);
+            assert!(again > 0 && again < all / 2, "{again} of {all}");
+        }
+    }
+
+    #[test]
+    fn what_nobody_wants_any_more_makes_room() {
+        let (before, mut pool) = more_than_may_stay();
+        for _ in 0..3 {
+            step(&mut pool, &before);
+        }
+        let sizes: Vec<usize> = before[..6].iter().map(|size| size + size / 50).collect();
+        let fresh: Vec<usize> = (0..100).map(|_| step(&mut pool, &sizes)).collect();
+        assert!(fresh[0] == sizes.iter().sum() && fresh[99] == 0, "{fresh:?}");
     }
 }
