@@ -382,6 +382,30 @@ fn packed_weights_follow_every_change_of_the_network() {
 }
 
 #[test]
+fn sealed_weights_are_not_looked_at_again() {
+    let device = Device::default();
+    let (config, [height, width]) = family().remove(0);
+    let images = random([2, 3, height, width], 0.0..1.0, 8, &device);
+    let [net, _] = pair(&config, &device);
+    let answer = |net: &DenseNet| numbers(net.forward(images.clone()));
+    let mut sealed = net.clone();
+    sealed.seal();
+    assert_eq!(answer(&sealed), answer(&net));
+    sealed.features.norm5.gamma = sealed.features.norm5.gamma.map(|gamma| gamma * 2.0);
+    assert_eq!(answer(&sealed), answer(&net));
+
+    // What is derived from it is another network, and what shares its weights has a form of its own.
+    let derived = sealed.map(&mut Lively(5));
+    assert_close("derived", &answer(&derived), &answer(&derived.clone().with_kernels(false)));
+    let mut changed = net.clone();
+    let frozen = Frozen::new(net);
+    let before = numbers(frozen.logits(images.clone()));
+    changed.features.norm5.gamma = changed.features.norm5.gamma.map(|gamma| gamma * 2.0);
+    assert!(answer(&changed) != before);
+    assert_eq!(numbers(frozen.logits(images.clone())), before);
+}
+
+#[test]
 fn lower_instruction_levels_agree_too() {
     let tests = [
         "evaluation_and_input_gradients_agree",

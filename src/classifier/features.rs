@@ -54,7 +54,9 @@ impl FrozenFeatures {
     /// Panics if the module has no parameter.
     pub fn new<E: Embed + Module + Sync + 'static>(model: E) -> Self {
         let device = model.devices().first().expect("a module with at least one parameter").clone().inner();
-        Self::of(model.valid(), device)
+        let mut copy = model.valid();
+        copy.seal();
+        Self::of(copy, device)
     }
 
     /// From closures: images `[batch, channels, height, width]` to features `[batch, n]`, and those to logits

@@ -41,7 +41,9 @@ impl Frozen {
     /// Panics if the module has no parameter; use [`from_fn`](Self::from_fn) for such a classifier.
     pub fn new<C: Classifier + Module + Sync + 'static>(model: C) -> Self {
         let device = model.devices().first().expect("a module with at least one parameter").clone().inner();
-        Self::of(Averaged::one(model.valid()), 1, device)
+        let mut copy = model.valid();
+        copy.seal();
+        Self::of(Averaged::one(copy), 1, device)
     }
 
     /// Wraps a closure from images `[batch, channels, height, width]` to logits `[batch, classes]`.

@@ -57,4 +57,8 @@ impl<C: Classifier + Module> Classifier for SingleLogit<C> {
     fn min_training_batch(&self, image_size: usize) -> usize {
         self.network.min_training_batch(image_size)
     }
+
+    fn seal(&mut self) {
+        self.network.seal();
+    }
 }

@@ -359,6 +359,10 @@ impl Classifier for DenseNet {
     fn min_training_batch(&self, image_size: usize) -> usize {
         if self.last_side(image_size) <= 1 && self.trains_last_norms() { 2 } else { 1 }
     }
+
+    fn seal(&mut self) {
+        self.packed = PackedCache::sealed();
+    }
 }
 
 /// The pooled features, as [`DenseNet::embed`] gives them.

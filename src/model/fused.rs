@@ -33,12 +33,13 @@ pub(super) fn embed(
     if !enabled() || batch == 0 || primitive(images).is_none() {
         return None;
     }
+    if let Some(packed) = cache.of_sealed(precision) {
+        return Some(evaluated(images, packed));
+    }
     let autodiff = images.device().is_autodiff() || features.conv0.weight.val().device().is_autodiff();
     let training = trains(features, autodiff)?;
     if !training && let Weights::Constant(weights) = weights(features)? {
-        let packed = packed(features, weights, cache, precision)?;
-        let pooled = Dispatch::evaluated_features(images.clone().into_dispatch(), packed);
-        return Some(Tensor::from_dispatch(pooled));
+        return Some(evaluated(images, packed(features, weights, cache, precision)?));
     }
     let arch = arch(features)?;
     // The variance of a single value has no unbiased estimate.
@@ -58,6 +59,10 @@ pub(super) fn embed(
         update_running(features, &call.arch, statistics);
     }
     Some(Tensor::from_dispatch(pooled))
+}
+
+fn evaluated(images: &Tensor<4>, packed: Arc<Packed>) -> Tensor<2> {
+    Tensor::from_dispatch(Dispatch::evaluated_features(images.clone().into_dispatch(), packed))
 }
 
 /// The class scores by the kernels; none where the classifier is to be burn's.

@@ -76,6 +76,10 @@ impl<C: Classifier + Module> Classifier for Normalized<C> {
     fn min_training_batch(&self, image_size: usize) -> usize {
         self.network.min_training_batch(image_size)
     }
+
+    fn seal(&mut self) {
+        self.network.seal();
+    }
 }
 
 impl<C: Embed + Module> Embed for Normalized<C> {

@@ -1,7 +1,7 @@
 //! The kernels' form of a network's weights, kept while the weights stay as they are.
 
 #[cfg(feature = "flex")]
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 #[cfg(feature = "flex")]
 use burn::backend::{Flex, tensor::FloatTensor};
@@ -18,7 +18,13 @@ use super::precision::Precision;
 /// A place for packed weights. Clones of a network share it; one that is derived from another (loaded,
 /// trained, put into evaluation mode, moved) has its own.
 #[derive(Clone, Default)]
-pub(super) struct PackedCache(#[cfg(feature = "flex")] Arc<Mutex<[Option<Entry>; 2]>>);
+pub(super) struct PackedCache {
+    #[cfg(feature = "flex")]
+    kept: Arc<Mutex<[Option<Entry>; 2]>>,
+    /// Whether the weights stay as they are.
+    #[cfg(feature = "flex")]
+    sealed: bool,
+}
 
 #[cfg(feature = "flex")]
 struct Entry {
@@ -28,8 +34,29 @@ struct Entry {
     packed: Arc<Packed>,
 }
 
+impl PackedCache {
+    /// One for weights that stay as they are.
+    pub(super) fn sealed() -> Self {
+        Self {
+            #[cfg(feature = "flex")]
+            sealed: true,
+            ..Self::default()
+        }
+    }
+}
+
 #[cfg(feature = "flex")]
 impl PackedCache {
+    /// What is kept for a precision, if that is what the weights are: to look whether they are the same takes a thirtieth
+    /// of a pass.
+    pub(super) fn of_sealed(&self, precision: Precision) -> Option<Arc<Packed>> {
+        self.sealed.then(|| self.kept()[slot(precision)].as_ref().map(|entry| entry.packed.clone())).flatten()
+    }
+
+    fn kept(&self) -> MutexGuard<'_, [Option<Entry>; 2]> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The packed form of these tensors for a precision: the one that is kept, or a new one in its place.
     pub(super) fn get(
         &self,
@@ -45,22 +72,26 @@ impl PackedCache {
                     .zip(&key)
                     .all(|(a, b)| a.bytes().as_ptr() == b.bytes().as_ptr() && a.layout() == b.layout())
         };
-        let slot = match precision {
-            Precision::Float32 => 0,
-            Precision::Bfloat16 => 1,
-        };
-        let kept = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(entry) = kept()[slot].as_ref().filter(|entry| same(entry)) {
+        let slot = slot(precision);
+        if let Some(entry) = self.kept()[slot].as_ref().filter(|entry| same(entry)) {
             return Some(entry.packed.clone());
         }
         // Without the lock: while packing waits for other threads, this one may run another task that comes here.
         let packed = Arc::new(pack(&key)?);
-        let mut slots = kept();
+        let mut slots = self.kept();
         if let Some(entry) = slots[slot].as_ref().filter(|entry| same(entry)) {
             return Some(entry.packed.clone());
         }
         slots[slot] = Some(Entry { key, packed: packed.clone() });
         Some(packed)
+    }
+}
+
+#[cfg(feature = "flex")]
+fn slot(precision: Precision) -> usize {
+    match precision {
+        Precision::Float32 => 0,
+        Precision::Bfloat16 => 1,
     }
 }
 
@@ -136,5 +167,6 @@ mod tests {
         });
         let [packed, within] = [packed, within].map(|packed| packed.expect("packed weights"));
         assert!(Arc::ptr_eq(&packed, &within), "the second form is not kept beside the first");
+        assert!(cache.of_sealed(Precision::Float32).is_none(), "weights that may change were not looked at");
     }
 }
