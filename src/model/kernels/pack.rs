@@ -37,6 +37,40 @@ impl Affine {
     }
 }
 
+/// `[in][out]`, or the other way round, of one pair of planes.
+type Block = [[f32; LANES]; LANES];
+
+fn block(packed: &mut Buffer, index: usize) -> &mut Block {
+    let (lines, _) = packed.as_chunks_mut::<LANES>();
+    let (blocks, _) = lines.as_chunks_mut::<LANES>();
+    &mut blocks[index]
+}
+
+/// Packs a 1x1 convolution between two planes from its rows, one an output channel, that begin with the plane's inputs.
+fn pointwise<'a>(rows: impl Iterator<Item = &'a [f32]>, forward: &mut Block, backward: &mut Block) {
+    for (line, row) in backward.iter_mut().zip(rows) {
+        line.copy_from_slice(&row[..LANES]);
+    }
+    for (i, line) in forward.iter_mut().enumerate() {
+        for (to, row) in line.iter_mut().zip(&*backward) {
+            *to = row[i];
+        }
+    }
+}
+
+/// Multiplies the backward weights of two planes by the factors of both sides.
+fn fold(backward: &mut Block, out: Option<&[f32]>, inp: Option<&[f32]>) {
+    if out.is_none() && inp.is_none() {
+        return;
+    }
+    for (o, line) in backward.iter_mut().enumerate() {
+        let scale = out.map_or(1.0, |out| out[o]);
+        for (i, weight) in line.iter_mut().enumerate() {
+            *weight = *weight * scale * inp.map_or(1.0, |inp| inp[i]);
+        }
+    }
+}
+
 /// A convolution's weights, packed for both directions; in bf16 as [`super::bf16`] says.
 pub(super) struct Weights {
     /// `[out plane][in plane][tap][in][out]`.
@@ -90,6 +124,15 @@ impl Weights {
         // Block by block, as what is written for one output channel lies far apart.
         for (first, outs) in (0..conv.out).step_by(LANES).zip(lanes_out.chunks(LANES)) {
             for (start, inputs) in (0..conv.inp).step_by(LANES).zip(lanes_in.chunks(LANES)) {
+                if whole && taps == 1 {
+                    let (op, ip) = (first / LANES, start / LANES);
+                    let rows = weights[first * conv.inp + start..].chunks(conv.inp);
+                    let forward = block(&mut forward, op * in_planes + ip);
+                    let backward = block(&mut backward, ip * out_planes + op);
+                    pointwise(rows, forward, backward);
+                    fold(backward, folded.out.map(|out| &out[first..]), folded.inp.map(|inp| &inp[start..]));
+                    continue;
+                }
                 for (o, &lo) in (first..).zip(outs) {
                     let scale = folded.out.map_or(1.0, |s| s[o]);
                     let kernels = weights[(o * conv.inp + start) * taps..].chunks_exact(taps);
