@@ -44,17 +44,34 @@ impl Adam {
     }
 
     /// The decays of the gradient's mean and of its mean square, each in \[0,1); 0.9 and 0.999 if not given.
+    ///
+    /// # Panics
+    ///
+    /// Panics on a decay out of its range.
     pub fn with_betas(self, beta_1: f32, beta_2: f32) -> Self {
+        for beta in [beta_1, beta_2] {
+            assert!((0.0..1.0).contains(&beta), "Adam's betas: expected numbers in [0,1), found {beta}");
+        }
         Self { beta_1, beta_2, ..self }
     }
 
     /// The guard against division by zero, above 0; 1e-8 if not given.
+    ///
+    /// # Panics
+    ///
+    /// Panics on another one.
     pub fn with_epsilon(self, epsilon: f32) -> Self {
+        assert!(epsilon > 0.0, "Adam's epsilon: expected a number above 0, found {epsilon}");
         Self { epsilon, ..self }
     }
 
     /// The share of each weight that is added to its gradient, from 0; 0 if not given.
+    ///
+    /// # Panics
+    ///
+    /// Panics on another one.
     pub fn with_weight_decay(self, weight_decay: f32) -> Self {
+        assert!(weight_decay >= 0.0, "Adam's weight decay: expected a number from 0, found {weight_decay}");
         Self { weight_decay, ..self }
     }
 
@@ -146,6 +163,8 @@ impl Step {
         let [weights_now, mean_now, square_now] = [&mut weights, &mut mean, &mut square]
             .map(|data| data.as_mut_slice::<f32>().expect("single precision, as the gradients"));
         let gradients = gradients.values();
+        let (count, expected) = ([weights_now.len(), mean_now.len(), square_now.len()], gradients.len());
+        assert!(count == [expected; 3], "Adam: {expected} gradients of weights and moments {count:?}");
         if gradients.len() <= SHARE {
             self.along(weights_now, gradients, mean_now, square_now);
         } else {

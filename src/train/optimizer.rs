@@ -61,13 +61,16 @@ impl Optimizer {
     pub const SGD: Self = Self::Sgd { momentum: 0.9, nesterov: false, weight_decay: 5e-4 };
 
     pub(super) fn parameters(&self) -> Vec<Parameter> {
-        let decay =
-            |name, share: f64| Parameter::new(name, "a number in [0,1)", (0.0..1.0).contains(&share), share);
+        // As the optimizer takes them.
+        let single = |value: f64| value as f32;
+        let decay = |name, share: f64| {
+            Parameter::new(name, "a number in [0,1)", (0.0..1.0).contains(&single(share)), share)
+        };
         match *self {
             Self::Adam { beta_1, beta_2, epsilon, weight_decay } => vec![
                 decay("beta_1", beta_1),
                 decay("beta_2", beta_2),
-                Parameter::above_zero("epsilon", epsilon),
+                Parameter::above_zero("epsilon", single(epsilon).into()),
                 Parameter::from_zero("weight_decay", weight_decay),
             ],
             Self::Sgd { momentum, nesterov, weight_decay } => vec![
