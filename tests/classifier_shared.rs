@@ -2,6 +2,7 @@
 
 use histoguard::attack::{Bounding, GeneratedPerturbation, GeneratorConfig, Origin, Transfer};
 use histoguard::classifier::FrozenFeatures;
+use histoguard::defense::RandomResizePad;
 use histoguard::prelude::*;
 use rayon::prelude::*;
 use serde_json::Value;
@@ -52,4 +53,27 @@ fn tasks_of_rayon_may_attack_with_one_network_at_the_same_time() {
     assert!(together == alone);
     // Nobody's queries are lost.
     assert_eq!(counts.queries().gradients, 2 * queries.gradients);
+}
+
+#[test]
+fn tasks_of_rayon_may_ask_behind_one_random_preprocessing_at_the_same_time() {
+    let device = Device::default();
+    let bright = |images: Tensor<4>| images.slice([0..3, 0..2]).mean_dims(&[2, 3]).reshape([-1, 2]);
+    let behind = || {
+        let victim = Frozen::from_fn(2, &Device::default(), bright);
+        RandomResizePad::new().before(victim).unwrap()
+    };
+    let images: Vec<Tensor<4>> =
+        (0..64).map(|i| Tensor::full([3, 3, 32, 32], f64::from(i + 1) / 65.0, &device)).collect();
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(4).build().unwrap();
+    for _ in 0..50 {
+        let (victim, another) = (behind(), behind());
+        let ask = |victim: &Frozen, i: usize| {
+            victim.logits(images[i].clone()).into_data().try_into_vec::<f32>().unwrap()
+        };
+        let together: Vec<_> =
+            pool.install(|| (0..64).into_par_iter().with_max_len(1).map(|i| ask(&victim, i)).collect());
+        let alone: Vec<_> = (0..64).map(|i| ask(&another, i)).collect();
+        assert!(together == alone);
+    }
 }

@@ -1,5 +1,7 @@
 //! Random numbers of a random preprocessing, a generator for every question about an image.
 
+use std::sync::{Mutex, PoisonError};
+
 use burn::tensor::Tensor;
 use rayon::prelude::*;
 
@@ -26,12 +28,16 @@ impl ImageDraws {
     ///
     /// - `images`: `[batch, channels, height, width]`
     pub fn first(images: &Tensor<4>) -> Self {
-        Self::after(&mut Repeats::default(), images)
+        Self::after(&Mutex::default(), images)
     }
 
     /// Those of images that are asked about again, which are counted.
-    pub(super) fn after(repeats: &mut Repeats, images: &Tensor<4>) -> Self {
-        let images = fingerprints(images).into_iter().map(|image| [image, repeats.count(image)]).collect();
+    pub(super) fn after(repeats: &Mutex<Repeats>, images: &Tensor<4>) -> Self {
+        // Before the lock: who waits for other threads may meanwhile run a task that comes here.
+        let images = fingerprints(images);
+        // A panic leaves no count half made.
+        let mut repeats = repeats.lock().unwrap_or_else(PoisonError::into_inner);
+        let images = images.into_iter().map(|image| [image, repeats.count(image)]).collect();
         Self { images, parts: Vec::new() }
     }
 
@@ -76,15 +82,15 @@ mod tests {
     fn draws_depend_on_the_image_and_its_repetition_alone() {
         let image = |grey: f64| Tensor::<4>::full([1, 1, 3, 3], grey, &Device::default());
         let both = Tensor::cat(vec![image(0.25), image(0.75)], 0);
-        let (mut together, mut apart) = (Repeats::default(), Repeats::default());
+        let (together, apart) = (Mutex::default(), Mutex::default());
         for _ in 0..3 {
-            let rows = ImageDraws::after(&mut together, &both);
-            let second = ImageDraws::after(&mut apart, &image(0.75));
-            let first = ImageDraws::after(&mut apart, &image(0.25));
+            let rows = ImageDraws::after(&together, &both);
+            let second = ImageDraws::after(&apart, &image(0.75));
+            let first = ImageDraws::after(&apart, &image(0.25));
             assert_eq!((drawn(&rows, 0), drawn(&rows, 1)), (drawn(&first, 0), drawn(&second, 0)));
             assert_ne!(drawn(&rows, 0), drawn(&rows, 1));
         }
-        let again = ImageDraws::after(&mut together, &image(0.25));
+        let again = ImageDraws::after(&together, &image(0.25));
         let fresh = ImageDraws::first(&image(0.25));
         assert_ne!(drawn(&again, 0), drawn(&fresh, 0), "every question draws anew");
         assert_ne!(drawn(&fresh, 0), drawn(&fresh.part(0), 0));
@@ -94,10 +100,10 @@ mod tests {
     #[test]
     fn a_batch_that_repeats_an_image_counts_as_several_questions() {
         let image = Tensor::<4>::full([1, 1, 2, 3], 0.5, &Device::default());
-        let mut one_by_one = Repeats::default();
+        let one_by_one = Mutex::default();
         let rows = ImageDraws::first(&image.clone().repeat_dim(0, 3));
         for row in 0..3 {
-            assert_eq!(drawn(&rows, row), drawn(&ImageDraws::after(&mut one_by_one, &image), 0));
+            assert_eq!(drawn(&rows, row), drawn(&ImageDraws::after(&one_by_one, &image), 0));
         }
     }
 

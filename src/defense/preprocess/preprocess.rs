@@ -1,7 +1,7 @@
 //! The trait of changes that a defense makes to every image before the classifier sees it.
 
 use std::fmt::Debug;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use burn::tensor::Tensor;
 use serde::{Serialize, Serializer};
@@ -125,13 +125,8 @@ pub trait Preprocess: Settings + Debug + Send + Sync {
         parameter::check(self.parameters())?;
         let repeats = Mutex::new(Repeats::default());
         Ok(victim.behind(move |images| {
-            let draws = if self.is_random() {
-                // A panic leaves no count half made.
-                let mut repeats = repeats.lock().unwrap_or_else(PoisonError::into_inner);
-                ImageDraws::after(&mut repeats, &images)
-            } else {
-                ImageDraws::default()
-            };
+            let draws =
+                if self.is_random() { ImageDraws::after(&repeats, &images) } else { ImageDraws::default() };
             self.forward(images, &draws)
         }))
     }
