@@ -171,11 +171,13 @@ impl Backward<Flex, 1> for EvaluatedBackward {
     }
 }
 
+/// What the forward pass kept, and memory for the parameters' gradients.
+type Kept = (TrainState, Vec<f32>);
+
 /// The backward pass takes what the forward pass kept, and frees it on its way.
 #[derive(Clone)]
 struct TrainedState {
-    /// With memory for the parameters' gradients.
-    state: Arc<Mutex<Option<(TrainState, Vec<f32>)>>>,
+    state: Arc<Mutex<Option<Kept>>>,
     images: [usize; 4],
 }
 

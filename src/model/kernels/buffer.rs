@@ -221,7 +221,8 @@ mod tests {
                 Memory::fresh(size)
             });
             pool.put(memory, size);
-            assert!(pool.used == 0 && pool.pooled == pool.free.iter().map(|free| free.memory.lines()).sum());
+            let pooled: usize = pool.free.iter().map(|free| free.memory.lines()).sum();
+            assert_eq!((pool.used, pool.pooled), (0, pooled));
         }
         fresh
     }
@@ -236,7 +237,7 @@ mod tests {
     #[test]
     fn steps_that_want_more_than_may_stay_find_most_of_it() {
         let (sizes, mut pool) = more_than_may_stay();
-        let all = sizes.iter().sum();
+        let all: usize = sizes.iter().sum();
         assert_eq!(step(&mut pool, &sizes), all);
         for _ in 0..3 {
             let again = step(&mut pool, &sizes);
@@ -252,6 +253,6 @@ mod tests {
         }
         let sizes: Vec<usize> = before[..6].iter().map(|size| size + size / 50).collect();
         let fresh: Vec<usize> = (0..100).map(|_| step(&mut pool, &sizes)).collect();
-        assert!(fresh[0] == sizes.iter().sum() && fresh[99] == 0, "{fresh:?}");
+        assert!(fresh[0] == sizes.iter().sum::<usize>() && fresh[99] == 0, "{fresh:?}");
     }
 }
