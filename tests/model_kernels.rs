@@ -391,6 +391,10 @@ fn sealed_weights_are_not_looked_at_again() {
     let mut sealed = net.clone();
     sealed.seal();
     assert_eq!(answer(&sealed), answer(&net));
+    let mut clone = sealed.clone();
+    clone.features.norm5.gamma = clone.features.norm5.gamma.map(|gamma| gamma * 2.0);
+    assert!(answer(&clone) != answer(&net));
+    assert_eq!(answer(&sealed), answer(&net));
     sealed.features.norm5.gamma = sealed.features.norm5.gamma.map(|gamma| gamma * 2.0);
     assert_eq!(answer(&sealed), answer(&net));
 

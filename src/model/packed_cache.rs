@@ -16,8 +16,8 @@ use super::kernels::Packed;
 use super::precision::Precision;
 
 /// A place for packed weights. Clones of a network share it; one that is derived from another (loaded,
-/// trained, put into evaluation mode, moved) has its own.
-#[derive(Clone, Default)]
+/// trained, put into evaluation mode, moved) has its own, and so has the clone of a sealed one, whose weights may change.
+#[derive(Default)]
 pub(super) struct PackedCache {
     #[cfg(feature = "flex")]
     kept: Arc<Mutex<[Option<Entry>; 2]>>,
@@ -27,11 +27,27 @@ pub(super) struct PackedCache {
 }
 
 #[cfg(feature = "flex")]
+#[derive(Clone)]
 struct Entry {
     /// The very tensors that were packed. Holding them keeps burn from writing to them in place, so that a
     /// tensor in the same memory has the same values.
     key: Vec<FloatTensor<Flex>>,
     packed: Arc<Packed>,
+}
+
+impl Clone for PackedCache {
+    fn clone(&self) -> Self {
+        Self {
+            #[cfg(feature = "flex")]
+            kept: if self.sealed {
+                Arc::new(Mutex::new(self.kept().clone()))
+            } else {
+                Arc::clone(&self.kept)
+            },
+            #[cfg(feature = "flex")]
+            sealed: false,
+        }
+    }
 }
 
 impl PackedCache {

@@ -26,8 +26,9 @@ use crate::classifier::{Frozen, Watch};
 /// | attack | required | any; its norm and budget are the transfer's |
 /// | substitute | required | as many classes as the victim |
 ///
-/// The substitute's queries are counted on its own [watch](Frozen::watch), the victim's stay as they are; the
-/// victim's watch sees the steps and stops them. Copies share one substitute and take turns.
+/// The substitute's queries are counted on its own [watch](Frozen::watch) when a run ends, the victim's stay as
+/// they are. The victim's watch sees the steps, and a stop on either ends a run before its next step. Copies share
+/// one substitute, and may run at the same time.
 ///
 /// ```
 /// use histoguard::prelude::*;
