@@ -282,6 +282,13 @@ mod tests {
     }
 
     #[test]
+    #[should_panic(expected = "Adam: weights [2, 6], gradient and moments [[2, 6], [3, 4], [3, 4]]")]
+    fn moments_of_other_weights_are_refused() {
+        let (_, state) = Adam::new().step(0.1, noise([3, 4], 1), noise([3, 4], 2), None);
+        Adam::new().step(0.1, noise([2, 6], 1), noise([2, 6], 2), state);
+    }
+
+    #[test]
     fn a_step_is_burns_to_the_bit() {
         for adam in [Adam::new(), Adam::new().with_betas(0.5, 0.9).with_epsilon(1e-3).with_weight_decay(0.1)]
         {

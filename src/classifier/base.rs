@@ -32,10 +32,10 @@ pub trait Classifier {
         1
     }
 
-    /// Says that weights and running statistics stay as they are from now on, so that the network may keep what it computes
-    /// of them without looking whether they changed. [`Frozen`](super::Frozen) and
-    /// [`FrozenFeatures`](super::FrozenFeatures) call it on the copy that they make; a network around another one passes it
-    /// on, and others need not care.
+    /// Says that weights and running statistics stay as they are from now on, so that the network may keep
+    /// what it computes of them without looking whether they changed. [`Frozen`](super::Frozen) and
+    /// [`FrozenFeatures`](super::FrozenFeatures) call it on the copy that they make; a network around another
+    /// one passes it on, and others need not care.
     fn seal(&mut self) {}
 }
 

@@ -6,8 +6,9 @@ use burn::tensor::Tensor;
 
 use super::Classifier;
 
-/// A network that several classifiers ask, at the same time if they like; clones are the same network. A lock would hang where
-/// tasks of rayon ask it: whoever held it would run another of them while the kernels wait for their own.
+/// A network that several classifiers ask, at the same time if they like; clones are the same network. A lock
+/// would hang where tasks of rayon ask it: whoever held it would run another of them while the kernels wait for
+/// their own.
 #[derive(Clone)]
 pub(super) struct Shared(Arc<dyn Classifier + Send + Sync>);
 

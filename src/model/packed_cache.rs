@@ -16,7 +16,8 @@ use super::kernels::Packed;
 use super::precision::Precision;
 
 /// A place for packed weights. Clones of a network share it; one that is derived from another (loaded,
-/// trained, put into evaluation mode, moved) has its own, and so has the clone of a sealed one, whose weights may change.
+/// trained, put into evaluation mode, moved) has its own, and so has the clone of a sealed one, whose
+/// weights may change.
 #[derive(Default)]
 pub(super) struct PackedCache {
     #[cfg(feature = "flex")]
@@ -63,8 +64,8 @@ impl PackedCache {
 
 #[cfg(feature = "flex")]
 impl PackedCache {
-    /// What is kept for a precision, if that is what the weights are: to look whether they are the same takes a thirtieth
-    /// of a pass.
+    /// What is kept for a precision, of weights that stay as they are: to look whether they do takes a
+    /// thirtieth of one image's pass.
     pub(super) fn of_sealed(&self, precision: Precision) -> Option<Arc<Packed>> {
         self.sealed.then(|| self.kept()[slot(precision)].as_ref().map(|entry| entry.packed.clone())).flatten()
     }

@@ -99,3 +99,21 @@ impl Optimizer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parameter::check;
+
+    #[test]
+    fn what_single_precision_makes_of_a_setting_must_be_in_range_too() {
+        let Optimizer::Adam { beta_1, beta_2, epsilon, weight_decay } = Optimizer::ADAM else {
+            unreachable!()
+        };
+        let adam = |beta_2, epsilon| Optimizer::Adam { beta_1, beta_2, epsilon, weight_decay };
+        let refused = |adam: Optimizer| check(adam.parameters()).unwrap_err().to_string();
+        check(Optimizer::ADAM.parameters()).unwrap();
+        assert!(refused(adam(1.0 - 1e-9, epsilon)).contains("beta_2"));
+        assert!(refused(adam(beta_2, 1e-50)).contains("epsilon"));
+    }
+}

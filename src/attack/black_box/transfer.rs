@@ -75,20 +75,18 @@ impl Transfer {
         // A watch of this run's own: others may attack on the same substitute meanwhile.
         let own = Watch::default();
         let substitute = self.network.shared().watched_by(&own);
-        let (run, watches) = (own.clone(), [task.victim(), &self.network].map(|each| each.watch().clone()));
-        own.on_step({
-            let watches = watches.clone();
-            move |step| {
-                watches[0].report(step);
-                if watches.iter().any(Watch::is_stopped) {
-                    run.stop();
-                }
+        let (run, victims, shared) =
+            (own.clone(), task.victim().watch().clone(), self.network.watch().clone());
+        own.on_step(move |step| {
+            victims.report(step);
+            if victims.is_stopped() || shared.is_stopped() {
+                run.stop();
             }
         });
         let result = work(task.on(&substitute));
         // The callback holds the watch that holds it.
         own.on_step(|_| {});
-        watches[1].add(own.queries());
+        self.network.watch().add(own.queries());
         result
     }
 }
